@@ -1,0 +1,5 @@
+"""The network of a node: Services turned into packet rules.
+
+`KubeProxy` keeps a node's rules in step with Services and EndpointSlices; `iptables_cli.render`
+is the same computation without a cluster.
+"""

@@ -1,0 +1,327 @@
+"""The rule set of one node, kept up to date change by change.
+
+Owns which Services and slices are known, their compiled rules, and the text of both tables.
+Must never touch the kernel's tables or the API. A change costs what the Service it concerns
+costs, however many others there are; only crossing the size at which endpoint comments are
+dropped compiles everything anew.
+
+    before                                a slice of default/web gains 10.244.2.7
+    ------------------------------        ------------------------------------------------
+    nat KUBE-SVC-LOLE...: -> SEP-XQWD     Delta.nat  = {KUBE-SVC-LOLE...: (two rungs),
+        KUBE-SEP-XQWD...                                KUBE-SEP-CBPC...: (masq, dnat)}
+        KUBE-SERVICES: 10,000 rules       KUBE-SERVICES is not in the delta
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from actors.network._config import ProxyConfig
+from actors.network._endpoint import SliceView, merge, select, view_of
+from actors.network._portrules import (
+    EXTERNAL,
+    FIREWALL,
+    MARK_MASQ,
+    NODE_PORTS,
+    SERVICES,
+    PortRules,
+    compile_port,
+)
+from actors.network._service import ServicePort, ports_of
+
+__all__ = ["Delta", "RuleSet"]
+
+Key = tuple[str, str]  # namespace, name
+PortKey = tuple[str, str, str, str]  # namespace, Service, port name, protocol
+
+POSTROUTING, FORWARD, KUBELET_FIREWALL, CANARY = (
+    "KUBE-POSTROUTING",
+    "KUBE-FORWARD",
+    "KUBE-FIREWALL",
+    "KUBE-PROXY-CANARY",
+)
+NAT_CHAINS = (SERVICES, NODE_PORTS, POSTROUTING, MARK_MASQ)
+FILTER_CHAINS = (SERVICES, EXTERNAL, FORWARD, NODE_PORTS, FIREWALL, KUBELET_FIREWALL)
+_PORTALS = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
+_NEW = "-m conntrack --ctstate NEW "
+_VISIBLE = (
+    _NEW + '-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
+)
+_BALANCER = _NEW + '-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
+JUMPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "nat": {
+        "PREROUTING": (_PORTALS,),
+        "INPUT": (),
+        "OUTPUT": (_PORTALS,),
+        "POSTROUTING": ('-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',),
+    },
+    "filter": {
+        "INPUT": (
+            "-j KUBE-FIREWALL",
+            _BALANCER,
+            '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS',
+            _VISIBLE,
+        ),
+        "FORWARD": (
+            _BALANCER,
+            '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
+            _NEW + _PORTALS,
+            _VISIBLE,
+        ),
+        "OUTPUT": ("-j KUBE-FIREWALL", _BALANCER, _NEW + _PORTALS),
+    },
+}
+
+
+class Delta(msgspec.Struct):
+    """What a change did. `nat`: whole new contents of chains that belong to one port, None for a
+    chain that is gone. `added` and `removed`: rules of shared chains, as (table, chain, rule)."""
+
+    nat: dict[str, tuple[str, ...] | None] = {}
+    added: list[tuple[str, str, str]] = []
+    removed: list[tuple[str, str, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.nat or self.added or self.removed)
+
+    def restore_text(self) -> str:
+        """Input for `iptables-restore --noflush`. New rules of shared chains go to the top, so
+        that the closing jump of KUBE-SERVICES stays last."""
+        lines: list[str] = []
+        for table in ("filter", "nat"):
+            body = [f"-D {c} {r}" for t, c, r in self.removed if t == table]
+            declared: list[str] = []
+            if table == "nat":
+                declared = [f":{chain} - [0:0]" for chain in self.nat]
+                body += [f"-A {chain} {rule}" for chain, rules in self.nat.items() for rule in rules or ()]
+            body += [f"-I {c} {r}" for t, c, r in self.added if t == table]
+            if table == "nat":
+                body += [f"-X {chain}" for chain, rules in self.nat.items() if rules is None]
+            if declared or body:
+                lines += [f"*{table}", *declared, *body, "COMMIT"]
+        return "".join(line + "\n" for line in lines)
+
+
+class _Service:
+    """One Service with its slices and what was compiled from them."""
+
+    __slots__ = ("compiled", "endpoints", "ports", "slices")
+
+    def __init__(self) -> None:
+        self.ports: dict[tuple[str, str], ServicePort] = {}
+        self.slices: dict[str, SliceView] = {}
+        self.compiled: dict[tuple[str, str], PortRules] = {}
+        self.endpoints = 0
+
+
+class RuleSet:
+    """Services, EndpointSlices and a configuration in; iptables rules out."""
+
+    def __init__(self, config: ProxyConfig) -> None:
+        self.config = config
+        self.total_endpoints = 0
+        self._large = False
+        self._services: dict[Key, _Service] = {}
+        self._slices: dict[Key, Key] = {}  # slice -> its Service
+
+    # -- changes ---------------------------------------------------------------------------
+
+    def set_service(self, service: Mapping[str, Any]) -> Delta:
+        """A Service was added or changed."""
+        key = (service["metadata"].get("namespace", ""), service["metadata"]["name"])
+        return self._set_ports(key, ports_of(service, self.config.family))
+
+    def delete_service(self, namespace: str, name: str) -> Delta:
+        """A Service is gone; its slices may outlive it."""
+        return self._set_ports((namespace, name), {})
+
+    def set_slice(self, endpoint_slice: Mapping[str, Any]) -> Delta:
+        """An EndpointSlice was added or changed."""
+        meta = endpoint_slice["metadata"]
+        key = (meta.get("namespace", ""), meta["name"])
+        view = view_of(endpoint_slice, self.config.family, self.config.node_name)
+        delta = Delta()
+        before = self._slices.get(key)
+        if before is not None and (view is None or view.service != before):
+            delta = self.delete_slice(*key)
+        if view is None:
+            return delta
+        entry = self._services.setdefault(view.service, _Service())
+        if entry.slices.get(key[1]) == view:
+            return delta
+        entry.slices[key[1]] = view
+        self._slices[key] = view.service
+        return _joined(delta, self._recompile(entry))
+
+    def delete_slice(self, namespace: str, name: str) -> Delta:
+        """An EndpointSlice is gone."""
+        service = self._slices.pop((namespace, name), None)
+        if service is None:
+            return Delta()
+        entry = self._services[service]
+        del entry.slices[name]
+        return self._drop_if_empty(service, entry, self._recompile(entry))
+
+    def reconfigure(self, config: ProxyConfig) -> bool:
+        """Take another configuration (a changed Node); True when all rules must be written anew."""
+        if config == self.config:
+            return False
+        self.config = config
+        for entry in self._services.values():
+            self._compile_entry(entry)
+        return True
+
+    def _set_ports(self, key: Key, ports: dict[tuple[str, str], ServicePort]) -> Delta:
+        entry = self._services.get(key)
+        if entry is None:
+            if not ports:
+                return Delta()
+            entry = self._services[key] = _Service()
+        if entry.ports == ports:
+            return Delta()
+        entry.ports = ports
+        return self._drop_if_empty(key, entry, self._recompile(entry))
+
+    def _drop_if_empty(self, key: Key, entry: _Service, delta: Delta) -> Delta:
+        if not entry.ports and not entry.slices:
+            self._services.pop(key, None)
+        return delta
+
+    # -- compiling -------------------------------------------------------------------------
+
+    def _recompile(self, entry: _Service) -> Delta:
+        before = entry.compiled
+        self._compile_entry(entry)
+        delta = _difference(before, entry.compiled)
+        large = self.total_endpoints > self.config.large_cluster_endpoints
+        if large != self._large:
+            self._large = large
+            for other in self._services.values():
+                before = other.compiled
+                self._compile_entry(other)
+                delta = _joined(delta, _difference(before, other.compiled))
+        return delta
+
+    def _compile_entry(self, entry: _Service) -> None:
+        config, count = self.config, 0
+        entry.compiled = {}
+        for key, port in entry.ports.items():
+            endpoints = merge((entry.slices[n] for n in sorted(entry.slices)), key)
+            count += len(endpoints)
+            usable = select(endpoints, port, config.node_name, config.zone)
+            entry.compiled[key] = compile_port(port, usable, config, self._large)
+        self.total_endpoints += count - entry.endpoints
+        entry.endpoints = count
+
+    # -- text ------------------------------------------------------------------------------
+
+    def tables(self) -> dict[str, dict[str, list[str]]]:
+        """Both tables whole: table -> chain -> rules, built-in chains with their jumps included."""
+        nat: dict[str, list[str]] = {c: list(r) for c, r in JUMPS["nat"].items()}
+        filters: dict[str, list[str]] = {c: list(r) for c, r in JUMPS["filter"].items()}
+        nat.update({c: [] for c in (*NAT_CHAINS, CANARY)})
+        filters.update({c: [] for c in (*FILTER_CHAINS, CANARY)})
+        for rules in self._compiled():
+            for chain, rule in rules.nat:
+                nat[chain].append(rule)
+            for chain, rule in rules.filter:
+                filters[chain].append(rule)
+            for chain, body in rules.chains.items():
+                nat[chain] = list(body)
+        self._write_fixed(nat, filters)
+        return {"nat": nat, "filter": filters}
+
+    def _compiled(self) -> Iterable[PortRules]:
+        for key in sorted(self._services):
+            entry = self._services[key]
+            for port in sorted(entry.compiled):
+                yield entry.compiled[port]
+
+    def _write_fixed(self, nat: dict[str, list[str]], filters: dict[str, list[str]]) -> None:
+        """The rules that stand whatever Services there are."""
+        config, mark = self.config, self.config.masquerade_mark
+        fully = " --random-fully" if config.random_fully else ""
+        nat[POSTROUTING] += [
+            f"-m mark ! --mark {mark}/{mark} -j RETURN",
+            f"-j MARK --set-xmark {mark}/0x0",
+            f'-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE{fully}',
+        ]
+        nat[MARK_MASQ].append(f"-j MARK --set-xmark {mark}/{mark}")
+        nat[SERVICES] += self._closing_rules()
+        if config.localhost_node_ports:
+            filters[KUBELET_FIREWALL].append(
+                '! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '
+                "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+            )
+        if not config.tcp_liberal:
+            filters[FORWARD].append("-m conntrack --ctstate INVALID -j DROP")
+        filters[FORWARD] += [
+            f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {mark}/{mark} -j ACCEPT',
+            '-m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+        ]
+
+    def _closing_rules(self) -> list[str]:
+        config = self.config
+        comment = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
+        if config.node_port_ips is None:
+            unless = "" if config.localhost_node_ports else "! -d 127.0.0.0/8 "
+            if config.family == "IPv6":
+                unless = "! -d ::1/128 "
+            return [f"{unless}{comment} -m addrtype --dst-type LOCAL -j {NODE_PORTS}"]
+        rules, bits = [], 32 if config.family == "IPv4" else 128
+        for ip in config.node_port_ips:
+            loopback = ip.startswith("127.") or ip == "::1"
+            if loopback and not config.localhost_node_ports:
+                continue
+            rules.append(f"-d {ip}/{bits} {comment} -j {NODE_PORTS}")
+        return rules
+
+    def text(self, tables: Iterable[str] = ("nat", "filter")) -> str:
+        """`iptables-restore` text of whole tables, in iptables-save's spelling."""
+        content, lines = self.tables(), []
+        for table in tables:
+            chains = content[table]
+            builtin = [c for c in chains if c in JUMPS[table]]
+            own = sorted(c for c in chains if c not in JUMPS[table])
+            lines.append(f"*{table}")
+            lines += [f":{chain} ACCEPT [0:0]" for chain in builtin]
+            lines += [f":{chain} - [0:0]" for chain in own]
+            lines += [f"-A {chain} {rule}" for chain in (*builtin, *own) for rule in chains[chain]]
+            lines.append("COMMIT")
+        return "".join(line + "\n" for line in lines)
+
+
+def _difference(before: Mapping[Any, PortRules], after: Mapping[Any, PortRules]) -> Delta:
+    """What turns the rules of one Service into others. Endpoint chains are named after the port,
+    so no two ports share a chain."""
+    delta = Delta({}, [], [])
+    old = {c: body for rules in before.values() for c, body in rules.chains.items()}
+    new = {c: body for rules in after.values() for c, body in rules.chains.items()}
+    delta.nat.update({c: body for c, body in new.items() if old.get(c) != body})
+    delta.nat.update({c: None for c in old if c not in new})
+    had, has = _shared(before), _shared(after)
+    delta.added += [rule for rule in has if rule not in had]
+    delta.removed += [rule for rule in had if rule not in has]
+    return delta
+
+
+def _shared(compiled: Mapping[Any, PortRules]) -> dict[tuple[str, str, str], None]:
+    found: dict[tuple[str, str, str], None] = {}
+    for rules in compiled.values():
+        found.update({("nat", chain, rule): None for chain, rule in rules.nat})
+        found.update({("filter", chain, rule): None for chain, rule in rules.filter})
+    return found
+
+
+def _joined(first: Delta, second: Delta) -> Delta:
+    """One delta with the effect of two, one after the other."""
+    if not first:
+        return second
+    back = [rule for rule in first.removed if rule in second.added]
+    gone = [rule for rule in first.added if rule in second.removed]
+    added = [r for r in first.added if r not in gone] + [r for r in second.added if r not in back]
+    removed = [r for r in first.removed if r not in back] + [r for r in second.removed if r not in gone]
+    return Delta({**first.nat, **second.nat}, added, removed)
