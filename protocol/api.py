@@ -19,6 +19,7 @@ __all__ = [
     "ADMIN",
     "ApiRequest",
     "CancelWatch",
+    "Hold",
     "Resource",
     "StatusError",
     "UserInfo",
@@ -139,3 +140,8 @@ class StatusError(Exception):
     def message(self) -> str:
         """The text a person reads."""
         return str(self.status.get("message", ""))
+
+
+class Hold(Message, frozen=True):
+    """Ask to learn of the server's end. It is never answered: the ask fails (`ActorDead`) when
+    the server stops or starts anew, and then all of the asker's watches are gone with it."""
