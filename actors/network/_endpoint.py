@@ -77,7 +77,7 @@ def view_of(endpoint_slice: Mapping[str, Any], family: str, node_name: str) -> S
 
 
 def _usable_address(endpoint: Mapping[str, Any], family: str) -> bool:
-    addresses = endpoint.get("addresses") or ()
+    addresses: list[str] = endpoint.get("addresses") or []
     return bool(addresses) and family_of(addresses[0]) == family
 
 
