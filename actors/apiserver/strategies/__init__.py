@@ -1,0 +1,44 @@
+"""How each built-in kind behaves: defaults, validation, immutability, columns, warnings.
+
+`strategy_for(kind)` gives the strategy of a kind; modules are imported when first asked for, so a
+start pays for nothing. One module per kind or family; `_base` says what a strategy is.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from actors.apiserver.strategies._base import Column, Context, FieldError, Strategy
+from actors.apiserver.strategies._context import AllocationError, Allocators, NoAllocators
+from protocol.kinds import Kind
+
+__all__ = [
+    "AllocationError",
+    "Allocators",
+    "Column",
+    "Context",
+    "FieldError",
+    "NoAllocators",
+    "Strategy",
+    "strategy_for",
+]
+
+_PLACES: dict[tuple[str, str], tuple[str, str]] = {}
+"""Group and kind to module and class. Kinds without an entry behave generically."""
+
+_made: dict[tuple[str, str, str], Strategy] = {}
+
+
+def strategy_for(kind: Kind) -> Strategy:
+    """The strategy of a kind in one of its versions; always the same object."""
+    key = (kind.group, kind.version, kind.kind)
+    found = _made.get(key)
+    if found is None:
+        place = _PLACES.get((kind.group, kind.kind))
+        if place is None:
+            found = Strategy(kind)
+        else:
+            module = import_module(f"actors.apiserver.strategies.{place[0]}")
+            found = getattr(module, place[1])(kind)
+        _made[key] = found
+    return found
