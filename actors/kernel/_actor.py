@@ -172,11 +172,12 @@ class Actor(pykka.Actor):
     def ask(self, ref: Ref, message: Any, timeout: float | None = None) -> Future[Any]:
         """Send `message` and get a future of the answer, to be awaited. After `timeout` seconds
         the future fails with `AskTimeout`; None waits for ever."""
-        future: Future[Any] = ref.ask(message, block=False)
+        future: Any = ref.ask(message, block=False)
         if timeout is not None and not future.done:
-            expire = self._cell.system.after(timeout, lambda: future.fail(AskTimeout(f"{ref} did not answer in {timeout} s")))
+            late = AskTimeout(f"{ref} did not answer in {timeout} s")
+            expire = self._cell.system.after(timeout, lambda: future.fail(late))
             future.add_callback(lambda _: expire.cancel())
-        return future
+        return future  # type: ignore[no-any-return]
 
     def sleep(self, seconds: float) -> Future[None]:
         """A future that is done in `seconds` of the system's clock."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -94,9 +95,7 @@ def cell_under_construction() -> Cell:
     """The cell whose actor is being made on this thread (for `Actor.__init__`)."""
     cell: Cell | None = getattr(_constructing, "cell", None)
     if cell is None:
-        raise TypeError(
-            "an actor is made by a system: system.spawn(Child(name, factory)), not by calling its class"
-        )
+        raise TypeError("an actor is made by a system: system.spawn(Child(name, factory)), not by calling its class")
     return cell
 
 
@@ -160,7 +159,7 @@ class Cell(Ref):
     def actor_stopped(self) -> Any:  # type: ignore[override]
         return self
 
-    def _actor_weakref(self) -> Any:
+    def _actor_weakref(self) -> Any:  # type: ignore[override]
         if self.actor is None and self.state == NEW and not on_dispatcher():
             self.ask(pykka_messages.ProxyGetAttr(attr_path=("actor_urn",)))  # made by the dispatcher first
         return self.actor
@@ -512,7 +511,7 @@ class Cell(Ref):
         """Stop the children, last started first, then let the actor clean up."""
         for child in reversed(list((self.children or {}).values())):
             done = child.request_stop()
-            expiry = self.system.timers.after(child.spec.shutdown_s, lambda f=done: f.resolve("late"))
+            expiry = self.system.after(child.spec.shutdown_s, partial(done.resolve, "late"))
             outcome = await done
             expiry.cancel()
             if outcome == "late" and child.state != DEAD:
@@ -565,7 +564,7 @@ class Cell(Ref):
         """Make the actor anew in `wait_s` seconds; mail waits meanwhile."""
         self.state = RESTARTING
         incarnation = self.incarnation
-        self.system.timers.after(wait_s, lambda: self._restart(incarnation))
+        self.system.after(wait_s, lambda: self._restart(incarnation))
 
     def _restart(self, incarnation: int) -> None:
         if self.state == RESTARTING and self.incarnation == incarnation:

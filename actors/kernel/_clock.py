@@ -11,7 +11,7 @@ import heapq
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 __all__ = ["Clock", "LiveClock", "Timer", "Timers", "VirtualClock"]
@@ -48,7 +48,7 @@ def rfc3339(seconds: float) -> str:
     cached = _last_second
     if cached[0] == whole:  # most objects of a burst share their second
         return cached[1]
-    text = datetime.fromtimestamp(whole, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     _last_second = (whole, text)
     return text
 

@@ -47,7 +47,7 @@ class Future(pykka.Future[T], Generic[T]):
     _exception: BaseException | None = None
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[Future[T]], None]] = []
+        self._callbacks: list[Callable[[Future[T]], Any]] = []
 
     def __repr__(self) -> str:
         if not self._done:
@@ -74,7 +74,7 @@ class Future(pykka.Future[T], Generic[T]):
         """The exception that was set, or None."""
         return self._exception
 
-    def add_callback(self, callback: Callable[[Future[T]], None]) -> None:
+    def add_callback(self, callback: Callable[[Future[T]], Any]) -> None:
         """Call `callback(self)` once when done, on the thread that sets the future, or now."""
         self._callbacks.append(callback)
         if self._done:
@@ -122,6 +122,7 @@ class Future(pykka.Future[T], Generic[T]):
             self.fail(exc_info)
             return
         kind, value, traceback = exc_info or sys.exc_info()
+        assert kind is not None
         exception = value if value is not None else kind()
         self.fail(exception.with_traceback(traceback))
 

@@ -13,13 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from actors.kernel._cell import Cell
 from actors.kernel._clock import LiveClock, Timer
 from actors.kernel._errors import BlockingCall
 from actors.kernel._future import Future, on_dispatcher, set_dispatching
-from actors.kernel._observed import ObservedCell, Speaker
+from actors.kernel._observed import ObservedCell
 from actors.kernel._system import ActorSystem
 from actors.kernel._thread import run_on_thread
 from actors.kernel._trace import Tracer
@@ -48,7 +49,6 @@ class LiveSystem(ActorSystem):
         self._thread: threading.Thread | None = None
         self._armed: tuple[float, asyncio.TimerHandle] | None = None
         self.threads: list[threading.Thread] = []
-        self.speaker = Speaker()
         self.slow_turns: deque[tuple[str, float]] = deque(maxlen=100)
         if tracer is not None:
             self.cell_class = ObservedCell
@@ -204,7 +204,7 @@ class LiveSystem(ActorSystem):
         components = [c for c in self.actors.values() if c.parent is None and c is not self._guardian]
         for cell in reversed(components):
             done = cell.request_stop()
-            expiry = self.after(cell.spec.shutdown_s, lambda f=done: f.resolve("late"))  # type: ignore[misc]
+            expiry = self.after(cell.spec.shutdown_s, partial(done.resolve, "late"))
             if await done == "late":
                 cell.terminate()
             expiry.cancel()

@@ -17,17 +17,7 @@ from actors.kernel._task import Task
 if TYPE_CHECKING:
     from actors.kernel._links import Links
 
-__all__ = ["ObservedCell", "Speaker"]
-
-
-class Speaker:
-    """Whose message is being handled on a system's dispatcher, and which one."""
-
-    __slots__ = ("cause", "cell")
-
-    def __init__(self) -> None:
-        self.cell: ObservedCell | None = None
-        self.cause = 0
+__all__ = ["ObservedCell"]
 
 
 class _Mail:

@@ -25,7 +25,7 @@ from actors.kernel._cell import Cell, Ref
 from actors.kernel._clock import VirtualClock
 from actors.kernel._future import Future, set_dispatching
 from actors.kernel._links import Link, Links
-from actors.kernel._observed import ObservedCell, Speaker
+from actors.kernel._observed import ObservedCell
 from actors.kernel._supervision import Child
 from actors.kernel._system import ActorSystem
 from actors.kernel._trace import Tracer
@@ -51,7 +51,6 @@ class Simulation(ActorSystem):
         tracer: Tracer | None = None,
     ) -> None:
         self.seed = seed
-        self.speaker = Speaker()
         self._runnable: list[Cell] = []
         self._paused: dict[Cell, None] = {}
         self._order = random.Random(f"order {seed}")
@@ -175,9 +174,7 @@ class Simulation(ActorSystem):
             if self._paused.pop(cell, self) is None:
                 cell._reschedule()
 
-    def link(
-        self, a: str, b: str, delay: tuple[float, float] = (0.0, 0.0), drop: float = 0.0
-    ) -> None:
+    def link(self, a: str, b: str, delay: tuple[float, float] = (0.0, 0.0), drop: float = 0.0) -> None:
         """Messages between hosts `a` and `b` take `delay` seconds (least, most) and are lost with
         probability `drop`."""
         self.links.set(a, b, Link(delay[0], delay[1], drop))

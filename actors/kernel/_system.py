@@ -17,6 +17,7 @@ from actors.kernel._actor import Actor
 from actors.kernel._cell import Cell, Ref, Stats
 from actors.kernel._clock import Clock, Timer, Timers
 from actors.kernel._future import Future
+from actors.kernel._speaker import Speaker
 from actors.kernel._supervision import Child, Restart
 from actors.kernel._task import Task
 from actors.kernel._trace import DeadLetter, Tracer
@@ -47,6 +48,7 @@ class ActorSystem:
         self.log: Any = structlog.get_logger("kubekka").bind(system=name)
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
+        self.speaker = Speaker()
         self.failure: BaseException | None = None
         self.on_failed: Callable[[BaseException], None] | None = None
         self._guardian = self._make_cell(Child("root", _Guardian, restart=Restart.TEMPORARY), None, "local")

@@ -13,7 +13,7 @@ from typing import Any
 
 from protocol.message import Message
 
-__all__ = ["DeadLetter", "Tracer", "TraceRecord"]
+__all__ = ["DeadLetter", "TraceRecord", "Tracer"]
 
 
 class DeadLetter(Message, frozen=True):
