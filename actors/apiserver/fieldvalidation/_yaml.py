@@ -1,0 +1,155 @@
+"""YAML 1.1 as `sigs.k8s.io/yaml` reads it, and YAML output.
+
+Owns text to JSON-like values. Differs from PyYAML's own rules where Go's library does: `y` and `n`
+are booleans, times stay text, keys become text. It must never know types.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from actors.apiserver.fieldvalidation._errors import DecodeFailure
+
+__all__ = ["parse_yaml", "to_yaml"]
+
+_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+for _true in ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"):
+    _WORDS[_true] = True
+for _false in ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"):
+    _WORDS[_false] = False
+
+_INT = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0b[01]+|0o?[0-7]*|[1-9][0-9]*)\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_STR = "tag:yaml.org,2002:str"
+MAX_NODES = 1_000_000
+
+
+def to_yaml(obj: Any) -> bytes:
+    """YAML text with keys in order, as Go's encoder writes it."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(obj, Dumper=dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=1 << 20)
+    return bytes(text, "utf-8")
+
+
+def plain(text: str) -> Any:
+    """The value of an unquoted scalar."""
+    if text in _WORDS:
+        return _WORDS[text]
+    first = text[0]
+    if first not in "+-.0123456789":
+        return text
+    digits = text.replace("_", "")
+    if _INT.match(digits):
+        return _integer(digits)
+    if _FLOAT.match(digits):
+        return float(digits)
+    return text
+
+
+def _integer(digits: str) -> Any:
+    sign = -1 if digits[0] == "-" else 1
+    body = digits.lstrip("+-")
+    if body[:2] in ("0x", "0b", "0o"):
+        number = int(body, 0)
+    elif len(body) > 1 and body[0] == "0":
+        number = int(body, 8)
+    else:
+        number = int(body)
+    value = sign * number
+    return value if -(2**63) <= value < 2**64 else float(value)
+
+
+class _Builder:
+    """Turns a node graph into values; duplicates are collected with their lines."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.duplicates: list[str] = []
+        self.left = MAX_NODES
+
+    def build(self, node: Any) -> Any:
+        import yaml
+
+        self.left -= 1
+        if self.left < 0:
+            raise DecodeFailure("yaml: document contains excessive aliasing")
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item) for item in node.value]
+        return self.mapping(node)
+
+    def scalar(self, node: Any) -> Any:
+        import yaml
+
+        text = str(node.value)
+        if node.style is not None:
+            return text
+        if node.tag == _STR and self.loader.resolve(yaml.ScalarNode, text, (True, False)) != _STR:
+            return text
+        return plain(text)
+
+    def mapping(self, node: Any) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        merged: list[dict[str, Any]] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                value = self.build(value_node)
+                merged.extend(value if isinstance(value, list) else [value])
+                continue
+            key = self.key(key_node)
+            value = self.build(value_node)
+            if key in out:
+                line = key_node.start_mark.line + 1
+                self.duplicates.append(f'  line {line}: key "{key}" already set in map')
+            out[key] = value
+        for extra in merged:
+            for key, value in extra.items():
+                out.setdefault(key, value)
+        return out
+
+    def key(self, node: Any) -> str:
+        value = self.build(node)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if value is None:
+            return "null"
+        if isinstance(value, (dict, list)):
+            raise DecodeFailure("yaml: invalid map key: " + repr(value))
+        return str(value)
+
+
+def parse_yaml(raw: bytes) -> tuple[Any, str]:
+    """The first document's value, and what strict reading says of repeated keys (or nothing).
+
+    Raises `DecodeFailure` with go-yaml's words.
+    """
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(raw.decode("utf-8", "replace"))
+    try:
+        node = loader.get_node() if loader.check_node() else None
+        builder = _Builder(loader)
+        value = builder.build(node) if node is not None else None
+    except yaml.YAMLError as error:
+        raise DecodeFailure(_problem(error)) from None
+    except RecursionError:
+        raise DecodeFailure("yaml: exceeded max depth of 10000") from None
+    finally:
+        loader.dispose()
+    if builder.duplicates:
+        return value, "yaml: unmarshal errors:\n" + "\n".join(builder.duplicates)
+    return value, ""
+
+
+def _problem(error: Any) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if mark is None:
+        return f"yaml: {problem}"
+    context = getattr(error, "context_mark", None)
+    line = mark.line + 1 if mark.line else (context.line + 1 if context is not None and context.line else 0)
+    return f"yaml: line {line}: {problem}" if line else f"yaml: {problem}"
