@@ -112,3 +112,7 @@ class SharedInformers:
     def store(self, what: str | Resource) -> Store:
         """The store of a resource."""
         return self.of(what).store
+
+    def all(self) -> list[SharedInformer]:
+        """Those made so far."""
+        return list(self._informers.values())

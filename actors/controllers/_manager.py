@@ -1,0 +1,88 @@
+"""The controller manager: starts, supervises and, if told to, elects.
+
+Owns which controllers run and the informers that they share. It reconciles nothing itself. Its
+children are the informers first and the controllers after them; each is restarted alone when it
+crashes, and finds its state again in the shared stores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.client import Client, ClientActor, LeaderElector, SharedInformers
+from actors.controllers._reconcile import CONTROLLER_USER, USER_AGENT, Context, Options
+from actors.controllers._registry import Entry, load, selected
+from actors.kernel import Actor, Child, Ref, Restart
+from protocol.api import UserInfo
+
+__all__ = ["ControllerManager"]
+
+
+class ControllerManager(ClientActor):
+    """All controllers of one process. `apiserver` is the API server actor or an HTTP transport.
+
+    Raises `ValueError` when `options.controllers` names one that there is not.
+    """
+
+    def __init__(
+        self,
+        apiserver: Ref,
+        options: Options | None = None,
+        *,
+        user: UserInfo = CONTROLLER_USER,
+        identity: str = "",
+    ) -> None:
+        super().__init__()
+        self.options = options or Options()
+        self.user = user
+        self.apiserver = apiserver
+        self.entries = selected(self.options.controllers)
+        self.client = self.make_client(self)
+        self.identity = identity or f"{self.host or 'local'}_{self.random.getrandbits(64):016x}"
+        self.children: list[Ref] = []
+        self.elector: LeaderElector | None = None
+
+    def make_client(self, actor: Actor) -> Client:
+        """A client for a child."""
+        return Client(actor, self.apiserver, user=self.user, user_agent=USER_AGENT)
+
+    def on_start(self) -> None:
+        if not self.options.leader_elect:
+            self.start_controllers()
+            return
+        self.elector = LeaderElector(
+            self.client,
+            "kube-controller-manager",
+            self.identity,
+            on_started=self.start_controllers,
+            on_stopped=self.stop_controllers,
+        )
+        self.elector.start()
+
+    async def on_stop(self) -> None:  # type: ignore[override]
+        if self.elector is not None:
+            await self.elector.release()
+
+    def start_controllers(self) -> None:
+        """Spawn informers and controllers."""
+        informers = SharedInformers(self, self.make_client)
+        context = Context(self.apiserver, informers, self.options, self.user)
+        loaded = [(entry, load(entry)) for entry in self.entries]
+        for _, controller in loaded:
+            for what in getattr(controller, "resources", ()):
+                informers.of(what)
+        self.children = [informer.ref for informer in informers.all() if informer.ref is not None]
+        for entry, controller in loaded:
+            self.children.append(self._spawn(entry, controller, context))
+        self.log.info("controllers_started", controllers=len(loaded))
+
+    def _spawn(self, entry: Entry, controller: Any, context: Context) -> Ref:
+        return self.spawn(
+            Child(entry.name, lambda: controller(context), restart=Restart.PERMANENT)
+        )
+
+    def stop_controllers(self) -> None:
+        """Another leads now: what is under way here must not go on."""
+        children, self.children = self.children, []
+        for child in reversed(children):
+            child.stop(block=False)

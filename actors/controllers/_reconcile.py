@@ -1,0 +1,214 @@
+"""The base of every controller: changes make keys, keys are reconciled.
+
+Owns the machinery only: subscriptions to shared informers, the work queue, N reconciles at a time
+but never two of one key, back-off after failures. A controller states which resources it watches
+and what a change of each means (usually: which key to look at), and says in `reconcile(key)`, top
+to bottom, how to make the world fit one object. Controllers are level-triggered: `reconcile` looks
+at what is, never at what happened, and may run at any time, any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+from actors.client import (
+    Changes,
+    Client,
+    ClientActor,
+    EventRecorder,
+    SharedInformers,
+    Store,
+    WorkQueue,
+    resource,
+)
+from actors.kernel import Actor, Ref, Timer, handles
+from protocol.api import Resource, StatusError, UserInfo
+from protocol.message import Message
+from protocol.objects import Object
+
+__all__ = ["Context", "Controller", "Options", "enqueue_own"]
+
+OnChange = Callable[["Object | None", "Object | None"], None]
+
+CONTROLLER_USER = UserInfo(
+    "system:kube-controller-manager", ("system:masters", "system:authenticated")
+)
+USER_AGENT = "kube-controller-manager"
+KEYS_PER_TURN = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the controller manager can be told, under the names of kube-controller-manager's flags
+    (dashes become underscores); periods in seconds."""
+
+    controllers: str = "*"
+    node_monitor_grace_period: float = 50.0
+    node_monitor_period: float = 5.0
+    node_startup_grace_period: float = 60.0
+    terminated_pod_gc_threshold: int = 12500
+    horizontal_pod_autoscaler_sync_period: float = 15.0
+    horizontal_pod_autoscaler_tolerance: float = 0.1
+    horizontal_pod_autoscaler_downscale_stabilization: float = 300.0
+    horizontal_pod_autoscaler_initial_readiness_delay: float = 30.0
+    horizontal_pod_autoscaler_cpu_initialization_period: float = 300.0
+    cluster_cidr: str = "10.244.0.0/16"
+    service_cluster_ip_range: str = "10.96.0.0/16"
+    node_cidr_mask_size_ipv4: int = 24
+    leader_elect: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a controller is given: the API server's address, the shared informers, the options."""
+
+    apiserver: Ref
+    informers: SharedInformers
+    options: Options = Options()
+    user: UserInfo = CONTROLLER_USER
+
+    def client(self, actor: Actor) -> Client:
+        """A client bound to `actor`."""
+        return Client(actor, self.apiserver, user=self.user, user_agent=USER_AGENT)
+
+    def prepare(self, controller: type[Controller]) -> None:
+        """Start the informers that a controller reads; call this in the informers' owner."""
+        for what in controller.resources:
+            self.informers.of(what)
+
+
+class _Due(Message, frozen=True):
+    """Told to itself: the delay of a key is over."""
+
+    key: str
+
+
+class Controller(ClientActor):
+    """A controller of one kind of object.
+
+    Subclasses set `component` (the event source), `resources` (what they read), `workers` and
+    `interval_s` (the least time between two looks at one key); in `__init__`, after
+    `super().__init__(context)`, they call `self.on_change(resource, function)`; they write
+    `async def reconcile(self, key)`. A `StatusError` there means: try again, with back-off.
+    """
+
+    component: ClassVar[str] = ""
+    resources: ClassVar[tuple[str, ...]] = ()
+    workers: ClassVar[int] = 5
+    interval_s: ClassVar[float] = 0.0
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+        self.options = context.options
+        self.client = context.client(self)
+        self.recorder = EventRecorder(self.client, self.component)
+        self.queue = WorkQueue(
+            self._start_timer,
+            self.clock.monotonic,
+            self._wake,
+            interval_s=self.interval_s,
+        )
+        self._subscriptions: dict[Resource, list[OnChange]] = {}
+        self._unsynced: set[Resource] = {resource(what) for what in self.resources}
+        self._running = 0
+        self._held = False
+
+    # --- for subclasses -------------------------------------------------------------------------
+
+    def store(self, what: str) -> Store:
+        """The shared store of a resource that is named in `resources`. Read only."""
+        return self.context.informers.store(what)
+
+    def on_change(self, what: str, function: OnChange) -> None:
+        """Call `function(old, new)` for each change of a resource that is in `resources`."""
+        self._subscriptions.setdefault(resource(what), []).append(function)
+
+    async def reconcile(self, key: str) -> None:
+        """Make the world fit the object `key`. Raises `StatusError` to be called again later."""
+        raise NotImplementedError
+
+    def synced(self) -> None:
+        """Called once, when all stores are filled and before the first reconcile."""
+
+    # --- machinery ------------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        for what in self.resources:
+            self.context.informers.of(what).subscribe(self)
+
+    @handles(Changes)
+    def changes(self, message: Changes) -> None:
+        functions = self._subscriptions.get(message.resource)
+        if functions:
+            # The whole batch first: a reconcile in its midst would see some of what is to come.
+            self._held = True
+            for old, new in message.changes:
+                for function in functions:
+                    function(old, new)
+            self._held = False
+            self._wake()
+        if message.synced and self._unsynced:
+            self._unsynced.discard(message.resource)
+            if not self._unsynced:
+                self.synced()
+                self._wake()
+
+    @handles(_Due)
+    def due(self, message: _Due) -> None:
+        self.queue.due(message.key)
+
+    def _start_timer(self, delay_s: float, key: str) -> Timer:
+        return self.after(delay_s, _Due(key))
+
+    def _wake(self) -> None:
+        """Start workers for the keys that wait, up to the limit."""
+        if self._held or self._unsynced:
+            return
+        while self._running < self.workers and len(self.queue):
+            self._running += 1
+            self.background(self._work())
+
+    async def _work(self) -> None:
+        done = 0
+        while (key := self.queue.get()) is not None:
+            await self._process(key)
+            done += 1
+            if done % KEYS_PER_TURN == 0:
+                await self.sleep(0)  # reconciles that find nothing to do never wait: let others in
+        self._running -= 1
+
+    async def _process(self, key: str) -> None:
+        try:
+            await self.reconcile(key)
+        except StatusError as error:
+            if error.code != 409:  # conflicts are the ordinary price of optimism
+                self.log.info("reconcile_failed", key=key, error=error.message)
+            self.queue.add_rate_limited(key)
+        except Exception as error:
+            self.log.error("reconcile_broke", key=key, exc_info=error)
+            self.queue.add_rate_limited(key)
+        else:
+            self.queue.forget(key)
+        finally:
+            self.queue.done(key)
+
+
+def enqueue_own(controller: Controller, make_key: Callable[[Object], str]) -> OnChange:
+    """The usual `on_change` for the controller's own kind: look at whatever changed."""
+    return partial(_enqueue, controller, make_key)
+
+
+def _enqueue(
+    controller: Controller,
+    make_key: Callable[[Object], str],
+    old: Object | None,
+    new: Object | None,
+) -> None:
+    obj = new or old
+    if obj is not None:
+        controller.queue.add(make_key(obj))

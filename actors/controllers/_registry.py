@@ -1,0 +1,60 @@
+"""The table of controllers: what `--controllers` can name.
+
+Names are those of kube-controller-manager 1.36. A controller is loaded when it is started, so that
+importing this costs nothing. Each loads to a class whose instances are made with a `Context` alone;
+its `resources` (if it has any) name the shared informers that it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+__all__ = ["CONTROLLERS", "Entry", "load", "selected"]
+
+
+class Entry(NamedTuple):
+    """`path` is `module:class` within actors.controllers; `on` whether `*` includes it."""
+
+    name: str
+    path: str
+    on: bool = True
+
+
+CONTROLLERS: tuple[Entry, ...] = (
+    # workloads
+    Entry("replicaset-controller", "replicaset:ReplicaSetController"),
+    Entry("replicationcontroller-controller", "replicationcontroller:ReplicationController"),
+    Entry("deployment-controller", "deployment:DeploymentController"),
+    # services
+
+    # nodes
+
+    # identity
+
+    # housekeeping
+)
+
+
+def load(entry: Entry) -> Callable[[Any], Any]:
+    """The controller's class."""
+    module, _, name = entry.path.partition(":")
+    found: Callable[[Any], Any] = getattr(import_module(f"actors.controllers.{module}"), name)
+    return found
+
+
+def selected(controllers: str) -> list[Entry]:
+    """The entries that a `--controllers` text chooses: `*` all that are on by default, `name` one
+    of them, `-name` not that one. Raises `ValueError` for a name that there is not."""
+    words = [word.strip() for word in controllers.split(",") if word.strip()]
+    names = {entry.name for entry in CONTROLLERS}
+    for word in words:
+        if word != "*" and word.removeprefix("-") not in names:
+            raise ValueError(f'"{word.removeprefix("-")}" is not in the list of known controllers')
+    return [
+        entry
+        for entry in CONTROLLERS
+        if f"-{entry.name}" not in words
+        and (entry.name in words or ("*" in words and entry.on))
+    ]
