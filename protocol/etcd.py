@@ -12,14 +12,23 @@ from typing import Union
 from protocol.message import Address, Message
 
 __all__ = [
+    "Alarm",
+    "AlarmMember",
+    "AlarmResponse",
     "CancelWatch",
     "Compact",
     "CompactResponse",
     "Compare",
+    "Defragment",
+    "DefragmentResponse",
     "DeleteRange",
     "DeleteRangeResponse",
     "EtcdError",
     "Event",
+    "Hash",
+    "HashKV",
+    "HashKVResponse",
+    "HashResponse",
     "KeyValue",
     "LeaseGrant",
     "LeaseGrantResponse",
@@ -31,12 +40,20 @@ __all__ = [
     "LeaseRevokeResponse",
     "LeaseTimeToLive",
     "LeaseTimeToLiveResponse",
+    "Member",
+    "MemberList",
+    "MemberListResponse",
     "Op",
     "OpResponse",
     "Put",
     "PutResponse",
     "Range",
     "RangeResponse",
+    "RemoveWatcher",
+    "Snapshot",
+    "SnapshotResponse",
+    "Status",
+    "StatusResponse",
     "Txn",
     "TxnResponse",
     "Watch",
@@ -55,7 +72,7 @@ class EtcdError(Exception):
         self.message = message
 
 
-class KeyValue(Message, frozen=True):
+class KeyValue(Message, frozen=True, gc=False):
     key: bytes
     value: bytes = b""
     create_revision: int = 0
@@ -64,7 +81,7 @@ class KeyValue(Message, frozen=True):
     lease: int = 0
 
 
-class Range(Message, frozen=True):
+class Range(Message, frozen=True, gc=False):
     """Answered by `RangeResponse`. `range_end` as in etcd: empty = one key, b"\\0" = from key on.
 
     `sort_order`: "NONE" | "ASCEND" | "DESCEND"; `sort_target`: "KEY" | "VERSION" | "CREATE" |
@@ -93,7 +110,7 @@ class RangeResponse(Message, frozen=True):
     count: int = 0
 
 
-class Put(Message, frozen=True):
+class Put(Message, frozen=True, gc=False):
     """Answered by `PutResponse`."""
 
     key: bytes
@@ -104,12 +121,12 @@ class Put(Message, frozen=True):
     ignore_lease: bool = False
 
 
-class PutResponse(Message, frozen=True):
+class PutResponse(Message, frozen=True, gc=False):
     revision: int
     prev_kv: KeyValue | None = None
 
 
-class DeleteRange(Message, frozen=True):
+class DeleteRange(Message, frozen=True, gc=False):
     """Answered by `DeleteRangeResponse`."""
 
     key: bytes
@@ -123,7 +140,7 @@ class DeleteRangeResponse(Message, frozen=True):
     prev_kvs: tuple[KeyValue, ...] = ()
 
 
-class Compare(Message, frozen=True):
+class Compare(Message, frozen=True, gc=False):
     """`target`: "VERSION" | "CREATE" | "MOD" | "VALUE" | "LEASE"; `result`: "EQUAL" | "GREATER" |
     "LESS" | "NOT_EQUAL"; `operand` is bytes for VALUE and an int otherwise."""
 
@@ -152,53 +169,53 @@ Op = Union[Range, Put, DeleteRange, Txn, None]
 OpResponse = Union[RangeResponse, PutResponse, DeleteRangeResponse, TxnResponse]
 
 
-class Compact(Message, frozen=True):
+class Compact(Message, frozen=True, gc=False):
     """Answered by `CompactResponse`; forgets history below `revision`."""
 
     revision: int
     physical: bool = False
 
 
-class CompactResponse(Message, frozen=True):
+class CompactResponse(Message, frozen=True, gc=False):
     revision: int
 
 
-class LeaseGrant(Message, frozen=True):
+class LeaseGrant(Message, frozen=True, gc=False):
     """`ttl` in seconds; `id` 0 lets the server choose. Answered by `LeaseGrantResponse`."""
 
     ttl: int
     id: int = 0
 
 
-class LeaseGrantResponse(Message, frozen=True):
+class LeaseGrantResponse(Message, frozen=True, gc=False):
     revision: int
     id: int
     ttl: int
 
 
-class LeaseRevoke(Message, frozen=True):
+class LeaseRevoke(Message, frozen=True, gc=False):
     """Answered by `LeaseRevokeResponse`; deletes the attached keys in one revision."""
 
     id: int
 
 
-class LeaseRevokeResponse(Message, frozen=True):
+class LeaseRevokeResponse(Message, frozen=True, gc=False):
     revision: int
 
 
-class LeaseKeepAlive(Message, frozen=True):
+class LeaseKeepAlive(Message, frozen=True, gc=False):
     """Answered by `LeaseKeepAliveResponse`; `ttl` 0 there means: no such lease."""
 
     id: int
 
 
-class LeaseKeepAliveResponse(Message, frozen=True):
+class LeaseKeepAliveResponse(Message, frozen=True, gc=False):
     revision: int
     id: int
     ttl: int
 
 
-class LeaseTimeToLive(Message, frozen=True):
+class LeaseTimeToLive(Message, frozen=True, gc=False):
     """Answered by `LeaseTimeToLiveResponse`; `ttl` -1 there means: no such lease."""
 
     id: int
@@ -222,7 +239,7 @@ class LeaseLeasesResponse(Message, frozen=True):
     leases: tuple[int, ...] = ()
 
 
-class Event(Message, frozen=True):
+class Event(Message, frozen=True, gc=False):
     """One change of one key. `type`: "PUT" | "DELETE"; a DELETE's `kv` has key and mod_revision."""
 
     type: str
@@ -276,3 +293,111 @@ class WatchResponse(Message, frozen=True):
     cancel_reason: str = ""
     fragment: bool = False
     seq: int = 0
+
+
+class RemoveWatcher(Message, frozen=True):
+    """Close all watches of a watcher that is gone. Nothing is told to it, nobody is answered."""
+
+    watcher: Address
+
+
+class Status(Message, frozen=True):
+    """Answered by `StatusResponse`."""
+
+
+class StatusResponse(Message, frozen=True):
+    """Sizes are bytes; `errors` names the alarms that stand."""
+
+    revision: int
+    version: str
+    cluster_id: int
+    member_id: int
+    leader: int
+    raft_term: int
+    raft_index: int
+    db_size: int
+    db_size_in_use: int
+    db_size_quota: int
+    storage_version: str = ""
+    errors: tuple[str, ...] = ()
+    is_learner: bool = False
+
+
+class Hash(Message, frozen=True):
+    """Answered by `HashResponse`: a checksum over everything that is stored."""
+
+
+class HashResponse(Message, frozen=True):
+    revision: int
+    hash: int
+
+
+class HashKV(Message, frozen=True):
+    """Answered by `HashKVResponse`: a checksum of all keys' history up to `revision` (0: now)."""
+
+    revision: int = 0
+
+
+class HashKVResponse(Message, frozen=True):
+    revision: int
+    hash: int
+    compact_revision: int
+    hash_revision: int
+
+
+class Defragment(Message, frozen=True):
+    """Give unused space back. Answered by `DefragmentResponse`."""
+
+
+class DefragmentResponse(Message, frozen=True):
+    revision: int
+
+
+class Alarm(Message, frozen=True):
+    """`action`: "GET" | "ACTIVATE" | "DEACTIVATE"; `alarm`: "NONE" | "NOSPACE" | "CORRUPT".
+
+    Answered by `AlarmResponse`: GET answers the alarms that stand (NONE: all sorts), the others
+    what they changed. `member_id` 0 means: of any member.
+    """
+
+    action: str = "GET"
+    member_id: int = 0
+    alarm: str = "NONE"
+
+
+class AlarmMember(Message, frozen=True):
+    member_id: int
+    alarm: str
+
+
+class AlarmResponse(Message, frozen=True):
+    revision: int
+    alarms: tuple[AlarmMember, ...] = ()
+
+
+class Snapshot(Message, frozen=True):
+    """Answered by `SnapshotResponse`: everything that is stored, as one file's content."""
+
+
+class SnapshotResponse(Message, frozen=True):
+    revision: int
+    blob: bytes
+
+
+class Member(Message, frozen=True):
+    id: int
+    name: str
+    peer_urls: tuple[str, ...] = ()
+    client_urls: tuple[str, ...] = ()
+    is_learner: bool = False
+
+
+class MemberList(Message, frozen=True):
+    """Answered by `MemberListResponse`."""
+
+    linearizable: bool = True
+
+
+class MemberListResponse(Message, frozen=True):
+    revision: int
+    members: tuple[Member, ...] = ()
