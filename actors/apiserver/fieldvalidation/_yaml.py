@@ -86,7 +86,7 @@ class _Builder:
         import yaml
 
         text = str(node.value)
-        if node.style is not None:
+        if node.style:
             return text
         if node.tag == _STR and self.loader.resolve(yaml.ScalarNode, text, (True, False)) != _STR:
             return text
@@ -146,10 +146,15 @@ def parse_yaml(raw: bytes) -> tuple[Any, str]:
 
 
 def _problem(error: Any) -> str:
-    mark = getattr(error, "problem_mark", None)
+    """go-yaml names a line only past the first one, and counts parser errors from zero."""
+    import yaml
+
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    if mark is None:
-        return f"yaml: {problem}"
+    mark = getattr(error, "problem_mark", None)
     context = getattr(error, "context_mark", None)
-    line = mark.line + 1 if mark.line else (context.line + 1 if context is not None and context.line else 0)
+    line = 0
+    if mark is not None and mark.line:
+        line = mark.line + (1 if isinstance(error, yaml.scanner.ScannerError) else 0)
+    elif context is not None and context.line:
+        line = context.line
     return f"yaml: line {line}: {problem}" if line else f"yaml: {problem}"
