@@ -71,6 +71,7 @@ __all__ = [
     "StopPodSandbox",
     "UpdateContainerResources",
     "UpdatePodSandbox",
+    "UpdateRuntimeConfig",
     "Version",
     "VersionResponse",
 ]
@@ -182,6 +183,12 @@ class UpdatePodSandbox(Message, frozen=True):
 
     pod_sandbox_id: str
     annotations: Mapping[str, str]
+
+
+class UpdateRuntimeConfig(Message, frozen=True):
+    """Addresses of sandboxes from now on come from `pod_cidr`."""
+
+    pod_cidr: str
 
 
 # --------------------------------------------------------------------------------- containers
