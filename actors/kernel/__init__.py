@@ -18,6 +18,7 @@ from actors.kernel._errors import (
 from actors.kernel._future import Future, on_dispatcher
 from actors.kernel._links import Link
 from actors.kernel._live import LiveSystem
+from actors.kernel._log import configure_logging
 from actors.kernel._mailbox import Bounded
 from actors.kernel._simulation import Simulation, Stuck
 from actors.kernel._supervision import Child, Restart
@@ -50,6 +51,7 @@ __all__ = [
     "TraceRecord",
     "Tracer",
     "VirtualClock",
+    "configure_logging",
     "handles",
     "on_dispatcher",
     "rfc3339",

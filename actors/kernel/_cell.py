@@ -284,9 +284,10 @@ class Cell(Ref):
     def run(self, limit: int = BATCH) -> None:
         """Handle up to `limit` pieces of mail; queue again if more is left."""
         mailbox = self.mailbox
+        place = self.ready
         handled = 0
         try:
-            while handled < limit and mailbox:
+            while handled < limit and mailbox and self.ready is place:  # until moved to a thread
                 item = mailbox.popleft()
                 handled += 1
                 # The common case first and inline: a told message with a plain handler.

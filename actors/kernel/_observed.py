@@ -113,14 +113,21 @@ class ObservedCell(Cell):
             receiver = asker.actor_urn if asker is not None else "outside"
             tracer.record(kind, self.system.speaker.cause, self.actor_urn, receiver, answer)
 
+    def _refuse(self, item: Any) -> None:
+        super()._refuse(item.item if type(item) is _Mail else item)
+
+    def _drop(self, item: Any) -> None:
+        super()._drop(item.item if type(item) is _Mail else item)
+
     def run(self, limit: int = BATCH) -> None:
         """As `Cell.run`, saying before each message who speaks."""
         speaker = self.system.speaker
         previous = (speaker.cell, speaker.cause)
         speaker.cell = self
+        place = self.ready
         handled = 0
         try:
-            while handled < limit and self.mailbox:
+            while handled < limit and self.mailbox and self.ready is place:
                 item = self.mailbox.popleft()
                 handled += 1
                 if type(item) is _Mail:

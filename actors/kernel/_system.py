@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from actors.kernel._actor import Actor
 from actors.kernel._cell import Cell, Ref, Stats
 from actors.kernel._clock import Clock, Timer, Timers
 from actors.kernel._future import Future
+from actors.kernel._log import get_logger
 from actors.kernel._speaker import Speaker
 from actors.kernel._supervision import Child, Restart
 from actors.kernel._task import Task
@@ -45,7 +44,7 @@ class ActorSystem:
         if tracer is not None:
             tracer.bind(clock.now)
         self.actors: dict[str, Cell] = {}
-        self.log: Any = structlog.get_logger("kubekka").bind(system=name)
+        self.log: Any = get_logger(system=name)
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.speaker = Speaker()
