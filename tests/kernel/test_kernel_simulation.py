@@ -62,12 +62,12 @@ def test_different_seeds_give_different_runs() -> None:
 
 def test_a_run_does_not_depend_on_the_hash_seed() -> None:
     program = (
-        "import sys; sys.path[:0] = [%r]\n"
+        "import sys; sys.path[:0] = ['.']\n"
         "import importlib.util\n"
-        "spec = importlib.util.spec_from_file_location('t', %r)\n"
+        f"spec = importlib.util.spec_from_file_location('t', {__file__!r})\n"
         "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
         "print(module.chatter(3).digest())"
-    ) % (".", __file__)
+    )
     digests = {
         subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": str(n)}, capture_output=True, text=True, check=True
