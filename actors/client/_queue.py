@@ -19,6 +19,7 @@ __all__ = ["Backoff", "WorkQueue"]
 
 BASE_DELAY_S = 0.005
 MAX_DELAY_S = 1000.0
+HANDED_OUT_MAX = 4096
 
 
 class Backoff:
@@ -48,8 +49,9 @@ class WorkQueue:
     """Keys waiting to be processed.
 
     `start_timer(delay_s, key)` is the owner's: after that time it calls `due(key)`. `wake()` is
-    called when a key can be got. With `interval_s`, a key is not handed out again before so much
-    time has passed since it last was: bursts of changes of one object then cost one look at it.
+    called when a key can be got. With `interval`, a key is not handed out again before
+    `interval(key)` seconds have passed since it last was: bursts of changes of one object then
+    cost one look at it.
     """
 
     def __init__(
@@ -60,20 +62,21 @@ class WorkQueue:
         *,
         base_delay_s: float = BASE_DELAY_S,
         max_delay_s: float = MAX_DELAY_S,
-        interval_s: float = 0.0,
+        interval: Callable[[str], float] | None = None,
     ) -> None:
         self._start_timer = start_timer
         self._now = now
         self._wake = wake
         self._base_delay_s = base_delay_s
         self._max_delay_s = max_delay_s
-        self._interval_s = interval_s
+        self._interval = interval
         self._queue: deque[str] = deque()
         self._dirty: set[str] = set()
         self._processing: set[str] = set()
         self._waiting: dict[str, tuple[float, _Timer]] = {}
         self._failures: dict[str, int] = {}
         self._handed_out: dict[str, float] = {}
+        self._urgent: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -83,15 +86,20 @@ class WorkQueue:
         """Whether nothing is queued, processed or dirty (delayed keys do not count)."""
         return not (self._queue or self._processing or self._dirty)
 
-    def add(self, key: str) -> None:
-        """Want `key` processed, at once or after what is being done to it now."""
+    def add(self, key: str, *, urgent: bool = False) -> None:
+        """Want `key` processed, at once or after what is being done to it now; `urgent`: without
+        the pause of `interval`."""
+        if urgent and self._interval is not None:
+            self._urgent.add(key)
         if key in self._dirty:
             return
-        if self._interval_s and key not in self._processing:
-            rest_s = self._handed_out.get(key, 0.0) + self._interval_s - self._now()
-            if 0.0 < rest_s <= self._interval_s:
-                self.add_after(key, rest_s)
-                return
+        if self._interval is not None and key not in self._processing and key not in self._urgent:
+            at = self._handed_out.get(key)
+            if at is not None:
+                rest_s = at + self._interval(key) - self._now()
+                if rest_s > 0.0:
+                    self.add_after(key, rest_s)
+                    return
         self._admit(key)
 
     def add_after(self, key: str, delay_s: float) -> None:
@@ -133,7 +141,8 @@ class WorkQueue:
         key = self._queue.popleft()
         self._dirty.discard(key)
         self._processing.add(key)
-        if self._interval_s:
+        if self._interval is not None:
+            self._urgent.discard(key)
             self._note_handed_out(key)
         return key
 
@@ -154,9 +163,11 @@ class WorkQueue:
 
     def _note_handed_out(self, key: str) -> None:
         now = self._now()
-        if len(self._handed_out) > 1024:
-            oldest = now - self._interval_s
-            self._handed_out = {k: t for k, t in self._handed_out.items() if t > oldest}
+        if len(self._handed_out) > HANDED_OUT_MAX:
+            # What was handed out longest ago (dicts keep order) has had its pause.
+            for old in list(self._handed_out)[: HANDED_OUT_MAX // 2]:
+                del self._handed_out[old]
+        self._handed_out.pop(key, None)
         self._handed_out[key] = now
 
     def statistics(self) -> dict[str, int]:

@@ -91,7 +91,7 @@ class Controller(ClientActor):
     """A controller of one kind of object.
 
     Subclasses set `component` (the event source), `resources` (what they read), `workers` and
-    `interval_s` (the least time between two looks at one key); in `__init__`, after
+    `interval_s` (the least time between two looks at one key, also `interval`); in `__init__`, after
     `super().__init__(context)`, they call `self.on_change(resource, function)`; they write
     `async def reconcile(self, key)`. A `StatusError` there means: try again, with back-off.
     """
@@ -111,7 +111,7 @@ class Controller(ClientActor):
             self._start_timer,
             self.clock.monotonic,
             self._wake,
-            interval_s=self.interval_s,
+            interval=self.interval,
         )
         self._subscriptions: dict[Resource, list[OnChange]] = {}
         self._unsynced: set[Resource] = {resource(what) for what in self.resources}
@@ -131,6 +131,10 @@ class Controller(ClientActor):
     async def reconcile(self, key: str) -> None:
         """Make the world fit the object `key`. Raises `StatusError` to be called again later."""
         raise NotImplementedError
+
+    def interval(self, key: str) -> float:
+        """The least time in seconds between two looks at `key`."""
+        return self.interval_s
 
     def synced(self) -> None:
         """Called once, when all stores are filled and before the first reconcile."""
