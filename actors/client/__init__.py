@@ -10,6 +10,7 @@ from actors.client._events import EventRecorder
 from actors.client._expectations import Expectations, UidExpectations
 from actors.client._informer import Informer
 from actors.client._leader import LeaderElector
+from actors.client._outside import OutsideClient, WaitTimeout
 from actors.client._queue import Backoff, WorkQueue
 from actors.client._shared import Changes, InformerActor, SharedInformer, SharedInformers, Subscribe
 from actors.client._store import Store, by_controller, by_namespace
@@ -25,6 +26,7 @@ __all__ = [
     "Informer",
     "InformerActor",
     "LeaderElector",
+    "OutsideClient",
     "Resource",
     "SharedInformer",
     "SharedInformers",
@@ -33,6 +35,7 @@ __all__ = [
     "Subscribe",
     "UidExpectations",
     "UserInfo",
+    "WaitTimeout",
     "WorkQueue",
     "by_controller",
     "by_namespace",
