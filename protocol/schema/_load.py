@@ -35,7 +35,7 @@ _PREFIXES = (
     "io.k8s.apimachinery.pkg.apis.",
     "io.k8s.apimachinery.pkg.",
 )
-_FACT = re.compile(r"([A-Za-z0-9$_-]+)([&*!~z]*)(?::(.+))?$")
+_FACT = re.compile(r"([A-Za-z0-9$_-]+)([&*!z]*)(?::(.+))?$")
 # Kinds whose creationTimestamp is written as null when empty, before `omitzero` (1.34).
 _OMITZERO_SINCE = 34
 
@@ -140,10 +140,16 @@ class Schema:
         return Type("any", name=name, go=go, preserve=True, source=node)
 
     def _fields(self, name: str, node: dict[str, Any], package: str) -> dict[str, Field]:
-        facts = _facts().get(_short(name), {})
+        facts = _facts().get(_short(name))
         required = frozenset(node.get("required", ()))
         return {
-            field: self._field(field, prop, field in required, facts.get(field, ("", "")), package)
+            field: self._field(
+                field,
+                prop,
+                field in required,
+                facts.get(field, ("", "")) if facts is not None else ("&!" if field in required else "", ""),
+                package,
+            )
             for field, prop in node["properties"].items()
         }
 
@@ -153,12 +159,12 @@ class Schema:
         flags, go = fact
         type_ = self._inline(prop, go, package)
         number = type_.kind in ("integer", "boolean", "number")
-        by_pointer = not required and (number or "$ref" in prop)
+        by_pointer = number or "$ref" in prop
         if "*" in flags:
             by_pointer = True
         elif "&" in flags:
             by_pointer = False
-        omit = (not required or "~" in flags) and "!" not in flags
+        omit = "!" not in flags
         zero = "z" in flags and self.minor >= _OMITZERO_SINCE
         struct = type_.kind in ("object", "time", "micro-time", "quantity", "int-or-string")
         if type_.atomic and type_.kind == "map":
@@ -181,8 +187,9 @@ class Schema:
         ref = prop.get("$ref")
         if ref is not None:
             found = self.type(ref.rsplit("/", 1)[1])
-            if prop.get("x-kubernetes-map-type") == "atomic" and not found.atomic and found.kind == "object":
-                return Type("object", name=found.name, go=found.go, atomic=True, build=lambda: found.fields)
+            how = prop.get("x-kubernetes-map-type")
+            if how is not None and found.kind == "object" and found.atomic != (how == "atomic"):
+                return Type("object", name=found.name, go=found.go, atomic=not found.atomic, build=lambda: found.fields)
             return found
         word = _type_word(prop)
         if word == "array":
@@ -212,6 +219,7 @@ class Schema:
 _KEY_DEFAULTS: dict[tuple[str, str], Any] = {
     ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
+    ("io.k8s.api.core.v1.LocalObjectReference", "name"): "",
 }
 
 

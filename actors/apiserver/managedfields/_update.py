@@ -1,0 +1,166 @@
+"""Tracking of writes that are not apply: create, update and the other patches.
+
+Owns how a write moves ownership. Follows apimachinery's `managedfields` chain: no tracking when the
+live object has no managers, at most ten update managers, what the writer changed becomes the
+writer's alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.apiserver.fieldvalidation import convert
+from actors.apiserver.managedfields._managers import Manager, Managers, cap, decode_managers, encode_managers, is_reset
+from actors.apiserver.managedfields._reset import Filter
+from actors.apiserver.managedfields._sets import Set, difference, intersection, union
+from actors.apiserver.managedfields._walk import Comparison, TypedProblem, compare
+from protocol.schema import Type
+
+__all__ = ["STRIPPED", "blank", "filtered", "strip", "take_ownership", "update"]
+
+Object = dict[str, Any]
+
+STRIPPED: Set = {
+    "f:apiVersion": {},
+    "f:kind": {},
+    "f:metadata": {
+        ".": {},
+        "f:name": {},
+        "f:namespace": {},
+        "f:creationTimestamp": {},
+        "f:selfLink": {},
+        "f:uid": {},
+        "f:clusterName": {},
+        "f:generation": {},
+        "f:managedFields": {},
+        "f:resourceVersion": {},
+    },
+}
+
+
+def blank(type_: Type) -> Object:
+    """What an object of this type looks like before anything was set."""
+    found: Object | None = type_.cache.get("blank")
+    if found is None:
+        found, _ = convert(type_, {})
+        type_.cache["blank"] = found
+    assert found is not None
+    return found
+
+
+def strip(fields: Set) -> Set:
+    """A set without the fields that nobody owns."""
+    meta = fields.get("f:metadata")
+    out = {key: node for key, node in fields.items() if key not in ("f:apiVersion", "f:kind", "f:metadata")}
+    if meta is not None:
+        kept = difference({"f:metadata": meta}, STRIPPED)
+        if kept:
+            out.update(kept)
+    return out
+
+
+def filtered(comparison: Comparison, reset: Filter | None) -> Comparison:
+    """A comparison without the fields that the strategy puts back."""
+    if reset is None:
+        return comparison
+    return Comparison(reset(comparison.added), reset(comparison.modified), reset(comparison.removed))
+
+
+def take_ownership(managers: Managers, comparison: Comparison) -> dict[Any, Set]:
+    """What each manager owns of what changed, so would lose. Nothing is changed yet."""
+    changed = comparison.changed()
+    losses: dict[Any, Set] = {}
+    if changed:
+        for identity, manager in managers.items():
+            loss = intersection(manager.set, changed)
+            if loss:
+                losses[identity] = loss
+    return losses
+
+
+def forget(managers: Managers, losses: dict[Any, Set], removed: Set) -> None:
+    """Take from managers what they lose, and from all what is gone; drop those left with nothing."""
+    for identity in list(managers):
+        manager = managers[identity]
+        loss = losses.get(identity)
+        if loss:
+            manager.set = difference(manager.set, loss)
+        if removed:
+            manager.set = difference(manager.set, removed)
+        if not manager.set:
+            del managers[identity]
+
+
+def _managers_of(live: Object | None, new: Object, subresource: str) -> Managers:
+    """The managers to start from: the request's own entries when usable, else the live ones."""
+    meta = new.get("metadata") or {}
+    if not subresource:
+        if is_reset(meta):
+            return {}
+        sent = decode_managers(meta.get("managedFields"))
+        if sent:
+            return sent
+    if live is None:
+        return {}
+    return decode_managers((live.get("metadata") or {}).get("managedFields")) or {}
+
+
+def update(
+    type_: Type,
+    live: Object | None,
+    new: Object,
+    manager: str,
+    *,
+    api_version: str,
+    now: str,
+    subresource: str = "",
+    reset: Filter | None = None,
+) -> None:
+    """Set `new`'s managedFields for a write by `manager` (an update, not an apply).
+
+    `live`: the stored object at this version, None for a create. `new`: decoded and defaulted, before
+    admission; only its managedFields are changed. `now`: RFC 3339, whole seconds. When an object
+    cannot be compared (keys of lists missing, say) its managers stay as they were.
+    """
+    meta = new.setdefault("metadata", {})
+    managers = _managers_of(live, new, subresource)
+    sent = meta.pop("managedFields", None)
+    if not managers and live is not None:
+        return
+    try:
+        _track(type_, live, new, managers, Manager(manager, "Update", api_version, subresource, now, {}), reset)
+    except TypedProblem:
+        kept = (live or {}).get("metadata", {}).get("managedFields")
+        if kept or sent:
+            meta["managedFields"] = kept or sent
+        return
+    cap(managers)
+    if managers:
+        meta["managedFields"] = encode_managers(managers)
+
+
+def _track(
+    type_: Type, live: Object | None, new: Object, managers: Managers, mine: Manager, reset: Filter | None
+) -> None:
+    comparison = filtered(compare(type_, without_managers(live) if live is not None else blank(type_), new), reset)
+    if managers:
+        forget(managers, take_ownership(managers, comparison), comparison.removed)
+    mine.set = strip(comparison.changed())
+    if reset is not None:
+        mine.set = reset(mine.set)
+    if not mine.set:
+        return
+    before = managers.get(mine.identity)
+    if before is not None:
+        mine.set = union(mine.set, before.set)
+    managers[mine.identity] = mine
+
+
+def without_managers(obj: Object) -> Object:
+    """A shallow copy without `managedFields`."""
+    meta = obj.get("metadata")
+    if not meta or "managedFields" not in meta:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in meta.items() if key != "managedFields"}}
+
+
