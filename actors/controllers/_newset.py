@@ -16,7 +16,8 @@ from actors.controllers._rollout import (
     replicas,
 )
 from actors.controllers._templates import POD_TEMPLATE_HASH, same_template, template_hash
-from protocol.objects import Object, annotations, name, namespace, owner_reference, spec, status, uid
+from protocol.objects import Object, name, namespace, owner_reference, spec, status, uid
+from protocol.objects import annotations as annotations_of
 
 __all__ = [
     "annotated",
@@ -66,11 +67,9 @@ def annotated(deployment: Object, replica_set: Object, new_revision: int) -> dic
     The Deployment's own are copied. A revision only grows; the number that a ReplicaSet had before
     it was rolled back to is remembered in the history annotation.
     """
-    current = annotations(replica_set)
-    wanted = dict(current)
-    for key, value in annotations(deployment).items():
-        if key not in _NOT_COPIED:
-            wanted[key] = value
+    current = annotations_of(replica_set)
+    copied = {k: v for k, v in annotations_of(deployment).items() if k not in _NOT_COPIED}
+    wanted = {**current, **copied}
     before = current.get(REVISION)
     try:
         number = int(before or 0)

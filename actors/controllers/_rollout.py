@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from protocol.objects import Object, annotations, deleting, metadata, name, spec, status, uid
+from protocol.objects import Object, deleting, metadata, name, spec, status, uid
+from protocol.objects import annotations as annotations_of
 
 __all__ = [
     "DESIRED",
@@ -131,7 +132,7 @@ def active_or_latest(new: Object | None, old: list[Object]) -> Object | None:
 def revision(obj: Object) -> int:
     """The number in the revision annotation, 0 when there is none or it is no number."""
     try:
-        return int(annotations(obj).get(REVISION) or 0)
+        return int(annotations_of(obj).get(REVISION) or 0)
     except ValueError:
         return 0
 
@@ -142,7 +143,7 @@ def max_revision(sets: Iterable[Object]) -> int:
 
 def desired_annotation(replica_set: Object) -> int | None:
     """The Deployment's size when the ReplicaSet was last scaled."""
-    return _number(annotations(replica_set).get(DESIRED))
+    return _number(annotations_of(replica_set).get(DESIRED))
 
 
 def _number(text: str | None) -> int | None:
@@ -190,7 +191,7 @@ def _fraction(replica_set: Object, deployment: Object) -> int:
     if replicas(deployment) == 0:
         return -size
     largest = replicas(deployment) + max_surge(deployment)
-    before = _number(annotations(replica_set).get(MAX)) or status(deployment).get("replicas") or 0
+    before = _number(annotations_of(replica_set).get(MAX)) or status(deployment).get("replicas") or 0
     if before == 0:
         return 0
     return math.floor(size * largest / before + 0.5) - size

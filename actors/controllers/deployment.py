@@ -49,7 +49,6 @@ from actors.controllers._templates import same_template
 from protocol.api import StatusError
 from protocol.objects import (
     Object,
-    annotations,
     controller_of,
     deleting,
     find_condition,
@@ -66,6 +65,7 @@ from protocol.objects import (
     with_metadata,
     with_status,
 )
+from protocol.objects import annotations as annotations_of
 
 __all__ = ["DeploymentController"]
 
@@ -238,7 +238,7 @@ class DeploymentController(Controller):
         wanted = annotated(deployment, new, next_revision)
         min_ready_s = spec(deployment).get("minReadySeconds") or 0
         if wanted is not None or (spec(new).get("minReadySeconds") or 0) != min_ready_s:
-            changed = with_metadata(new, annotations=wanted or annotations(new))
+            changed = with_metadata(new, annotations=wanted or annotations_of(new))
             changed["spec"] = {**spec(new), "minReadySeconds": min_ready_s}
             rollout.replace(await self.client.update("replicasets", changed))
             return
@@ -249,7 +249,7 @@ class DeploymentController(Controller):
             entry = new_condition(
                 "Progressing", "True", "FoundNewReplicaSet", message, self.clock.rfc3339()
             )
-        await self._write_condition(rollout, entry, annotations(new).get(REVISION, ""))
+        await self._write_condition(rollout, entry, annotations_of(new).get(REVISION, ""))
 
     async def _create_new(self, rollout: Rollout, next_revision: int) -> None:
         deployment = rollout.deployment
@@ -333,8 +333,8 @@ class DeploymentController(Controller):
     ) -> bool:
         """Give a ReplicaSet a size, and say so. `annotate`: also if only annotations are old."""
         before = replicas(replica_set)
-        wanted = {**annotations(replica_set), **replica_annotations(rollout.deployment)}
-        if before == size and not (annotate and wanted != annotations(replica_set)):
+        wanted = {**annotations_of(replica_set), **replica_annotations(rollout.deployment)}
+        if before == size and not (annotate and wanted != annotations_of(replica_set)):
             return False
         changed = with_metadata(replica_set, annotations=wanted)
         changed["spec"] = {**spec(replica_set), "replicas": size}
@@ -453,8 +453,8 @@ class DeploymentController(Controller):
     ) -> None:
         """Set a condition, and the revision annotation, if that changes anything."""
         deployment = rollout.deployment
-        if revision and annotations(deployment).get(REVISION) != revision:
-            with_revision = {**annotations(deployment), REVISION: revision}
+        if revision and annotations_of(deployment).get(REVISION) != revision:
+            with_revision = {**annotations_of(deployment), REVISION: revision}
             deployment = with_metadata(deployment, annotations=with_revision)
         if entry is not None:
             conditions = list(status(deployment).get("conditions") or ())
