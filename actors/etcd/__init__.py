@@ -6,5 +6,6 @@ in memory, which is what tests' clusters use.
 
 from actors.etcd._actor import Etcd
 from actors.etcd._config import EtcdConfig
+from actors.etcd._errors import DataDirError
 
-__all__ = ["Etcd", "EtcdConfig"]
+__all__ = ["DataDirError", "Etcd", "EtcdConfig"]

@@ -10,6 +10,7 @@ from protocol.etcd import EtcdError
 
 __all__ = [
     "INVALID_ARGUMENT",
+    "DataDirError",
     "compacted",
     "corrupt",
     "duplicate_key",
@@ -125,3 +126,8 @@ def not_capable() -> EtcdError:
 def corrupt() -> EtcdError:
     """The CORRUPT alarm stands."""
     return EtcdError(DATA_LOSS, "etcdserver: corrupt cluster")
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used: in use by another process, damaged, not writable. The
+    text is for a person and names the file."""

@@ -170,6 +170,7 @@ class Watchers:
         self._unsynced: Group = {}
         self._victims: Group = {}
         self._awaiting_progress: dict[str, Address] = {}
+        self._compacted: dict[str, set[int]] = {}  # ids ended by compaction stay taken, as in etcd
 
     def __len__(self) -> int:
         return len(self._all)
@@ -218,12 +219,17 @@ class Watchers:
         end = request.range_end
         if end and end != b"\0" and (request.key or b"\0") >= end:
             return "mvcc: watcher range is empty"
-        if request.watch_id in self._by_address.get(request.watcher.actor_urn, ()):
+        urn, watch_id = request.watcher.actor_urn, request.watch_id
+        if watch_id in self._by_address.get(urn, ()) or watch_id in self._compacted.get(urn, ()):
             return "mvcc: duplicate watch ID provided on the WatchStream"
         return ""
 
     def cancel(self, address: Address, watch_id: int) -> WatchResponse | None:
         """Close a watch. Returns the response to tell; None when there is no such watch."""
+        ended = self._compacted.get(address.actor_urn)
+        if ended is not None and watch_id in ended:
+            ended.remove(watch_id)
+            return WatchResponse(watch_id, self.revision, canceled=True)
         watcher = self._by_address.get(address.actor_urn, {}).get(watch_id)
         if watcher is None:
             return None
@@ -235,6 +241,7 @@ class Watchers:
         for watcher in list(self._by_address.get(actor_urn, {}).values()):
             self._forget(watcher)
         self._awaiting_progress.pop(actor_urn, None)
+        self._compacted.pop(actor_urn, None)
 
     def _forget(self, watcher: Watcher) -> None:
         identity = watcher.identity
@@ -402,6 +409,7 @@ class Watchers:
         )
         if self._send(watcher.address, response):
             self._forget(watcher)
+            self._compacted.setdefault(watcher.address.actor_urn, set()).add(watcher.id)
 
     # Progress
 
