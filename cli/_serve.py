@@ -1,0 +1,97 @@
+"""What verbs that serve in the foreground share: options, the ready line, and a clean end."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli._errors import Failed, UsageError
+from cli._state import default_data_dir, prepare_data_dir
+
+__all__ = ["add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths", "serving", "until_interrupted"]
+
+
+def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
+    """Where the API is served and where state lives."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=default_port, help="port to serve on; 0 picks a free one (%(default)s)")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where state lives (by default the platform's state directory)")
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="where to write the kubeconfig (by default inside the state directory)")
+    parser.add_argument("--kubernetes-version", default="1.36", metavar="V", help="the version to be, 1.31 to 1.37 (%(default)s)")
+    parser.add_argument("--etcd-servers", metavar="URLS", default="", help="comma-separated URLs of a real etcd to store everything in, instead of the embedded one")
+    parser.add_argument("--unsafe-no-fsync", action="store_true", help="acknowledge writes before they are on disk: faster, but a crash of the machine can lose the last ones")
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def kubernetes_minor(version: str) -> int:
+    """36 for `1.36`, `v1.36` or `1.36.2`.
+
+    Raises: UsageError for a version that is not served.
+    """
+    match = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", version)
+    if match is None or not 31 <= int(match[1]) <= 37:
+        raise UsageError(f"Kubernetes {version} is not served; 1.31 to 1.37 are (--kubernetes-version)")
+    return int(match[1])
+
+
+def prepare_paths(options: argparse.Namespace) -> tuple[Path, Path]:
+    """The state directory and the kubeconfig's place, both writable.
+
+    Raises: UsageError.
+    """
+    data_dir = prepare_data_dir(options.data_dir or default_data_dir())
+    kubeconfig: Path = options.kubeconfig or data_dir / "kubeconfig"
+    folder = kubeconfig.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write the kubeconfig {kubeconfig}: {folder} is no writable directory")
+    if kubeconfig.is_dir():
+        raise UsageError(f"cannot write the kubeconfig {kubeconfig}: it is a directory")
+    return data_dir, kubeconfig
+
+
+def port_problem(error: OSError, host: str, port: int) -> UsageError:
+    """Why the address cannot be served on, in a line."""
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(f"port {port} on {host} is in use; choose another with --port, or --port 0 for any free one")
+    return UsageError(f"cannot serve on {host}:{port}: {error.strerror or error}")
+
+
+@contextmanager
+def serving(start: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
+    """Run `start`; whatever happens afterwards, run `stop`."""
+    try:
+        start()
+        yield
+    finally:
+        stop()
+
+
+def until_interrupted(failed: threading.Event | None = None) -> None:
+    """Wait for SIGINT or SIGTERM, or for the cluster to fail.
+
+    Raises: Failed in the last case.
+    """
+    woken = threading.Event()
+    previous = {number: signal.signal(number, lambda *_: woken.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while not woken.wait(0.2 if failed is not None else None):
+            if failed is not None and failed.is_set():
+                raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if sys.stderr.isatty():
+        print("\nstopping ...", file=sys.stderr)

@@ -1,0 +1,47 @@
+"""`kubekka apiserver`: an API server alone, without controllers."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+from cli._errors import UsageError
+from cli._serve import add_serving_options, kubernetes_minor, port_problem, prepare_paths, until_interrupted
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The options of `apiserver`."""
+    add_serving_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the API until Ctrl-C."""
+    minor = kubernetes_minor(options.kubernetes_version)
+    data_dir, kubeconfig = prepare_paths(options)
+    from actors.etcd import DataDirError
+    from cluster import ApiServerProcess, ClusterConfig
+
+    config = ClusterConfig(
+        nodes=0,
+        minor=minor,
+        host=options.host,
+        port=options.port,
+        data_dir=data_dir,
+        unsafe_no_fsync=options.unsafe_no_fsync,
+        etcd_servers=tuple(u for u in options.etcd_servers.split(",") if u),
+    )
+    server = ApiServerProcess(config)
+    failed = threading.Event()
+    try:
+        server.start()
+        server.system.on_failed = lambda _: failed.set()
+        server.write_kubeconfig(kubeconfig)
+        print(f"ready: {server.url} kubeconfig: {kubeconfig}", flush=True)
+        until_interrupted(failed)
+    except OSError as error:
+        raise port_problem(error, options.host, options.port) from None
+    except DataDirError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        server.stop()
+    return 0

@@ -1,0 +1,64 @@
+"""`kubekka iptables`: the rules that a node's kube-proxy writes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from cli._errors import UsageError
+from cli._state import add_kubeconfig_option, find_kubeconfig
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The options of `iptables`."""
+    parser.add_argument("--node", metavar="NAME", default="", help="the node whose rules to print (the first one by default)")
+    parser.add_argument("-f", "--filename", metavar="FILE", help="take Services, EndpointSlices and Nodes from this file (- for stdin) instead of a running cluster")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
+    parser.add_argument("-t", "--table", choices=("nat", "filter"), help="this table only")
+    add_kubeconfig_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print iptables-restore text."""
+    from actors.network.iptables_cli import ConfigError, UnknownNode, render
+
+    config = _load(options.config)[0] if options.config else None
+    if options.filename:
+        objects = _load(options.filename)
+    else:
+        from cli._remote import remote_client
+
+        with remote_client(find_kubeconfig(options)) as client:
+            objects = [
+                {"kind": kind, **item}
+                for kind, word in (("Node", "nodes"), ("Service", "services"), ("EndpointSlice", "endpointslices"))
+                for item in client.list(word)
+            ]
+    node = options.node or next((o["metadata"]["name"] for o in objects if o.get("kind") == "Node"), "")
+    tables = (options.table,) if options.table else ("nat", "filter")
+    try:
+        sys.stdout.write(render(objects, node, config, tables))
+    except (ConfigError, UnknownNode) as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
+def _load(path: Any) -> list[Any]:
+    """The YAML or JSON documents of a file.
+
+    Raises: UsageError.
+    """
+    import yaml
+
+    try:
+        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text()
+        documents = [d for d in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if d is not None]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if not documents or not all(isinstance(d, dict) for d in documents):
+        raise UsageError(f"{path} holds no Kubernetes objects")
+    return documents

@@ -1,0 +1,113 @@
+"""`kubekka up`: a cluster in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from pathlib import Path
+
+from cli._errors import UsageError
+from cli._serve import add_serving_options, kubernetes_minor, port_problem, prepare_paths, until_interrupted
+
+RUNTIMES = ("simulated",)
+GUISES = ("containerd", "docker", "rkt", "runc")
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The options of `up`."""
+    parser.add_argument("--nodes", type=_count, default=3, metavar="N", help="how many simulated nodes (%(default)s)")
+    add_serving_options(parser)
+    parser.add_argument("--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)")
+    parser.add_argument("--guise", choices=GUISES, default="containerd", help="which runtime the simulated nodes present themselves as (%(default)s)")
+    parser.add_argument("--manage-nodes-with-annotation-selector", default="", metavar="KEY=VALUE", help="also run a simulated kubelet for every Node object that has this annotation")
+    parser.add_argument("--controllers", default="*", metavar="LIST", help="which controllers run, e.g. '*,-deployment' (all)")
+    parser.add_argument("--node-monitor-grace-period", type=_seconds, default=50.0, metavar="DURATION", help="how long a silent node counts as healthy (50s)")
+    parser.add_argument("--node-monitor-period", type=_seconds, default=5.0, metavar="DURATION", help="how often nodes are looked at (5s)")
+    parser.add_argument("--terminated-pod-gc-threshold", type=_count, default=12500, metavar="N", help="how many finished pods are kept (%(default)s)")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of them: 0 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A Go duration such as `40s`, `1m30s` or `500ms`, or plain seconds."""
+    import re
+
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if not parts or "".join(n + u for n, u in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 40s, 1m30s or 500ms")
+    return sum(float(n) * units[u] for n, u in parts)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the cluster, say where it is, and wait for Ctrl-C."""
+    minor = kubernetes_minor(options.kubernetes_version)
+    selector = options.manage_nodes_with_annotation_selector
+    if selector and "=" not in selector:
+        raise UsageError("--manage-nodes-with-annotation-selector wants KEY=VALUE")
+    data_dir, kubeconfig = prepare_paths(options)
+    from actors.etcd import DataDirError
+    from cluster import Cluster, ClusterConfig
+
+    config = ClusterConfig(
+        nodes=options.nodes,
+        minor=minor,
+        host=options.host,
+        port=options.port,
+        data_dir=data_dir,
+        unsafe_no_fsync=options.unsafe_no_fsync,
+        etcd_servers=tuple(u for u in options.etcd_servers.split(",") if u),
+        runtime=options.runtime,
+        guise=options.guise,
+        manage_nodes_with_annotation_selector=selector,
+        controllers={
+            "controllers": options.controllers,
+            "node_monitor_grace_period": options.node_monitor_grace_period,
+            "node_monitor_period": options.node_monitor_period,
+            "terminated_pod_gc_threshold": options.terminated_pod_gc_threshold,
+        },
+    )
+    cluster = Cluster(config)
+    failed = threading.Event()
+    try:
+        cluster.start(wait_for_nodes=False)
+        cluster.system.on_failed = lambda _: failed.set()
+        cluster.write_kubeconfig(kubeconfig)
+        print(f"ready: {cluster.url} kubeconfig: {kubeconfig}", flush=True)
+        _explain(kubeconfig, options.nodes)
+        until_interrupted(failed)
+    except OSError as error:
+        raise port_problem(error, options.host, options.port) from None
+    except DataDirError as error:
+        raise UsageError(str(error)) from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    finally:
+        cluster.stop()
+    return 0
+
+
+def _explain(kubeconfig: Path, nodes: int) -> None:
+    """For a person at a terminal: what to do next."""
+    if not sys.stderr.isatty():
+        return
+    print(
+        f"""
+A cluster with {nodes} simulated nodes is running; Ctrl-C stops it. In another terminal:
+
+    export KUBECONFIG={kubeconfig}
+    kubectl get nodes
+    kubectl create deployment web --image=nginx --replicas=3
+    kubectl get pods -o wide --watch
+
+(`kubekka kubectl ...` works too, and `kubekka demo` shows what happens inside.)
+""",
+        file=sys.stderr,
+    )

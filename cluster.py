@@ -1,0 +1,397 @@
+"""Kubekka's front door: `Cluster`, the object that tests embed, and the command line.
+
+    from cluster import Cluster
+
+    with Cluster(nodes=3) as cluster:
+        cluster.apply(manifest)
+        cluster.wait("deployments/web", lambda web: web["status"].get("readyReplicas") == 3)
+        cluster.client.list("pods")
+        cluster.kubeconfig            # for kubectl, helm, any client library
+
+This module alone knows all components: it wires them together and leaves the work to them. The
+same wiring runs in a `LiveSystem` (`Cluster`) and in a `Simulation` (`SimulatedCluster`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pykka
+
+from actors.client import OutsideClient, WaitTimeout
+from actors.kernel import ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
+from protocol.api import StatusError
+from protocol.objects import Object
+
+__all__ = ["Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
+
+CONTROL_PLANE_HOSTS = ("etcd", "apiserver", "controllers", "scheduler")
+
+
+class ManifestError(ValueError):
+    """A manifest that is no YAML, or holds what is no Kubernetes object; the text says where."""
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What a cluster is made of.
+
+    `nodes` simulated machines named `node-0`, `node-1`, ...; everything in memory unless
+    `data_dir` is given; `minor` selects Kubernetes 1.`minor`; `seed` makes names and uids
+    repeatable.
+    """
+
+    nodes: int = 3
+    minor: int = 36
+    host: str = "127.0.0.1"
+    port: int = 0
+    data_dir: Path | None = None
+    unsafe_no_fsync: bool = False
+    etcd_servers: tuple[str, ...] = ()
+    runtime: str = "simulated"
+    guise: str = "containerd"
+    node_capacity: Mapping[str, str] = field(default_factory=dict)
+    manage_nodes_with_annotation_selector: str = ""
+    controllers: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.nodes < 0:
+            raise ValueError("a cluster has no fewer than 0 nodes")
+        if not 31 <= self.minor <= 37:
+            raise ValueError(f"Kubernetes 1.{self.minor} is not served; 1.31 to 1.37 are")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The top components of a running cluster."""
+
+    etcd: Ref
+    apiserver: Ref
+    controllers: Ref | None
+    scheduler: Ref | None
+    nodes: tuple[Ref, ...]
+
+
+def start_store(system: ActorSystem, config: ClusterConfig) -> Ref:
+    """The etcd actor, or the one that speaks with real etcd servers.
+
+    Raises: `etcd`'s errors about the data directory.
+    """
+    from actors.etcd import Etcd, EtcdConfig
+
+    if config.etcd_servers:
+        from actors.etcd import RemoteEtcd
+
+        return system.spawn(Child("etcd", lambda: RemoteEtcd(config.etcd_servers)), host="etcd")
+    data_dir = None if config.data_dir is None else config.data_dir / "etcd"
+    settings = EtcdConfig(data_dir=data_dir, unsafe_no_fsync=config.unsafe_no_fsync)
+    return system.spawn(Child("etcd", lambda: Etcd(settings)), host="etcd")
+
+
+def start_apiserver(system: ActorSystem, config: ClusterConfig, etcd: Ref, **settings: Any) -> Ref:
+    """The API server actor."""
+    from actors.apiserver import ApiServer, ApiServerConfig
+
+    api_config = ApiServerConfig(minor=config.minor, exclusive=not config.etcd_servers, **settings)
+    return system.spawn(Child("apiserver", lambda: ApiServer(api_config, etcd)), host="apiserver")
+
+
+def start_all(system: ActorSystem, config: ClusterConfig, **api_settings: Any) -> Parts:
+    """Every component of a cluster, each on a (simulated) host of its own."""
+    from actors.controllers import ControllerManager, Options
+    from actors.scheduler import Scheduler, SchedulerConfig
+
+    etcd = start_store(system, config)
+    apiserver = start_apiserver(system, config, etcd, **api_settings)
+    options = Options(**config.controllers)
+    controllers = system.spawn(
+        Child("controller-manager", lambda: ControllerManager(apiserver, options)), host="controllers"
+    )
+    scheduler = system.spawn(Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig())), host="scheduler")
+    nodes = start_nodes(system, config, apiserver)
+    return Parts(etcd, apiserver, controllers, scheduler, nodes)
+
+
+def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
+    """The simulated machines, and the actor that takes on annotated Node objects if asked for."""
+    from actors.kubelet import NodeManager, simulated_node
+    from actors.network import KubeProxy
+
+    refs: list[Ref] = []
+    for number in range(config.nodes):
+        name = f"node-{number}"
+        for spec in simulated_node(name, apiserver, number=number, config=config):
+            refs.append(system.spawn(spec, host=name))
+        refs.append(system.spawn(Child(f"kube-proxy-{name}", lambda n=name: KubeProxy(n, apiserver)), host=name))
+    if config.manage_nodes_with_annotation_selector:
+        selector = config.manage_nodes_with_annotation_selector
+        refs.append(system.spawn(Child("node-manager", lambda: NodeManager(apiserver, selector))))
+    return tuple(refs)
+
+
+# -- Manifests ---------------------------------------------------------------------------------
+
+
+def read_manifest(manifest: str | Path | Object | Iterable[Object]) -> list[Object]:
+    """The objects of a manifest: YAML text, a file or a folder of files, an object or several.
+
+    Raises: ManifestError, naming the document that is wrong.
+    """
+    if isinstance(manifest, Mapping):
+        documents: list[Any] = [manifest]
+    elif isinstance(manifest, Path):
+        files = sorted(p for p in manifest.iterdir() if p.suffix in (".yaml", ".yml", ".json")) if manifest.is_dir() else [manifest]
+        documents = [document for file in files for document in _load_yaml(file.read_text(), str(file))]
+    elif isinstance(manifest, str):
+        documents = _load_yaml(manifest, "manifest")
+    else:
+        documents = list(manifest)
+    objects: list[Object] = []
+    for number, document in enumerate(documents, 1):
+        if document is None:
+            continue
+        if not isinstance(document, Mapping) or not document.get("kind") or not document.get("apiVersion"):
+            raise ManifestError(f"document {number} of the manifest is no Kubernetes object: it needs apiVersion and kind")
+        if str(document["kind"]).endswith("List") and isinstance(document.get("items"), list):
+            objects.extend(read_manifest(document["items"]))
+        else:
+            objects.append(dict(document))
+    return objects
+
+
+def _load_yaml(text: str, where: str) -> list[Any]:
+    import yaml
+
+    try:
+        return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{where}: {' '.join(str(error).split())}") from None
+
+
+# -- What live and simulated clusters share ------------------------------------------------------
+
+
+class _Commands:
+    """What one does with a cluster from outside."""
+
+    client: OutsideClient
+
+    def apply(self, manifest: str | Path | Object | Iterable[Object], namespace: str = "default") -> list[Object]:
+        """Server-side apply of every object of a manifest, in order; answers them.
+
+        Raises: ManifestError, StatusError.
+        """
+        return [self._apply_one(obj, namespace) for obj in read_manifest(manifest)]
+
+    def _apply_one(self, obj: Object, namespace: str) -> Object:
+        from protocol.kinds import by_kind
+
+        group, _, version = str(obj["apiVersion"]).rpartition("/")
+        kind = by_kind(group, version, obj["kind"])
+        if kind is None:
+            raise ManifestError(f'no matches for kind "{obj["kind"]}" in version "{obj["apiVersion"]}"')
+        meta = dict(obj.get("metadata") or {})
+        if kind.namespaced:
+            meta.setdefault("namespace", namespace)
+        from protocol.api import Resource
+
+        return self.client.apply(Resource(kind.group, kind.version, kind.resource), {**obj, "metadata": meta})
+
+    def wait(
+        self,
+        what: str,
+        until: Callable[[Any], bool] | str = "exists",
+        *,
+        namespace: str = "default",
+        label_selector: str = "",
+        timeout_s: float = 30.0,
+    ) -> Any:
+        """Wait for `what`: one object (`"deployments/web"`) or all of a kind (`"pods"`).
+
+        `until` is a predicate of the object (or of the list of objects), or `"exists"`,
+        `"deleted"`, or the name of a condition that must be True (`"Available"`, `"Ready"`).
+        Answers the object or the list. Raises: WaitTimeout.
+        """
+        word, _, name = what.partition("/")
+        condition = _predicate(until)
+        if not name:
+            return self.client.wait(
+                word, lambda objects: condition(objects), namespace=namespace, label_selector=label_selector, timeout_s=timeout_s
+            )
+        if until == "deleted":
+            self.client.wait(word, lambda found: not found, namespace=namespace, field_selector=f"metadata.name={name}", timeout_s=timeout_s)
+            return None
+        found = self.client.wait(
+            word,
+            lambda objects: bool(objects) and condition(objects[0]),
+            namespace=namespace,
+            field_selector=f"metadata.name={name}",
+            timeout_s=timeout_s,
+        )
+        return found[0]
+
+
+def _predicate(until: Callable[[Any], bool] | str) -> Callable[[Any], bool]:
+    if callable(until):
+        return until
+    if until == "exists":
+        return bool
+    if until == "deleted":
+        return lambda found: not found
+
+    def holds(obj: Any) -> bool:
+        if isinstance(obj, list):
+            return bool(obj) and all(map(holds, obj))
+        conditions = (obj.get("status") or {}).get("conditions") or ()
+        return any(c.get("type") == until and c.get("status") == "True" for c in conditions)
+
+    return holds
+
+
+class Cluster(_Commands):
+    """A whole cluster in this process, served over HTTPS on the loopback interface.
+
+    Also a context manager. `config` gives all settings; keyword arguments override it. Clusters
+    do not see each other; start as many as you like.
+
+    Raises: OSError when the port is taken; `actors.etcd`'s error when the data directory is in
+    use by another cluster.
+    """
+
+    def __init__(self, config: ClusterConfig | None = None, *, tracer: Tracer | None = None, **settings: Any) -> None:
+        from dataclasses import replace
+
+        self.config = replace(config or ClusterConfig(), **settings)
+        self.tracer = tracer
+        self._system: LiveSystem | None = None
+        self._folder: Path | None = None
+        self._server: Any = None
+
+    # -- Life ----------------------------------------------------------------------------------
+
+    def start(self, *, wait_for_nodes: bool = True) -> Cluster:
+        """Start every component; answers when the API is served and the nodes are Ready."""
+        system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer)
+        self._system = system.start_thread()
+        try:
+            self._start_parts(system)
+            if wait_for_nodes and self.config.nodes:
+                self._wait_for_nodes()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start_parts(self, system: LiveSystem) -> None:
+        from actors.apiserver import http, pki
+
+        self._pki = pki.load(self.config.data_dir)
+        self.parts = system.call(lambda: start_all(system, self.config, **self._pki.api_settings()))
+        self.client = OutsideClient(system, self.parts.apiserver)
+        self._server = system.call(
+            lambda: http.start(system, self.parts.apiserver, self.config.host, self.config.port, self._pki)
+        )
+
+    def _wait_for_nodes(self) -> None:
+        def ready(nodes: list[Object]) -> bool:
+            return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
+
+        self.client.wait("nodes", ready)
+
+    def stop(self) -> None:
+        """Stop everything that `start` started; nothing is left behind."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._system is not None:
+            self._system.shutdown()
+            self._system = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def __enter__(self) -> Cluster:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    # -- What clients need ---------------------------------------------------------------------
+
+    @property
+    def system(self) -> LiveSystem:
+        """The actor system. Raises: RuntimeError when the cluster is not running."""
+        if self._system is None:
+            raise RuntimeError("the cluster is not running: use `with Cluster() as cluster:` or call start()")
+        return self._system
+
+    @property
+    def url(self) -> str:
+        """Where the API is served."""
+        return f"https://{self.config.host}:{self._server.port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of the administrator, removed when the cluster stops."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="kubekka-"))
+            self._pki.write_kubeconfig(self._folder / "kubeconfig", self.url)
+        return self._folder / "kubeconfig"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run the real kubectl on this cluster; answers what it printed on stdout.
+
+        Raises: FileNotFoundError without a kubectl on the PATH; CalledProcessError (its `stderr`
+        tells why) when it fails and `check` is true.
+        """
+        from cli.kubectl import find_kubectl
+
+        command = [find_kubectl(), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=check)
+        return done.stdout
+
+
+class SimulatedCluster(_Commands):
+    """The same cluster in virtual time: seeded, repeatable, with faults at hand.
+
+    `sim` is the simulation (`advance`, `partition`, `crash`, ...); every component is on a host of
+    its own: `etcd`, `apiserver`, `controllers`, `scheduler` and one host per node.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig | None = None,
+        *,
+        seed: int = 0,
+        choose: Callable[[int], int] | None = None,
+        tracer: Tracer | None = None,
+        **settings: Any,
+    ) -> None:
+        from dataclasses import replace
+
+        self.config = replace(config or ClusterConfig(), seed=seed, **settings)
+        self.sim = Simulation(seed, choose=choose, tracer=tracer)
+        self.parts = start_all(self.sim, self.config)
+        self.client = OutsideClient(self.sim, self.parts.apiserver, timeout_s=600.0)
+        if self.config.nodes:
+            self.client.wait("nodes", lambda nodes: len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see `kubekka --help`."""
+    from cli._main import main as run
+
+    return run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
