@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from actors.apiserver.fieldvalidation._careful import word_for
 from actors.apiserver.fieldvalidation._convert import convert
 from actors.apiserver.fieldvalidation._errors import DecodeFailure, strict_message
 from actors.apiserver.fieldvalidation._gojson import parse_json, to_json
@@ -64,22 +65,16 @@ def decode_kind(value: Any) -> tuple[str, str]:
     if value is None:
         return "", ""
     if not isinstance(value, dict):
-        raise DecodeFailure(f"{prefix} {_word(value)} into Go value of type {_HEADER_TYPE}")
+        raise DecodeFailure(f"{prefix} {word_for(value)} into Go value of type {_HEADER_TYPE}")
     words = []
     for field in ("apiVersion", "kind"):
         word = value.get(field)
         if word is not None and not isinstance(word, str):
-            raise DecodeFailure(f"{prefix} {_word(word)} into Go struct field .{field} of type string")
+            raise DecodeFailure(f"{prefix} {word_for(word)} into Go struct field .{field} of type string")
         words.append(word or "")
     if words[0].count("/") > 1:
         raise DecodeFailure(f"unexpected GroupVersion string: {words[0]}")
     return words[0], words[1]
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return {dict: "object", list: "array", str: "string"}.get(type(value), "number")
 
 
 def summarize(raw: Any, limit: int = 30) -> str:
@@ -104,7 +99,7 @@ def decode(
     `raw`: bytes, or an object of an in-process client (which is left alone). `accepts`: the type
     for a kind other than the expected one that the resource takes too. Raises `StatusError` (400).
     """
-    group, version, kind = expected
+    kind = expected[2]
     try:
         body = parse_body(raw, media_type)
     except DecodeFailure as failure:

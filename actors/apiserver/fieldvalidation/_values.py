@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -57,7 +57,7 @@ def _moment(text: str) -> datetime:
         local = datetime.fromisoformat(
             f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micro:06}{offset}"
         )
-        return local.astimezone(timezone.utc)
+        return local.astimezone(UTC)
     except (ValueError, OverflowError):
         raise DecodeFailure(f'parsing time "{text}": day out of range') from None
 

@@ -13,6 +13,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 from actors.apiserver.managedfields._apply import apply
+from actors.apiserver.managedfields._config import read_config
 from actors.apiserver.managedfields._managers import (
     Manager,
     decode_managers,
@@ -35,6 +36,7 @@ __all__ = [
     "include",
     "keep_timestamps",
     "manager_name",
+    "read_config",
     "reset_filter",
     "scale_entries",
     "update",

@@ -10,7 +10,6 @@ from typing import Any
 
 from actors.apiserver.managedfields._managers import Manager, Managers, decode_managers, encode_managers
 from actors.apiserver.managedfields._sets import Set, difference, intersection
-from protocol import status
 from protocol.api import StatusError
 
 __all__ = ["scale_entries"]

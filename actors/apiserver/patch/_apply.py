@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from actors.apiserver.fieldvalidation import DecodeFailure, convert, parse_json, strict_message
-from actors.apiserver.fieldvalidation._careful import walk
+from actors.apiserver.fieldvalidation._careful import walk, word_for
 from actors.apiserver.patch import _json, _strategic
 from actors.apiserver.patch._gotext import go_quote, go_value
 from protocol import status
@@ -71,7 +71,7 @@ def apply_json(
     for i, operation in enumerate(operations):
         if operation is not None and not isinstance(operation, dict):
             raise status.bad_request(
-                f"error decoding patch: json: cannot unmarshal {_word(operation)} into Go value of type handlers.jsonPatchOp"
+                f"error decoding patch: json: cannot unmarshal {word_for(operation)} into Go value of type handlers.jsonPatchOp"
             )
         for field in operation or ():
             if field not in ("op", "path", "from", "value"):
@@ -113,15 +113,9 @@ def _read(patch: Any, go: str, shape: type, directive: str) -> tuple[Any, list[s
         prefix = "" if directive == "Ignore" and shape is list else "error decoding patch: "
         raise status.bad_request(f"{prefix}{failure}") from None
     if document is not None and not isinstance(document, shape) and directive != "Ignore":
-        raise status.bad_request(f"error decoding patch: json: cannot unmarshal {_word(document)} into Go value of type {go}")
+        raise status.bad_request(f"error decoding patch: json: cannot unmarshal {word_for(document)} into Go value of type {go}")
     strict = walk(ANY, None, raw, False)[1] if repeated and directive != "Ignore" else []
     return document, strict
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return {dict: "object", list: "array", str: "string"}.get(type(value), "number")
 
 
 def _finish(
@@ -130,7 +124,7 @@ def _finish(
     """Decode the patched document as if it had been sent whole."""
     text = _Lazy(patched)
     if not isinstance(patched, dict):
-        raise _invalid(text, f"json: cannot unmarshal {_word(patched)} into Go value of type v1.TypeMeta")
+        raise _invalid(text, f"json: cannot unmarshal {word_for(patched)} into Go value of type v1.TypeMeta")
     _check_kind(current, patched, text)
     try:
         if decoder is not None:
@@ -164,7 +158,7 @@ def _check_kind(current: Object, patched: Object, text: _Lazy) -> None:
             raise _invalid(
                 text,
                 "couldn't get version/kind; json parse error: json: cannot unmarshal"
-                f" {_word(value)} into Go struct field .{field} of type string",
+                f" {word_for(value)} into Go struct field .{field} of type string",
             )
     if kind == current.get("kind") and api_version == current.get("apiVersion"):
         return
@@ -199,7 +193,7 @@ def apply_strategic(type_: Type, current: Object, patch: Any, directive: str = "
         document = {}
     if not isinstance(document, dict):
         raise status.bad_request(
-            f"json: cannot unmarshal {_word(document)} into Go value of type map[string]interface {{}}"
+            f"json: cannot unmarshal {word_for(document)} into Go value of type map[string]interface {{}}"
         )
     document = mutable(document)
     try:
