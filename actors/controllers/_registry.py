@@ -27,13 +27,26 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("replicaset-controller", "replicaset:ReplicaSetController"),
     Entry("replicationcontroller-controller", "replicationcontroller:ReplicationController"),
     Entry("deployment-controller", "deployment:DeploymentController"),
+    Entry("statefulset-controller", "statefulset:StatefulSetController"),
     # services
-
+    Entry("endpoints-controller", "endpoints:EndpointsController"),
+    Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
     # nodes
-
+    Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleController"),
+    Entry("taint-eviction-controller", "tainteviction:TaintEvictionController"),
+    Entry("node-ipam-controller", "nodeipam:NodeIpamController"),
+    Entry("ttl-controller", "nodettl:NodeTTLController"),
+    Entry("pod-garbage-collector-controller", "podgc:PodGarbageCollector"),
     # identity
-
+    Entry("serviceaccount-controller", "serviceaccount:ServiceAccountController"),
+    Entry("root-ca-certificate-publisher-controller", "rootca:RootCACertificatePublisher"),
+    Entry("clusterrole-aggregation-controller", "clusterroleaggregation:ClusterRoleAggregationController"),
+    Entry("token-cleaner-controller", "bootstraptoken:BootstrapTokenCleaner", on=False),
     # housekeeping
+    Entry("namespace-controller", "namespace:NamespaceController"),
+    Entry("garbage-collector-controller", "garbagecollector:GarbageCollector"),
+    Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController"),
+    Entry("validatingadmissionpolicy-status-controller", "policystatus:PolicyStatusController"),
 )
 
 
