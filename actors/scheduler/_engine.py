@@ -1,0 +1,499 @@
+"""One profile's placement of one pod: run its plugins over the node table and pick a node.
+
+Owns the scheduling cycle up to the choice of a node, and the verdicts that equal pods share. It
+acts on nothing: no API, no clock; the cache is only read (and, for suppositions, put back).
+
+**What is shared between equal pods, exactly.** Filters of scope "row" at the front of the profile,
+and scores of scope "row", say the same about a node for every pod with equal requests, ports,
+selectors, tolerations and images, until something on that node changes. So their joint verdict is
+kept per such kind of pod (`_Shared`), and when the next pod of the kind comes only the rows that
+the table's log names since then are looked at again. Everything else - spreading, affinity,
+volumes, plugins from outside - is evaluated for every pod, over the rows that are left.
+
+Nodes are all looked at, always: what upstream's `percentageOfNodesToScore` trades away for speed is
+not needed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.scheduler._cache import Cache
+from actors.scheduler._framework import (
+    ColumnPlugin,
+    Cycle,
+    Diagnosis,
+    Handle,
+    Plugin,
+    PostFilterResult,
+    PreFilterResult,
+    StatusTable,
+)
+from actors.scheduler._nodes import Bools, Ints
+from actors.scheduler._pods import PodClass, PodInfo
+from actors.scheduler._profile import Profile
+from actors.scheduler._status import SUCCESS, Code, Status
+
+__all__ = ["Decision", "Engine"]
+
+MAX_SHARED = 64
+_REFRESH_FRACTION = 8
+"""Above one changed row in so many, all rows are looked at again: it is cheaper."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """What became of one attempt. Either `node` is set, or `diagnosis`, or `error`."""
+
+    cycle: Cycle
+    node: str = ""
+    row: int = -1
+    feasible: int = 0
+    diagnosis: Diagnosis | None = None
+    error: str = ""
+
+
+class _Shared:
+    """Joint verdict of the row-scoped plugins for one kind of pod, per row."""
+
+    __slots__ = ("capacity", "codes", "key", "node_scores", "position")
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.position = -1
+        self.codes: Ints = np.zeros(capacity, np.int64)
+        self.key: Ints = np.full(capacity, -1, np.int64)
+        """The weighted sum of row-scoped scores where the node is alive and not refused, else -1."""
+        self.node_scores: dict[str, tuple[tuple[int, int, int], Ints | None]] = {}
+
+
+class Engine:
+    """See the module. `handle` is shared with the plugins."""
+
+    def __init__(self, profile: Profile, handle: Handle) -> None:
+        self.profile = profile
+        self.handle = handle
+        self.cache: Cache = handle.cache
+        self.table = handle.cache.table
+        self.statuses = StatusTable()
+        self._shared: dict[Any, _Shared] = {}
+        self.extenders: list[Any] = []
+        self.on_evicted: Callable[[str, bool, str], None] = lambda uid, gone, error: None
+        """Called with a pod's uid when the evictions for it are done: whether the victims are gone
+        already, and what went wrong."""
+        for plugin in profile.plugins:
+            if hasattr(type(plugin), "__annotations__") and "engine" in type(plugin).__annotations__:
+                plugin.engine = self  # type: ignore[attr-defined]
+
+    # --- shared verdicts -------------------------------------------------------------------
+
+    def _kind(self, cls: PodClass) -> Any:
+        kind = cls.memo.get("kind")
+        if kind is None:
+            kind = cls.memo["kind"] = (
+                cls.requests,
+                cls.scoring_cpu,
+                cls.scoring_memory,
+                cls.ports,
+                cls.required_nodes,
+                cls.preferred_nodes,
+                cls.tolerations,
+                cls.images,
+            )
+        return kind
+
+    def _shared_for(self, cycle: Cycle) -> _Shared:
+        kind = self._kind(cycle.cls)
+        shared = self._shared.pop(kind, None)
+        table = self.table
+        if shared is None or shared.capacity != table.capacity:
+            if len(self._shared) >= MAX_SHARED:
+                del self._shared[next(iter(self._shared))]
+            shared = _Shared(table.capacity)
+        self._shared[kind] = shared
+        end = table.log_start + len(table.log)
+        if shared.position < table.log_start:
+            self._refresh(cycle, shared, None)
+        elif shared.position < end:
+            changed = set(table.log[shared.position - table.log_start :])
+            if len(changed) * _REFRESH_FRACTION > table.size:
+                self._refresh(cycle, shared, None)
+            else:
+                self._refresh(cycle, shared, np.array(sorted(changed), np.intp))
+        shared.position = end
+        return shared
+
+    def _refresh(self, cycle: Cycle, shared: _Shared, rows: np.ndarray[Any, Any] | None) -> None:
+        where: Any = slice(0, self.table.size) if rows is None else rows
+        alive = self.table.alive[where]
+        codes: Ints = np.zeros(alive.shape[0], np.int64)
+        for plugin in self.profile.row_filters:
+            said = plugin.filter_rows(cycle, where)
+            if said is not None:
+                codes = np.where(codes == 0, said, codes)
+        shared.codes[where] = codes
+        score: Ints = np.zeros(alive.shape[0], np.int64)
+        for plugin, weight in self.profile.row_scores:
+            found = plugin.score_rows(cycle, where)
+            if found is not None:
+                score += weight * found
+        shared.key[where] = np.where(alive & (codes == 0), score, -1)
+
+    def _node_scores(self, cycle: Cycle, shared: _Shared | None, plugin: ColumnPlugin) -> Ints | None:
+        """Raw scores of a node-scoped plugin for all rows; None when they are all 0."""
+        table = self.table
+        stamp = (table.generation, table.size, len(table.taint_sets))
+        if shared is not None:
+            kept = shared.node_scores.get(plugin.name)
+            if kept is not None and kept[0] == stamp:
+                return kept[1]
+        raw = plugin.score_rows(cycle, slice(0, table.size))
+        if raw is not None and not raw.any():
+            raw = None
+        if shared is not None:
+            shared.node_scores[plugin.name] = (stamp, raw)
+        return raw
+
+    # --- the cycle -------------------------------------------------------------------------
+
+    def schedule(self, pod: PodInfo) -> Decision:
+        """Find a node for a pod. Never raises for a pod that does not fit."""
+        if len(self.statuses) > 100_000:
+            # Plugins from outside may word every refusal differently.
+            self.statuses = StatusTable()
+            self._shared.clear()
+        cycle = Cycle(pod, self.cache, self.statuses)
+        diagnosis = Diagnosis(self.statuses, np.zeros(0, np.int64), SUCCESS)
+        if self.table.count == 0:
+            return Decision(cycle, diagnosis=None)
+        status, names = self._pre_filter(cycle, diagnosis)
+        if not status.ok:
+            if not status.rejected:
+                return Decision(cycle, error=f"running PreFilter plugin {_q(status.plugin)}: {status.message}")
+            diagnosis.codes = np.full(self.table.size, -1, np.int64)
+            diagnosis.absent = status
+            diagnosis.pre_filter_message = status.message
+            _blame(diagnosis, status)
+            return Decision(cycle, diagnosis=diagnosis)
+        try:
+            return self._find(cycle, diagnosis, names)
+        except PluginError as error:
+            return Decision(cycle, error=str(error))
+
+    def _find(self, cycle: Cycle, diagnosis: Diagnosis, names: frozenset[str] | None) -> Decision:
+        nominated = self.table.index.get(cycle.pod.nominated_node) if cycle.pod.nominated_node else None
+        if nominated is not None and self.table.alive[nominated]:
+            if self._row_status(cycle, nominated).ok and self._extended(cycle, _one(nominated), None).shape[0]:
+                return self._decided(cycle, nominated, 1)
+        shared: _Shared | None = None
+        if names is None and self.profile.row_filters:
+            shared = self._shared_for(cycle)
+            if self._is_plain(cycle):
+                found = self._pick_plain(cycle, shared)
+                if found is not None:
+                    return found
+        codes = self._filtered(cycle, shared, names, diagnosis)
+        rows = np.flatnonzero((codes == 0) & self.table.alive[: codes.shape[0]])
+        rows = self._extended(cycle, rows, codes)
+        if not rows.shape[0]:
+            self._explain_failure(diagnosis, codes)
+            return Decision(cycle, diagnosis=diagnosis)
+        if rows.shape[0] == 1:
+            return self._decided(cycle, int(rows[0]), 1)
+        total = self._scored(cycle, rows, shared)
+        best = np.flatnonzero(total == total.max())
+        return self._decided(cycle, int(rows[self._any_of(best.shape[0], best)]), rows.shape[0])
+
+    def _any_of(self, number: int, ties: np.ndarray[Any, Any]) -> int:
+        return int(ties[self.handle.random.randrange(number)]) if number > 1 else int(ties[0])
+
+    def _decided(self, cycle: Cycle, row: int, feasible: int) -> Decision:
+        return Decision(cycle, self.table.names[row] or "", row, feasible)
+
+    def _is_plain(self, cycle: Cycle) -> bool:
+        """Whether nothing but the shared verdicts can refuse a node."""
+        skip = cycle.skip_filter
+        return not self.extenders and not self.handle.nominated and all(
+            p.name in skip for p in self.profile.late_filters
+        )
+
+    def _pick_plain(self, cycle: Cycle, shared: _Shared) -> Decision | None:
+        """The choice when shared verdicts say it all; None when no node is left."""
+        key = shared.key[: self.table.size]
+        best = int(key.max())
+        if best < 0:
+            return None
+        if self._others_matter(cycle, shared, key):
+            return None
+        ties = np.flatnonzero(key == best)
+        return self._decided(cycle, self._any_of(ties.shape[0], ties), ties.shape[0])
+
+    def _others_matter(self, cycle: Cycle, shared: _Shared, key: Ints) -> bool:
+        """Whether a score besides the row-scoped ones tells nodes apart."""
+        if any(self._node_scores(cycle, shared, p) is not None for p, _ in self.profile.node_scores):
+            return True
+        if not self.profile.late_scores:
+            return False
+        rows: Ints = np.flatnonzero(key >= 0)
+        self._pre_score(cycle, rows)
+        return any(p.name not in cycle.skip_score for p, _ in self.profile.late_scores)
+
+    # --- when nothing fits -----------------------------------------------------------------
+
+    def post_filter(self, decision: Decision) -> PostFilterResult:
+        """Let postFilter plugins try to make room. The first that succeeds ends it; otherwise the
+        reasons of all are joined."""
+        diagnosis = decision.diagnosis
+        assert diagnosis is not None
+        reasons: list[str] = []
+        nominated: str | None = None
+        for plugin in self.profile.post_filter:
+            said = plugin.post_filter(decision.cycle, diagnosis)
+            if said.status.ok or said.status.code is Code.UNRESOLVABLE:
+                return said
+            if not said.status.rejected:
+                return PostFilterResult(said.status)
+            if said.nominated is not None:
+                nominated = said.nominated
+            reasons += said.status.reasons
+        return PostFilterResult(Status(Code.UNSCHEDULABLE, tuple(reasons)), nominated)
+
+    # --- filtering -------------------------------------------------------------------------
+
+    def _pre_filter(self, cycle: Cycle, diagnosis: Diagnosis) -> tuple[Status, frozenset[str] | None]:
+        names: frozenset[str] | None = None
+        narrowing: list[str] = []
+        refused: Status | None = None
+        for plugin in self.profile.pre_filter:
+            said = plugin.pre_filter(cycle)
+            if said is SUCCESS:
+                continue
+            narrowed = None
+            if isinstance(said, PreFilterResult):
+                said, narrowed = said.status, said.nodes
+            if said.code is Code.SKIP:
+                cycle.skip_filter.add(plugin.name)
+                continue
+            if not said.ok:
+                said = said.by(plugin.name)
+                if said.code is not Code.UNSCHEDULABLE:
+                    return said, None
+                # Preemption may help, so the others must have prepared for it.
+                refused = said
+                continue
+            if narrowed is not None:
+                narrowing.append(plugin.name)
+                names = narrowed if names is None else names & narrowed
+                if not names:
+                    diagnosis.plugins.update(narrowing)
+                    return _not_satisfied(narrowing), None
+        if names is not None:
+            diagnosis.plugins.update(narrowing)
+            listed = " ".join(sorted(narrowing))
+            diagnosis.absent = Status(
+                Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{listed}]",)
+            )
+        return refused or SUCCESS, names
+
+    def _filtered(
+        self, cycle: Cycle, shared: _Shared | None, names: frozenset[str] | None, diagnosis: Diagnosis
+    ) -> Ints:
+        """A verdict per row: 0 can take the pod, -1 not looked at, else a status number."""
+        size = self.table.size
+        if shared is not None:
+            codes = shared.codes[:size].copy()
+            plugins: list[Plugin] = self.profile.late_filters
+            rows = np.flatnonzero(shared.key[:size] >= 0)
+        else:
+            rows = self._rows_named(names)
+            codes = np.full(size, -1, np.int64)
+            codes[rows] = 0
+            plugins = [*self.profile.row_filters, *self.profile.late_filters]
+        for plugin in plugins:
+            if not rows.shape[0]:
+                break
+            if plugin.name in cycle.skip_filter:
+                continue
+            said = self._ask_filter(cycle, plugin, rows)
+            if said is not None:
+                codes[rows] = said
+                rows = rows[said == 0]
+        if self.handle.nominated:
+            self._respect_nominated(cycle, rows, codes)
+        return codes
+
+    def _rows_named(self, names: frozenset[str] | None) -> Ints:
+        if names is None:
+            found: Ints = np.flatnonzero(self.table.alive[: self.table.size])
+            return found
+        index = self.table.index
+        rows = sorted(index[n] for n in names if n in index and self.table.alive[index[n]])
+        return np.array(rows, np.int64)
+
+    def _ask_filter(self, cycle: Cycle, plugin: Plugin, rows: Ints) -> Ints | None:
+        if isinstance(plugin, ColumnPlugin):
+            return plugin.filter_rows(cycle, rows)
+        said = np.zeros(rows.shape[0], np.int64)
+        for i, row in enumerate(rows.tolist()):
+            status = plugin.filter(cycle, self.cache.view(row))
+            if status.ok:
+                continue
+            if not status.rejected:
+                raise PluginError(f"running {_q(plugin.name)} filter plugin: {status.message}")
+            said[i] = self.statuses.code(status.by(plugin.name))
+        return said
+
+    def _respect_nominated(self, cycle: Cycle, rows: Ints, codes: Ints) -> None:
+        """Nodes where pods of equal or higher priority await room must fit those too."""
+        for name, pods in self.handle.nominated.items():
+            row = self.table.index.get(name)
+            if row is None or row >= codes.shape[0] or codes[row] != 0:
+                continue
+            others = [p for p in pods.values() if p.priority >= cycle.pod.priority and p.uid != cycle.pod.uid]
+            if not others:
+                continue
+            with self.cache.supposing(row, with_=others):
+                status = self.check_row(cycle.pod, row)
+            if not status.ok:
+                codes[row] = self.statuses.code(status)
+
+    def _row_status(self, cycle: Cycle, row: int) -> Status:
+        """Verdict of all filters about one row, nominated pods respected."""
+        codes: Ints = np.full(self.table.size, -1, np.int64)
+        codes[row] = self.statuses.code(self._filter_row(cycle, row))
+        if codes[row] == 0 and self.handle.nominated:
+            self._respect_nominated(cycle, _one(row), codes)
+        return self.statuses[int(codes[row])]
+
+    def _filter_row(self, cycle: Cycle, row: int) -> Status:
+        where = _one(row)
+        for plugin in (*self.profile.row_filters, *self.profile.late_filters):
+            if plugin.name in cycle.skip_filter:
+                continue
+            said = self._ask_filter(cycle, plugin, where)
+            if said is not None and said[0]:
+                return self.statuses[int(said[0])]
+        return SUCCESS
+
+    def check_row(self, pod: PodInfo, row: int) -> Status:
+        """Whether a node could take a pod as the cache is now (or is supposed to be): all of
+        preFilter and filter, for this row alone. Nominated pods are not regarded."""
+        cycle = Cycle(pod, self.cache, self.statuses)
+        status, names = self._pre_filter(cycle, Diagnosis(self.statuses, np.zeros(0, np.int64), SUCCESS))
+        if not status.ok:
+            return status
+        if names is not None and self.table.names[row] not in names:
+            return Status(Code.UNRESOLVABLE, ("node(s) didn't satisfy plugin",))
+        return self._filter_row(cycle, row)
+
+    def check_row_with_nominated(self, pod: PodInfo, row: int) -> Status:
+        """`check_row`, and again with the pods nominated to that node that outrank this one."""
+        pods = self.handle.nominated.get(self.table.names[row] or "")
+        others = [p for p in (pods or {}).values() if p.priority >= pod.priority and p.uid != pod.uid]
+        if others:
+            with self.cache.supposing(row, with_=others):
+                status = self.check_row(pod, row)
+            if not status.ok:
+                return status
+        return self.check_row(pod, row)
+
+    def _extended(self, cycle: Cycle, rows: Ints, codes: Ints | None) -> Ints:
+        for extender in self.extenders:
+            if not rows.shape[0]:
+                break
+            if not extender.interested(cycle.pod):
+                continue
+            names = [self.table.names[r] or "" for r in rows.tolist()]
+            kept, refused = extender.filter(cycle.pod, names)
+            if codes is not None:
+                for name, status in refused.items():
+                    codes[self.table.index[name]] = self.statuses.code(status)
+            rows = np.array([r for r in rows.tolist() if self.table.names[r] in kept], np.int64)
+        return rows
+
+    def _explain_failure(self, diagnosis: Diagnosis, codes: Ints) -> None:
+        diagnosis.codes = codes
+        alive: Bools = self.table.alive[: codes.shape[0]]
+        for code in np.unique(codes[alive]).tolist():
+            if code > 0:
+                _blame(diagnosis, self.statuses[code])
+
+    # --- scoring ---------------------------------------------------------------------------
+
+    def _pre_score(self, cycle: Cycle, rows: Ints) -> None:
+        if "pre_score" in cycle.data:
+            return
+        cycle.data["pre_score"] = rows
+        for plugin in self.profile.pre_score:
+            status = plugin.pre_score(cycle, rows)
+            if status is SUCCESS:
+                continue
+            if status.code is Code.SKIP:
+                cycle.skip_score.add(plugin.name)
+            elif not status.ok:
+                raise PluginError(f"running PreScore plugin {_q(plugin.name)}: {status.message}")
+
+    def _scored(self, cycle: Cycle, rows: Ints, shared: _Shared | None) -> Ints:
+        """Weighted sum of all scores of some rows."""
+        prepared = cycle.data.get("pre_score")
+        if prepared is not None and prepared.shape[0] != rows.shape[0]:
+            del cycle.data["pre_score"]
+            cycle.skip_score.clear()
+        self._pre_score(cycle, rows)
+        if shared is not None:
+            total = shared.key[rows].copy()
+        else:
+            total = np.zeros(rows.shape[0], np.int64)
+            for plugin, weight in self.profile.row_scores:
+                found = plugin.score_rows(cycle, rows)
+                if found is not None:
+                    total += weight * found
+        for plugin, weight in self.profile.node_scores:
+            if plugin.name in cycle.skip_score:
+                continue
+            raw = self._node_scores(cycle, shared, plugin)
+            if raw is not None:
+                total += weight * plugin.normalize(cycle, raw[rows])
+        for late, weight in self.profile.late_scores:
+            if late.name not in cycle.skip_score:
+                total += weight * late.normalize(cycle, self.ask_score(cycle, late, rows))
+        for extender in self.extenders:
+            if extender.interested(cycle.pod):
+                total += extender.prioritize(cycle.pod, [self.table.names[r] or "" for r in rows.tolist()])
+        return total
+
+    def ask_score(self, cycle: Cycle, plugin: Plugin, rows: Ints) -> Ints:
+        """Raw scores by one plugin."""
+        if isinstance(plugin, ColumnPlugin):
+            found = plugin.score_rows(cycle, rows)
+            return np.zeros(rows.shape[0], np.int64) if found is None else found
+        return np.array([plugin.score(cycle, self.cache.view(r)) for r in rows.tolist()], np.int64)
+
+
+class PluginError(Exception):
+    """A plugin could not decide."""
+
+
+def _one(row: int) -> Ints:
+    return np.array([row], np.int64)
+
+
+def _q(text: str) -> str:
+    return f'"{text}"'
+
+
+def _not_satisfied(plugins: list[str]) -> Status:
+    if len(plugins) == 1:
+        return Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin {plugins[0]}",))
+    listed = " ".join(sorted(plugins))
+    return Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{listed}] simultaneously",))
+
+
+def _blame(diagnosis: Diagnosis, status: Status) -> None:
+    if status.plugin:
+        into = diagnosis.pending_plugins if status.code is Code.PENDING else diagnosis.plugins
+        into.add(status.plugin)
