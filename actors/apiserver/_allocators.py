@@ -1,0 +1,213 @@
+"""Cluster IPs and node ports: who has which.
+
+Owns the pools. What is taken is known from the Services in the watch cache plus what requests
+under way have reserved; nothing else is stored, so a restart forgets nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from actors.apiserver.strategies import AllocationError
+
+if TYPE_CHECKING:
+    from actors.apiserver._cache import Change
+    from actors.apiserver._core import Core
+    from actors.apiserver._resources import Served
+
+__all__ = ["ClusterAllocators", "Reservation"]
+
+Object = dict[str, Any]
+
+
+class ClusterAllocators:
+    """The pools of one API server."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.networks = [ipaddress.ip_network(cidr) for cidr in core.config.service_cidrs]
+        self.ports = range(core.config.node_ports[0], core.config.node_ports[1] + 1)
+        self.reserved_ips: dict[str, int] = {}
+        self.reserved_ports: dict[int, int] = {}
+        self._revision = -1
+        self._ips: set[str] = set()
+        self._ports: set[int] = set()
+
+    def forget(self) -> None:
+        """The cache was rebuilt."""
+        self._revision = -1
+
+    def removed(self, served: Served, obj: Object) -> None:
+        """An object was deleted; its addresses are free with it (they are counted from the cache)."""
+
+    def reserve(self, dry_run: bool) -> Reservation:
+        """What one request takes."""
+        return Reservation(self, dry_run)
+
+    def _count(self) -> None:
+        """Bring the counts up to the state of the cache."""
+        cache = self.core.store.cache("", "services")
+        if self._revision < cache.floor or self._revision < 0:
+            self._ips, self._ports = set(), set()
+            for entry in cache.all.entries.values():
+                self._add(entry.object)
+        else:
+            for change in cache.since(self._revision):
+                self._follow(change)
+        self._revision = self.core.store.revision
+
+    def _follow(self, change: Change) -> None:
+        if change.old is not None:
+            self._ips -= set(_ips(change.old.object))
+            self._ports -= set(_ports(change.old.object))
+        if change.new is not None:
+            self._add(change.new.object)
+
+    def _add(self, service: Object) -> None:
+        self._ips.update(_ips(service))
+        self._ports.update(_ports(service))
+
+    def ip_taken(self, address: str) -> bool:
+        """Whether a Service has it or a request under way wants it."""
+        self._count()
+        return address in self._ips or address in self.reserved_ips
+
+    def port_taken(self, port: int) -> bool:
+        """Whether a Service has it or a request under way wants it."""
+        self._count()
+        return port in self._ports or port in self.reserved_ports
+
+    def network(self, family: str) -> Any:
+        """The range of a family, or None."""
+        version = 6 if family == "IPv6" else 4
+        for network in self.networks:
+            if network.version == version:
+                return network
+        return None
+
+
+def _ips(service: Object) -> list[str]:
+    spec = service.get("spec") or {}
+    found = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    return [ip for ip in found if ip and ip != "None"]
+
+
+def _ports(service: Object) -> list[int]:
+    spec = service.get("spec") or {}
+    found = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
+    if spec.get("healthCheckNodePort"):
+        found.append(spec["healthCheckNodePort"])
+    return found
+
+
+class Reservation:
+    """What one request has taken and given back. `commit` or `cancel` ends it."""
+
+    __slots__ = ("_ips", "_ports", "_released_ips", "_released_ports", "pools")
+
+    def __init__(self, pools: ClusterAllocators, dry_run: bool) -> None:
+        self.pools = pools
+        self._ips: list[str] = []
+        self._ports: list[int] = []
+        self._released_ips: set[str] = set()
+        self._released_ports: set[int] = set()
+
+    def ip_families(self) -> tuple[str, ...]:
+        """The cluster's families, the default one first."""
+        return tuple("IPv6" if network.version == 6 else "IPv4" for network in self.pools.networks)
+
+    def allocate_ip(self, family: str, wanted: str, namespace: str, name: str) -> str:
+        """An address of a family. Raises `AllocationError`."""
+        network = self.pools.network(family)
+        if network is None:
+            raise AllocationError(f"no ServiceCIDR for family {family}")
+        address = self._wanted_ip(network, wanted) if wanted else self._any_ip(network)
+        self._ips.append(address)
+        self.pools.reserved_ips[address] = self.pools.reserved_ips.get(address, 0) + 1
+        return address
+
+    def _wanted_ip(self, network: Any, wanted: str) -> str:
+        address = ipaddress.ip_address(wanted)
+        if address not in network or address in (network.network_address, network.broadcast_address):
+            raise AllocationError(
+                f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+            )
+        if self.pools.ip_taken(wanted) and wanted not in self._released_ips:
+            raise AllocationError("provided IP is already allocated")
+        return str(address)
+
+    def _any_ip(self, network: Any) -> str:
+        base, size = int(network.network_address), min(network.num_addresses, 1 << 20)
+        offset = min(max(16, size // 16), 256) if size > 32 else 0
+        random = self.pools.core.random
+        for low, high in ((offset, size - 1), (1, max(offset, 1))):
+            span = high - low
+            if span <= 0:
+                continue
+            start = random.randrange(span)
+            for step in range(span):
+                address = str(ipaddress.ip_address(base + low + (start + step) % span))
+                if (low or step) and not self.pools.ip_taken(address):
+                    return address
+        raise AllocationError("range is full")
+
+    def release_ip(self, address: str) -> None:
+        """Give an address back, once the request has succeeded."""
+        self._released_ips.add(address)
+
+    def allocate_port(self, wanted: int, protocol: str) -> int:
+        """A node port. Raises `AllocationError`."""
+        ports = self.pools.ports
+        if wanted:
+            if wanted not in ports:
+                raise AllocationError(
+                    f"provided port is not in the valid range. The range of valid ports is {ports[0]}-{ports[-1]}"
+                )
+            if wanted not in self._ports and wanted not in self._released_ports and self.pools.port_taken(wanted):
+                raise AllocationError("provided port is already allocated")
+            port = wanted
+        else:
+            port = self._any_port()
+        self._ports.append(port)
+        self.pools.reserved_ports[port] = self.pools.reserved_ports.get(port, 0) + 1
+        return port
+
+    def _any_port(self) -> int:
+        ports = self.pools.ports
+        reserved = min(max(16, len(ports) // 32), 128) if len(ports) > 16 else 0
+        random = self.pools.core.random
+        for low, high in ((reserved, len(ports)), (0, reserved)):
+            span = high - low
+            if span <= 0:
+                continue
+            start = random.randrange(span)
+            for step in range(span):
+                port = ports[low + (start + step) % span]
+                if not self.pools.port_taken(port):
+                    return port
+        raise AllocationError("range is full")
+
+    def release_port(self, port: int) -> None:
+        """Give a node port back, once the request has succeeded."""
+        self._released_ports.add(port)
+
+    def commit(self) -> None:
+        """The write succeeded: from now on the stored Service says what is taken."""
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Drop the reservations."""
+        for address in self._ips:
+            left = self.pools.reserved_ips.get(address, 0) - 1
+            if left > 0:
+                self.pools.reserved_ips[address] = left
+            else:
+                self.pools.reserved_ips.pop(address, None)
+        for port in self._ports:
+            left = self.pools.reserved_ports.get(port, 0) - 1
+            if left > 0:
+                self.pools.reserved_ports[port] = left
+            else:
+                self.pools.reserved_ports.pop(port, None)
+        self._ips, self._ports = [], []

@@ -1,0 +1,49 @@
+"""What can be set about an API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protocol.api import UserInfo
+
+__all__ = ["ApiServerConfig"]
+
+
+class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one API server. Periods are in seconds."""
+
+    minor: int = 36
+    """Kubernetes 1.`minor` is what is served."""
+    exclusive: bool = True
+    """No other API server writes to this etcd: a read of the cache is then always up to date with
+    this server's own writes, and etcd need not be asked for the current revision."""
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
+    node_ports: tuple[int, int] = (30000, 32767)
+    service_account_issuer: str = "https://kubernetes.default.svc"
+    service_account_key: bytes = b""
+    """PEM of the private key that signs service account tokens; made at first need when empty."""
+    advertise_address: str = "127.0.0.1"
+    advertise_port: int = 6443
+    tokens: Mapping[str, UserInfo] = {}
+    """Static bearer tokens and whom they name."""
+    client_ca: bytes = b""
+    """PEM of the authority for client certificates (checked by TLS), shown to clients in kube-system."""
+    anonymous: bool = True
+    """Requests without credentials are `system:anonymous`; what they may do is up to RBAC."""
+    authorization: str = "RBAC"
+    """`RBAC` (with the node authorizer) or `AlwaysAllow`."""
+    bootstrap: bool = True
+    """Create the objects that every cluster has at its start."""
+    admission: tuple[Any, ...] | None = None
+    """Admission plugins in order; None means the default set."""
+    bookmark_period: float = 60.0
+    compaction_period: float = 300.0
+    event_ttl: int = 3600
+    history: int = 8192
+    """Changes kept per resource, for watches that start in the past."""
+    min_watch_timeout: float = 1800.0
+    """A watch without timeoutSeconds ends after one to two times this."""
+    max_body_bytes: int = 3 * 1024 * 1024

@@ -1,0 +1,221 @@
+"""HTTP requests: from a call to an answer, for every path that the server has.
+
+Owns routing, the codes and headers of responses and the choice of representation. What a verb does
+is in the verb's module; what bytes travel how is in `actors.apiserver.http`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from actors.apiserver import _authn as authn
+from actors.apiserver import _render as rendering
+from actors.apiserver._authz import Attributes
+from actors.apiserver._core import Answer, Core
+from actors.apiserver._messages import HttpCall, HttpReply
+from actors.apiserver._negotiate import JSON, YAML, Form, choose
+from actors.apiserver._request import Path, Request, parse_path, parse_query, verb_of
+from actors.apiserver._resources import Served
+from actors.apiserver._watch import FrameRenderer
+from protocol import status
+from protocol.api import StatusError, UserInfo
+
+if TYPE_CHECKING:
+    from actors.apiserver._server import ApiServer
+
+__all__ = ["serve"]
+
+_TEXT = "text/plain; charset=utf-8"
+_NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
+_BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_GZIP_FROM_BYTES = 128 * 1024
+_JSON_FORM = Form(JSON)
+
+
+async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
+    """Answer one HTTP request; never raises for what a client can do wrong."""
+    core = server.core
+    try:
+        return await _serve(server, core, call)
+    except StatusError as error:
+        return failure(core, call, error)
+
+
+def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:
+    """A Status as a response; YAML for clients that want that."""
+    headers: tuple[tuple[str, str], ...] = ()
+    retry = error.status.get("details", {}).get("retryAfterSeconds") if error.status.get("details") else None
+    if retry:
+        headers = (("Retry-After", str(retry)),)
+    if error.code == 401:
+        headers = (("WWW-Authenticate", "Bearer"),)
+    body = b"" if call.method == "HEAD" else rendering.orjson.dumps(error.status)
+    if call.headers.get("accept") == YAML:
+        return HttpReply(error.code, YAML, rendering.to_yaml(error.status), headers)
+    return HttpReply(error.code, JSON, body, headers)
+
+
+async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
+    user = authn.authenticate(core, call)
+    options = parse_query(call.query)
+    path = parse_path(call.path)
+    if path is None or not path.resource:
+        verb = {"GET": "get", "HEAD": "head", "POST": "post", "PUT": "put"}.get(call.method, call.method.lower())
+        wanted = Attributes(verb, path=call.path)
+        user = authn.impersonate(core, call, user, wanted)
+        core.authorizer.require(user, wanted)
+        from actors.apiserver._paths import other_path
+
+        return await other_path(server, core, call, options, user)
+    verb = verb_of(call.method, path, options)
+    wanted = Attributes(
+        verb or call.method.lower(), path.group, path.resource, path.subresource,
+        path.namespace if path.resource != "namespaces" or path.namespace else path.name if path.name else "",
+        path.name,
+    )
+    if "impersonate-user" in call.headers or call.lists:
+        user = authn.impersonate(core, call, user, wanted)
+    core.authorizer.require(user, wanted)
+    served = core.resources.get(path.group, path.version, path.resource)
+    if served is None:
+        return await _unserved(server, core, call, path)
+    if not verb:
+        raise status.method_not_allowed()
+    check_route(served, path, verb)
+    body: Any = call.body
+    content_type = call.headers.get("content-type", "").partition(";")[0].strip() or JSON
+    if verb in ("create", "update") and content_type not in _BODIES:
+        raise status.unsupported_media_type(_BODIES)
+    if content_type == _BODIES[2] and body and verb != "patch":
+        raise status.unsupported_media_type(_BODIES)
+    request = Request(
+        verb, served, path.namespace, path.name, path.subresource, options, body, content_type, user,
+        call.headers.get("user-agent", ""), call.query,
+    )
+    if verb == "watch":
+        return await _watch(server, core, call, request)
+    form = choose(call.headers.get("accept", "")) if path.subresource not in _RAW else _JSON_FORM
+    if path.subresource in _RAW:
+        from actors.apiserver._podproxy import proxy
+
+        return await proxy(server, core, call, request, path)
+    if form.shape == "Table":
+        rendering.check_include(options.get("includeObject", ""))
+    answer = await server.execute(request)
+    return respond(core, call, request, answer, form)
+
+
+_RAW = ("log", "exec", "attach", "portforward", "proxy")
+
+
+def respond(core: Core, call: HttpCall, request: Request, answer: Answer, form: Form) -> HttpReply:
+    """A verb's answer as a response."""
+    body = rendering.render(answer, form, request.options, core.clock.now())
+    headers = warning_headers(core, request)
+    if len(body) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
+        body = gzip(body)
+        headers = (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return HttpReply(answer.code, form.content_type, body, headers)
+
+
+def gzip(data: bytes) -> bytes:
+    """Compressed at the level that upstream uses: fast rather than small."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(data) + packer.flush()
+
+
+_DEPRECATED = {
+    ("", "v1", "ComponentStatus"): (19, "v1 ComponentStatus is deprecated in v1.19+"),
+    ("", "v1", "Endpoints"): (33, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+}
+
+
+def warning_headers(core: Core, request: Request) -> tuple[tuple[str, str], ...]:
+    """One Warning header per warning, each text once."""
+    kind = request.served.kind
+    deprecated = _DEPRECATED.get((kind.group, kind.version, kind.kind))
+    texts: list[str] = []
+    if deprecated is not None and core.config.minor >= deprecated[0]:
+        texts.append(deprecated[1])
+    if request.served.custom is not None:
+        texts += request.served.custom.deprecation(request.served)
+    texts += request.warnings
+    if not texts:
+        return ()
+    return tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(texts))
+
+
+def _quoted(text: str) -> str:
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return clean.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def check_route(served: Served, path: Path, verb: str) -> None:
+    """Refuse paths and methods that the resource does not have. Raises 404 or 405."""
+    kind = served.kind
+    if kind.namespaced and not path.namespace:
+        if path.name:
+            raise status.page_not_found()
+        if verb not in ("list", "watch"):
+            raise status.method_not_allowed() if kind.verbs != ("create",) else status.page_not_found()
+    elif path.namespace and not kind.namespaced:
+        raise status.page_not_found()
+    if path.subresource:
+        subresource = kind.subresource(path.subresource)
+        if subresource is None or (path.rest and path.subresource != "proxy"):
+            raise status.page_not_found()
+        if verb not in subresource.verbs:
+            raise status.method_not_allowed()
+        return
+    if verb in ("create", "deletecollection", "list", "watch") and path.name:
+        raise status.method_not_allowed()
+    if verb in ("update", "patch", "get", "delete") and not path.name:
+        raise status.method_not_allowed()
+    if verb not in kind.verbs:
+        raise status.method_not_allowed()
+
+
+async def _unserved(server: ApiServer, core: Core, call: HttpCall, path: Path) -> HttpReply:
+    """A group, version or resource that is not served here."""
+    if core.resources.group_known(path.group):
+        raise status.page_not_found()
+    return _NOT_FOUND
+
+
+async def _watch(server: ApiServer, core: Core, call: HttpCall, request: Request) -> HttpReply:
+    if call.stream is None:
+        raise status.bad_request("a watch needs a connection that can stream")
+    form = choose(call.headers.get("accept", ""), watching=True)
+    include = request.options.get("includeObject", "")
+    shape = None
+    if form.shape == "Table":
+        rendering.check_include(include)
+        shape = rendering.table_shape(request.served, core.clock.now, include)
+    elif form.shape:
+        shape = rendering.partial_shape
+    elif form.media == YAML:
+        shape = _same
+    served = request.served
+    renderer = FrameRenderer(
+        served.kind.api_version, served.from_storage, rendering.event_bytes(form.media), shape
+    )
+    await server.open_watch(request, call.stream, call.stream_id, renderer)
+    content_type = form.content_type
+    return HttpReply(200, content_type, headers=warning_headers(core, request), streaming=True)
+
+
+def _same(obj: dict[str, Any]) -> dict[str, Any]:
+    return obj
+
+
+def whoami(user: UserInfo) -> dict[str, Any]:
+    """A user as access reviews show it."""
+    shown: dict[str, Any] = {"username": user.name}
+    if user.uid:
+        shown["uid"] = user.uid
+    if user.groups:
+        shown["groups"] = list(user.groups)
+    if user.extra:
+        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return shown

@@ -1,0 +1,93 @@
+"""Content negotiation: which representation a client gets.
+
+Owns the reading of Accept headers (k8s.io/apiserver/pkg/endpoints/handlers/negotiation).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from protocol import status
+from protocol.api import StatusError
+
+__all__ = ["Form", "negotiate", "unacceptable"]
+
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+_MEDIA = (JSON, YAML, PROTOBUF)
+_SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+
+
+class Form(NamedTuple):
+    """The chosen representation. `shape` is empty, `Table` or `PartialObjectMetadata(List)`."""
+
+    media: str
+    shape: str = ""
+    content_type: str = JSON
+
+
+@lru_cache(1024)
+def _clauses(accept: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Media ranges in order of preference."""
+    found = []
+    for position, clause in enumerate(accept.split(",")):
+        words = [word.strip() for word in clause.split(";")]
+        if not words[0]:
+            continue
+        parameters, quality = [], 1.0
+        for word in words[1:]:
+            key, _, value = word.partition("=")
+            if key == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    quality = 0.0
+            else:
+                parameters.append((key, value.strip('"')))
+        found.append((-quality, position, words[0], tuple(parameters)))
+    found.sort(key=lambda item: item[:2])
+    return tuple((media, parameters) for _, _, media, parameters in found)
+
+
+@lru_cache(1024)
+def negotiate(accept: str, watching: bool = False) -> Form | None:
+    """The best representation that is served, or None. Protobuf is not served: clients that also
+    take JSON get that."""
+    shaped_but_wrong = False
+    for media, parameters in _clauses(accept or "*/*"):
+        if media == "*/*":
+            media = JSON
+        if media not in (JSON, YAML):
+            continue
+        found = dict(parameters)
+        shape = found.get("as", "")
+        if shape:
+            if shape not in _SHAPES or found.get("g") != "meta.k8s.io" or found.get("v") != "v1":
+                shaped_but_wrong = True
+                continue
+        return Form(media, shape, media)
+    if shaped_but_wrong:
+        return _WRONG_SHAPE
+    return None
+
+
+_WRONG_SHAPE = Form("", "wrong")
+
+
+def choose(accept: str, watching: bool = False) -> Form:
+    """Like `negotiate`, raising 406."""
+    form = negotiate(accept, watching)
+    if form is None:
+        raise unacceptable(watching)
+    if form.shape == "wrong":
+        raise status.not_acceptable(_MEDIA)
+    return form
+
+
+def unacceptable(watching: bool = False) -> StatusError:
+    """406: none of the media types that the client takes."""
+    kinds = list(_MEDIA)
+    if watching:
+        kinds += [JSON + ";stream=watch", PROTOBUF + ";stream=watch"]
+    message = "406: Not Acceptable\n\nAvailable representations: " + ", ".join(kinds)
+    return status.failure(406, "NotAcceptable", message, {})

@@ -1,0 +1,149 @@
+"""Paths that are no resources: discovery, health, version, metrics, OpenAPI, OpenID.
+
+Owns the list of these paths and what each answers.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.apiserver._discovery import AGGREGATED, Discovery
+from actors.apiserver._messages import HttpReply
+from actors.apiserver._negotiate import JSON
+from protocol import status
+
+if TYPE_CHECKING:
+    from actors.apiserver._core import Core
+    from actors.apiserver._messages import HttpCall
+    from actors.apiserver._server import ApiServer
+    from protocol.api import UserInfo
+
+__all__ = ["other_path", "version_info"]
+
+_TEXT = "text/plain; charset=utf-8"
+_NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
+_CHECKS = ("ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles", "poststarthook/start-apiextensions-controllers")
+_PATCHES = {31: 14, 32: 11, 33: 7, 34: 3, 35: 1, 36: 2, 37: 0}
+
+
+def version_info(minor: int) -> dict[str, str]:
+    """What `/version` says."""
+    return {
+        "major": "1",
+        "minor": str(minor),
+        "emulationMajor": "1",
+        "emulationMinor": str(minor),
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": str(minor - 1),
+        "gitVersion": f"v1.{minor}.{_PATCHES.get(minor, 0)}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"{platform.system().lower()}/{_ARCH.get(platform.machine(), platform.machine())}",
+    }
+
+
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+async def other_path(
+    server: ApiServer, core: Core, call: HttpCall, options: dict[str, str], user: UserInfo
+) -> HttpReply:
+    """Answer a path that names no resource."""
+    path = call.path.rstrip("/") or "/"
+    first = path.split("/", 2)[1]
+    if first in ("api", "apis"):
+        return _discovery(core, call, path)
+    if first in ("healthz", "livez", "readyz"):
+        return _health(core, path, options)
+    if path == "/version":
+        return HttpReply(200, JSON, orjson.dumps(version_info(core.config.minor), option=orjson.OPT_INDENT_2))
+    if path == "/metrics":
+        from actors.apiserver._metrics import metrics
+
+        return HttpReply(200, "text/plain; version=0.0.4; charset=utf-8", metrics(server))
+    if first == "openapi":
+        from actors.apiserver._openapi import openapi
+
+        return openapi(core, call, path, options)
+    if path == "/.well-known/openid-configuration":
+        return HttpReply(200, JSON, orjson.dumps(core.tokens.configuration()))
+    if path == "/openid/v1/jwks":
+        return HttpReply(200, "application/jwk-set+json", orjson.dumps(core.tokens.keys()))
+    if path == "/":
+        return HttpReply(200, JSON, orjson.dumps({"paths": _root_paths(core)}, option=orjson.OPT_INDENT_2))
+    return _NOT_FOUND
+
+
+def _health(core: Core, path: str, options: dict[str, str]) -> HttpReply:
+    _, kind, *rest = path.split("/", 2)
+    if rest:
+        return HttpReply(200, _TEXT, b"ok") if rest[0] in _CHECKS else _NOT_FOUND
+    if "verbose" in options:
+        lines = [f"[+]{check} ok" for check in _CHECKS] + [f"{kind} check passed", ""]
+        return HttpReply(200, _TEXT, "\n".join(lines).encode())
+    return HttpReply(200, _TEXT, b"ok")
+
+
+def discovery_of(core: Core) -> Discovery:
+    """The discovery documents of an API server."""
+    found: Any = core.discovery
+    if found is None:
+        address = f"{core.config.advertise_address}:{core.config.advertise_port}"
+        found = core.discovery = Discovery(core.resources, address)
+    return found  # type: ignore[no-any-return]
+
+
+def _discovery(core: Core, call: HttpCall, path: str) -> HttpReply:
+    if call.method not in ("GET", "HEAD"):
+        raise status.method_not_allowed()
+    key = path.strip("/")
+    content_type = JSON
+    if key in ("api", "apis") and _wants_aggregated(call.headers.get("accept", "")):
+        key, content_type = f"aggregated/{key}", AGGREGATED
+    documents = discovery_of(core)
+    found = documents.document(key) if key.count("/") <= 2 else None
+    if found is None:
+        parts = key.split("/")
+        if len(parts) > 2 and parts[1] in documents.groups() or parts[0] == "api":
+            raise status.page_not_found()
+        return _NOT_FOUND
+    data, tag = found
+    if key == "api":
+        host = call.headers.get("host")
+        if host:
+            data = data.replace(documents.server_address.encode(), host.encode())
+    headers = (("ETag", f'"{tag}"'), ("Vary", "Accept"))
+    if content_type == AGGREGATED and call.headers.get("if-none-match", "").strip('"') == tag:
+        return HttpReply(304, content_type, b"", headers)
+    return HttpReply(200, content_type, data, headers)
+
+
+def _wants_aggregated(accept: str) -> bool:
+    for clause in accept.split(","):
+        words = dict(word.strip().partition("=")[::2] for word in clause.split(";"))
+        if words.get("g") == "apidiscovery.k8s.io" and words.get("as") == "APIGroupDiscoveryList":
+            if words.get("v") == "v2":
+                return True
+        elif clause.strip().startswith(JSON) and "as" not in words:
+            return False
+    return False
+
+
+def _root_paths(core: Core) -> list[str]:
+    documents = discovery_of(core)
+    paths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
+    for group in documents.groups():
+        if group:
+            paths.append(f"/apis/{group}")
+            paths += [f"/apis/{group}/{version}" for version in documents.versions(group)]
+    for kind in ("healthz", "livez", "readyz"):
+        paths.append(f"/{kind}")
+        paths += [f"/{kind}/{check}" for check in _CHECKS]
+    paths += ["/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"]
+    return sorted(set(paths))

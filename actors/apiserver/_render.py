@@ -1,0 +1,135 @@
+"""Representations: tables, metadata only, YAML, and the bytes of watch events.
+
+Owns how an answer looks on the wire. It must never decide what the answer is.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from actors.apiserver._negotiate import YAML, Form
+from actors.apiserver._resources import Served
+from protocol import status
+
+__all__ = ["event_bytes", "partial", "render", "table", "table_shape", "to_yaml"]
+
+Object = dict[str, Any]
+_META = "meta.k8s.io/v1"
+_INCLUDES = ("", "Metadata", "Object", "None")
+
+
+def partial(obj: Object) -> Object:
+    """The object as PartialObjectMetadata."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}
+
+
+def to_yaml(obj: Any) -> bytes:
+    """An object as YAML, as upstream prints it."""
+    from actors.apiserver.fieldvalidation import to_yaml as dump
+
+    text: Any = dump(obj)
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def check_include(include: str) -> None:
+    """Refuse an unknown includeObject. Raises 400."""
+    if include not in _INCLUDES:
+        raise status.bad_request(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": must be '
+            "'Metadata', 'Object', 'None', or empty"
+        )
+
+
+def columns(served: Served) -> list[Object]:
+    """The column definitions of a kind's table."""
+    return [
+        {"name": c.name, "type": c.type, "format": c.format, "description": c.description, "priority": c.priority}
+        for c in served.strategy.columns()
+    ]
+
+
+def row(served: Served, obj: Object, now: float, include: str) -> Object:
+    """One row of a table."""
+    cells = served.strategy.row(obj, now)
+    if include == "None":
+        return {"cells": cells, "object": None}
+    return {"cells": cells, "object": obj if include == "Object" else partial(obj)}
+
+
+def table(served: Served, objects: list[Object], metadata: Object, now: float, include: str) -> Object:
+    """Some objects as a Table."""
+    return {
+        "kind": "Table",
+        "apiVersion": _META,
+        "metadata": metadata,
+        "columnDefinitions": columns(served),
+        "rows": [row(served, obj, now, include) for obj in objects],
+    }
+
+
+def table_shape(served: Served, clock: Callable[[], float], include: str) -> Callable[[Object], Object]:
+    """A function from an event's object to a Table of one row; only the first has columns."""
+    first = True
+
+    def shape(obj: Object) -> Object:
+        nonlocal first
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        blank = "name" not in obj["metadata"]
+        made = {
+            "kind": "Table",
+            "apiVersion": _META,
+            "metadata": metadata if not blank else obj["metadata"],
+            "columnDefinitions": columns(served) if first else None,
+            "rows": [] if blank else [row(served, obj, clock(), include)],
+        }
+        first = False
+        return made
+
+    return shape
+
+
+def partial_shape(obj: Object) -> Object:
+    """An event's object as PartialObjectMetadata."""
+    return partial(obj)
+
+
+def event_bytes(media: str) -> Callable[[str, Object], bytes]:
+    """How a watch event is written in a media type."""
+    if media == YAML:
+        return lambda kind, obj: b"---\n" + to_yaml({"type": kind, "object": obj})
+    return lambda kind, obj: orjson.dumps({"type": kind, "object": obj}) + b"\n"
+
+
+def render(answer: Any, form: Form, options: dict[str, str], now: float) -> bytes:
+    """The bytes of an answer in the negotiated form."""
+    served = answer.served or (answer.list.served if answer.list is not None else None)
+    plain = served is None or (answer.object is not None and answer.object.get("kind") == "Status")
+    if form.shape and not plain:
+        made = _shaped(answer, served, form.shape, options, now)
+        return to_yaml(made) if form.media == YAML else orjson.dumps(made)
+    if form.media == YAML:
+        return to_yaml(answer.value())
+    data: bytes = answer.json()
+    if options.get("pretty", "").lower() in ("1", "true"):
+        return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2) + b"\n"
+    return data
+
+
+def _shaped(answer: Any, served: Served, shape: str, options: dict[str, str], now: float) -> Object:
+    value = answer.value()
+    if shape == "Table":
+        include = options.get("includeObject", "")
+        check_include(include)
+        if answer.list is not None:
+            return table(served, value["items"], value["metadata"], now, include)
+        metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
+        return table(served, [value], metadata, now, include)
+    if answer.list is not None:
+        items = [partial(item) for item in value["items"]]
+        return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": value["metadata"], "items": items}
+    return partial(value)

@@ -1,0 +1,152 @@
+"""What is served: resources by group, version and name, each with its strategy, type and store.
+
+Owns the table that requests are routed by. Built-in kinds come from `protocol.kinds`; custom ones
+are added and removed while the server runs. It must never look at objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from actors.apiserver._cache import ResourceCache
+from actors.apiserver._conversion import converter
+from actors.apiserver._store import Store
+from protocol import kinds
+from protocol.kinds import Kind
+
+if TYPE_CHECKING:
+    from actors.apiserver.strategies import Strategy
+
+__all__ = ["Resources", "Served"]
+
+Object = dict[str, Any]
+Convert = Callable[[Object], Object]
+
+
+class Served:
+    """A resource in one served version.
+
+    `to_storage` and `from_storage` are None when this is the version that is stored.
+    """
+
+    __slots__ = (
+        "_strategy", "_storage_strategy", "cache", "custom", "from_storage", "kind", "qualified", "storage_kind",
+        "to_storage",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        cache: ResourceCache,
+        storage_kind: Kind | None = None,
+        strategy: Strategy | None = None,
+        to_storage: Convert | None = None,
+        from_storage: Convert | None = None,
+        custom: Any = None,
+    ) -> None:
+        self.kind = kind
+        self.cache = cache
+        self.storage_kind = storage_kind or kind
+        self.to_storage = to_storage
+        self.from_storage = from_storage
+        self.custom = custom
+        """For a custom resource: what `actors.apiserver.crd` knows about it."""
+        self.qualified = kind.qualified_resource
+        self._strategy = strategy
+        self._storage_strategy = strategy
+
+    @property
+    def strategy(self) -> Strategy:
+        """Rules of the kind in this version (defaults, columns)."""
+        if self._strategy is None:
+            from actors.apiserver.strategies import strategy_for
+
+            self._strategy = strategy_for(self.kind)
+        return self._strategy
+
+    @property
+    def storage_strategy(self) -> Strategy:
+        """Rules of the kind in the stored version (preparation, validation)."""
+        if self._storage_strategy is None:
+            from actors.apiserver.strategies import strategy_for
+
+            self._storage_strategy = strategy_for(self.storage_kind)
+        return self._storage_strategy
+
+    def stored(self, obj: Object) -> Object:
+        """An object of this version in the stored one."""
+        return obj if self.to_storage is None else self.to_storage(obj)
+
+    def key(self, namespace: str, name: str) -> str:
+        """The key below the resource's prefix."""
+        return f"{namespace}/{name}" if self.kind.namespaced else name
+
+
+class Resources:
+    """The served resources of one API server."""
+
+    def __init__(self, store: Store, minor: int) -> None:
+        self.store = store
+        self.minor = minor
+        self._served: dict[tuple[str, str, str], Served] = {}
+        self._by_kind: dict[tuple[str, str, str], Served] = {}
+        self.generation = 0
+        """Grows with every change of what is served; discovery's ETags follow it."""
+        for kind in kinds.served(minor):
+            self._add_builtin(kind)
+
+    def _add_builtin(self, kind: Kind) -> None:
+        storage = kinds.by_store(kind.storage_group, kind.resource, self.minor) or kind
+        self._put(
+            Served(
+                kind,
+                self.store.cache(kind.storage_group, kind.resource),
+                storage,
+                to_storage=converter(kind.group, kind.kind, kind.api_version, storage.api_version),
+                from_storage=converter(kind.group, kind.kind, storage.api_version, kind.api_version),
+            )
+        )
+
+    def _put(self, served: Served) -> None:
+        kind = served.kind
+        self._served[kind.group, kind.version, kind.resource] = served
+        self._by_kind[kind.group, kind.version, kind.kind] = served
+
+    def add(self, served: Served) -> None:
+        """Serve a custom resource from now on (replacing an earlier one of the same name)."""
+        self._put(served)
+        self.generation += 1
+
+    def remove(self, group: str, version: str, resource: str) -> None:
+        """Serve it no more."""
+        served = self._served.pop((group, version, resource), None)
+        if served is not None:
+            self._by_kind.pop((group, version, served.kind.kind), None)
+            self.generation += 1
+
+    def get(self, group: str, version: str, resource: str) -> Served | None:
+        """The resource behind a URL, or None."""
+        return self._served.get((group, version, resource))
+
+    def by_kind(self, group: str, version: str, kind: str) -> Served | None:
+        """The resource of a kind, or None."""
+        return self._by_kind.get((group, version, kind))
+
+    def any_version(self, group: str, resource: str) -> Served | None:
+        """The resource in its preferred served version."""
+        for (served_group, _, name), served in self._served.items():
+            if served_group == group and name == resource:
+                return served
+        return None
+
+    def group_known(self, group: str) -> bool:
+        """Whether anything of this group is served."""
+        return any(g == group for g, _, _ in self._served)
+
+    def version_known(self, group: str, version: str) -> bool:
+        """Whether anything of this group and version is served."""
+        return any(g == group and v == version for g, v, _ in self._served)
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())

@@ -1,0 +1,244 @@
+"""The API server actor: it takes requests from clients in this process and from the HTTP front.
+
+Owns the actor's mailbox and life: at its start it reads everything from etcd, creates what every
+cluster has, and then answers. What a request means is in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.apiserver import _delete, _read, _watching, _write
+from actors.apiserver._authz import Attributes
+from actors.apiserver._config import ApiServerConfig
+from actors.apiserver._core import Answer, Core
+from actors.apiserver._front import check_route, serve
+from actors.apiserver._messages import (
+    BookmarkTick,
+    CompactTick,
+    FeedOverdue,
+    HttpCall,
+    HttpReply,
+    StopFrames,
+    WatchExpired,
+)
+from actors.apiserver._metrics import Counters
+from actors.apiserver._request import Path, Request
+from actors.apiserver._watch import ObjectRenderer, Renderer
+from actors.kernel import Actor, ActorDead, AskTimeout, Future, MailboxFull, Ref, handles
+from protocol import status
+from protocol.api import ApiRequest, CancelWatch, Hold
+from protocol.etcd import EtcdError, WatchResponse
+from protocol.message import Address
+from protocol.node import NodeConnected, NodeDisconnected
+
+__all__ = ["ApiServer"]
+
+Object = dict[str, Any]
+
+
+class ApiServer(Actor):
+    """The API server. `etcd` is the address of the store; see `ApiServerConfig`."""
+
+    def __init__(self, config: ApiServerConfig, etcd: Ref) -> None:
+        super().__init__()
+        self.config = config
+        self.etcd = etcd
+        self.core: Core
+        self.ready: Future[None]
+        self.counters = Counters()
+        self.started_at = 0.0
+        self._serial = 0
+        self._compact_at = 0
+
+    async def on_start(self) -> None:
+        """Read the store, watch it, and make sure that the cluster's own objects exist."""
+        self.started_at = self.clock.now()
+        self.core = Core(self, self.etcd, self.config)
+        self.core.server = self
+        self.ready = Future()
+        await self.core.store.start()
+        self.every(self.config.bookmark_period, BookmarkTick())
+        self.every(self.config.compaction_period, CompactTick())
+        self.background(self._prepare())
+
+    async def _prepare(self) -> None:
+        """Create what is missing; requests wait for it. Not in `on_start`: its writes are seen by
+        messages that arrive only afterwards."""
+        from actors.apiserver._bootstrap import bootstrap
+
+        delay = 0.05
+        while self.config.bootstrap:
+            try:
+                await bootstrap(self)
+                break
+            except Exception as error:
+                self.log.warning("bootstrap_failed", error=repr(error))
+                await self.sleep(delay)
+                delay = min(2 * delay, 5.0)
+        self.ready.resolve()
+        self.log.info("apiserver_ready", revision=self.core.store.revision)
+
+    def on_stop(self) -> None:
+        """Tell every watcher that it is over."""
+        self.core.watches.close_all("the server is shutting down")
+
+    # --- clients in this process ------------------------------------------------------------
+
+    @handles(ApiRequest)
+    async def request(self, message: ApiRequest) -> Object | None:
+        """One request; raises `StatusError` at the asker."""
+        if not self.ready.done:
+            await self.ready
+        core = self.core
+        resource = message.resource
+        served = core.resources.get(resource.group, resource.version, resource.resource)
+        if served is None:
+            raise status.page_not_found()
+        user = message.user
+        if "system:masters" not in user.groups:
+            core.authorizer.require(
+                user,
+                Attributes(
+                    message.verb, resource.group, resource.resource, message.subresource, message.namespace,
+                    message.name,
+                ),
+            )
+        check_route(
+            served,
+            Path(resource.group, resource.version, resource.resource, message.namespace, message.name,
+                 message.subresource),
+            message.verb,
+        )
+        request = Request(
+            message.verb, served, message.namespace, message.name, message.subresource, dict(message.options),
+            message.body, message.patch_type or "application/json", user, message.user_agent,
+        )
+        if message.verb == "watch":
+            if message.watcher is None:
+                raise status.bad_request("a watch needs a watcher")
+            renderer = ObjectRenderer(served.kind.api_version, served.from_storage)
+            await self.open_watch(request, message.watcher, message.watch_id, renderer)
+            return None
+        return (await self.execute(request)).value()
+
+    @handles(CancelWatch)
+    def cancel_watch(self, message: CancelWatch) -> None:
+        """A client wants no more of a watch."""
+        _watching.cancel_watch(self.core, message.watcher, message.watch_id)
+
+    @handles(Hold)
+    async def hold(self, message: Hold) -> None:
+        """Never answered: the asker hears of this actor's end."""
+        await Future()
+
+    # --- HTTP -------------------------------------------------------------------------------
+
+    @handles(HttpCall)
+    async def http(self, message: HttpCall) -> HttpReply:
+        """One HTTP request."""
+        if not self.ready.done:
+            await self.ready
+        return await serve(self, message)
+
+    @handles(StopFrames)
+    def stop_frames(self, message: StopFrames) -> None:
+        """The HTTP client of a watch is gone."""
+        _watching.cancel_watch(self.core, message.stream, message.stream_id)
+
+    # --- verbs ------------------------------------------------------------------------------
+
+    async def execute(self, request: Request) -> Answer:
+        """Run a verb other than watch. Raises `StatusError`."""
+        try:
+            return await self._execute(request)
+        except (ActorDead, MailboxFull) as error:
+            self.core.store.rebuild()
+            raise status.service_unavailable(f"storage is unavailable: {type(error).__name__}") from None
+        except AskTimeout:
+            raise status.timeout("request did not complete within the allotted timeout") from None
+        except EtcdError as error:
+            raise status.unknown_error(f"etcdserver: {error.message}") from None
+
+    async def _execute(self, request: Request) -> Answer:
+        if request.subresource:
+            from actors.apiserver._subresources import subresource
+
+            return await subresource(self.core, request)
+        if not request.served.kind.stored:
+            from actors.apiserver._virtual import virtual
+
+            return await virtual(self.core, request)
+        verb = request.verb
+        if verb == "get":
+            return await _read.get(self.core, request)
+        if verb == "list":
+            return await _read.list_objects(self.core, request)
+        return await _VERBS[verb](self.core, request)
+
+    async def open_watch(self, request: Request, address: Address, watch_id: int, renderer: Renderer) -> None:
+        """Open a watch for a client; raises `StatusError` for wrong options."""
+        if request.name and request.verb == "watch":
+            request.options = dict(request.options)
+        self._serial += 1
+        await _watching.open_watch(self.core, request, address, watch_id, renderer, self._serial)
+
+    # --- storage ----------------------------------------------------------------------------
+
+    @handles(WatchResponse)
+    def fed(self, message: WatchResponse) -> None:
+        """Changes in etcd."""
+        self.core.store.fed(message)
+
+    @handles(FeedOverdue)
+    def overdue(self, message: FeedOverdue) -> None:
+        """A writer waits too long for its own change to be seen."""
+        self.core.store.overdue(message.revision)
+
+    # --- nodes ------------------------------------------------------------------------------
+
+    @handles(NodeConnected)
+    def node_connected(self, message: NodeConnected) -> None:
+        """A kubelet can be asked from now on."""
+        self.core.nodes[message.node_name] = message.address
+
+    @handles(NodeDisconnected)
+    def node_disconnected(self, message: NodeDisconnected) -> None:
+        """A kubelet leaves."""
+        if self.core.nodes.get(message.node_name) is message.address:
+            del self.core.nodes[message.node_name]
+
+    # --- time -------------------------------------------------------------------------------
+
+    @handles(WatchExpired)
+    def watch_expired(self, message: WatchExpired) -> None:
+        """A watch's time is over."""
+        watch = self.core.watches.open.get(message.serial)
+        if watch is not None:
+            if watch.bookmarks:
+                watch.bookmark(self.core.store.revision)
+            self.core.watches.close(watch, "timeout")
+
+    @handles(BookmarkTick)
+    def bookmarks(self, message: BookmarkTick) -> None:
+        """Tell watchers that asked for it how far they are."""
+        revision = self.core.store.revision
+        for watch in list(self.core.watches.open.values()):
+            if watch.bookmarks and watch.since <= revision:
+                watch.bookmark(revision)
+
+    @handles(CompactTick)
+    async def compact(self, message: CompactTick) -> None:
+        """Forget what was forgotten half a period ago already."""
+        revision, self._compact_at = self._compact_at, self.core.store.revision
+        if revision > 0:
+            await self.core.store.compact(revision)
+
+
+_VERBS = {
+    "create": _write.create,
+    "update": _write.update,
+    "patch": _write.patch,
+    "delete": _delete.delete,
+    "deletecollection": _delete.delete_collection,
+}

@@ -1,0 +1,475 @@
+"""create, update and patch: from what a client sent to what is stored.
+
+Owns the order of the steps (decode, default, field managers, mutating admission, preparation,
+validation, validating admission, store) and optimistic concurrency. What the steps mean for a kind
+is the strategy's; the rules of patches and field managers live in folders of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from actors.apiserver import _parts as parts
+from actors.apiserver._cache import Entry
+from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._options import APPLY, check_write_options, resource_version
+from actors.apiserver._request import Request
+from actors.apiserver._resources import Served
+from actors.apiserver._store import Superseded
+from actors.apiserver.admission import CREATE, UPDATE, Attributes
+from actors.apiserver.strategies import FieldError
+from protocol import status
+from protocol.api import StatusError
+
+__all__ = ["MODIFIED", "create", "patch", "store_new", "update", "update_loop"]
+
+Object = dict[str, Any]
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+_NAME_CHARS = "bcdfghjklmnpqrstvwxz2456789"
+_NAME_BASE_MAX = 58
+_NAME_TRIES = 8
+_PATCH_TRIES = 5
+PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    APPLY,
+)
+
+
+# --- create -----------------------------------------------------------------------------------
+
+
+async def create(core: Core, request: Request) -> Answer:
+    """POST of an object."""
+    check_write_options("CreateOptions", request.options)
+    served: Served = request.served
+    obj = parts.decode(core, request, request.body)
+    _fit_namespace(served, obj, request.namespace)
+    served.strategy.default(obj)
+    dedup_owners(request, obj)
+    parts.own(core, request, obj, None)
+    entry = await _create_named(core, request, obj)
+    return Answer(served, entry, code=201)
+
+
+def _fit_namespace(served: Served, obj: Object, namespace: str) -> None:
+    metadata = obj["metadata"]
+    if not served.kind.namespaced:
+        if metadata.get("namespace"):
+            raise status.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        return
+    found = metadata.get("namespace")
+    if not found:
+        metadata["namespace"] = namespace
+    elif found != namespace:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+async def _create_named(core: Core, request: Request, obj: Object) -> Entry:
+    """Create under the given name, or under generated ones until one is free."""
+    metadata = obj["metadata"]
+    if metadata.get("name") or not metadata.get("generateName"):
+        return await store_new(core, request, obj)
+    for attempt in range(_NAME_TRIES):
+        trial = copy(obj) if attempt < _NAME_TRIES - 1 else obj
+        trial["metadata"]["name"] = generated_name(core, metadata["generateName"])
+        try:
+            return await store_new(core, request, trial)
+        except StatusError as error:
+            if error.reason != "AlreadyExists" or attempt == _NAME_TRIES - 1:
+                if error.reason == "AlreadyExists":
+                    kind = request.served.kind
+                    raise status.generate_name_conflict(kind.group, kind.resource, trial["metadata"]["name"]) from None
+                raise
+    raise AssertionError("unreachable")
+
+
+def generated_name(core: Core, base: str) -> str:
+    """A name that starts with `base` and ends in five random characters."""
+    choice = core.random.choice
+    return base[:_NAME_BASE_MAX] + "".join([choice(_NAME_CHARS) for _ in range(5)])
+
+
+async def store_new(core: Core, request: Request, obj: Object) -> Entry:
+    """Admit, prepare, validate and store a new object (already defaulted and owned)."""
+    served: Served = request.served
+    kind = served.kind
+    metadata = obj["metadata"]
+    attributes = Attributes(
+        CREATE, kind, request.namespace, metadata.get("name", ""), "", obj, None, request.user, core,
+        request.dry_run, request.options,
+    )
+    reservation = core.allocators.reserve(request.dry_run)
+    try:
+        await core.chain.admit(attributes)
+        obj = attributes.object or obj
+        _fill_metadata(core, served, obj)
+        stored = served.stored(obj)
+        strategy = served.storage_strategy
+        ctx = core.context(request.user, request.dry_run, reservation)
+        errors = strategy.begin_create(stored, ctx)
+        if not errors:
+            strategy.prepare_for_create(stored, ctx)
+            errors = strategy.validate(stored)
+        if errors:
+            raise status.invalid(kind.group, kind.kind, metadata.get("name", ""), errors)
+        request.warnings += strategy.warnings(stored, None)
+        strategy.canonicalize(stored)
+        attributes.object = obj if served.to_storage is None else stored
+        await core.chain.validate(attributes)
+        request.warnings += attributes.warnings
+        entry = await _insert(core, request, stored)
+    except BaseException:
+        reservation.cancel()
+        for undo in reversed(attributes.on_failure):
+            undo()
+        raise
+    reservation.commit()
+    return entry
+
+
+def _fill_metadata(core: Core, served: Served, obj: Object) -> None:
+    metadata = obj["metadata"]
+    metadata["uid"] = core.uid()
+    metadata["creationTimestamp"] = core.clock.rfc3339()
+    metadata.pop("deletionTimestamp", None)
+    metadata.pop("deletionGracePeriodSeconds", None)
+    metadata.pop("selfLink", None)
+    metadata.pop("resourceVersion", None)
+    if not served.kind.namespaced:
+        metadata.pop("namespace", None)
+
+
+async def _insert(core: Core, request: Request, obj: Object) -> Entry:
+    served: Served = request.served
+    metadata = obj["metadata"]
+    key = served.key(metadata.get("namespace", ""), metadata["name"])
+    if request.dry_run:
+        if key in served.cache.all.entries:
+            raise status.already_exists(served.kind.group, served.kind.resource, metadata["name"])
+        return unstored(served, key, obj)
+    try:
+        return await core.store.create(served.cache, key, obj, ttl(core, served))
+    except Superseded:
+        raise status.already_exists(served.kind.group, served.kind.resource, metadata["name"]) from None
+
+
+def ttl(core: Core, served: Served) -> int:
+    """Seconds that objects of this kind live; 0: for ever."""
+    return core.config.event_ttl if served.cache.resource == "events" and served.cache.group == "" else 0
+
+
+def unstored(served: Served, key: str, obj: Object, revision: int = 0) -> Entry:
+    """What a dry run answers: an entry that no cache knows."""
+    from actors.apiserver._cache import encode
+
+    metadata = obj["metadata"]
+    metadata.pop("resourceVersion", None)
+    value = encode(obj)
+    if revision:
+        return served.cache.entry(key, obj, value, revision)
+    namespace, _, name = key.rpartition("/")
+    entry = Entry(key, namespace, name, obj, value, 0)
+    entry._wire = value
+    return entry
+
+
+def dedup_owners(request: Request, obj: Object) -> None:
+    """Owner references that repeat are dropped with a warning, as upstream does."""
+    owners = obj["metadata"].get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return
+    kept: list[Object] = []
+    repeated: list[str] = []
+    for owner in owners:
+        if owner in kept:
+            repeated.append(owner.get("uid", ""))
+        else:
+            kept.append(owner)
+    if repeated:
+        obj["metadata"]["ownerReferences"] = kept
+        request.warnings.append(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "
+            "and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+            + ", ".join(dict.fromkeys(repeated))
+        )
+
+
+# --- update -----------------------------------------------------------------------------------
+
+
+async def update(core: Core, request: Request) -> Answer:
+    """PUT of an object or of its status (and the like)."""
+    check_write_options("UpdateOptions", request.options)
+    served: Served = request.served
+    body = parts.decode(core, request, request.body)
+    _fit_update(served, body, request)
+    served.strategy.default(body)
+
+    async def replace(old: Object | None) -> Object:
+        return copy(body)
+
+    return await update_loop(core, request, replace, create=served.storage_strategy.allow_create_on_update)
+
+
+def _fit_update(served: Served, body: Object, request: Request) -> None:
+    metadata = body["metadata"]
+    if not metadata.get("name"):
+        raise status.bad_request(
+            f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided"
+        )
+    if metadata["name"] != request.name:
+        raise status.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})"
+        )
+    _fit_namespace(served, body, request.namespace)
+
+
+Transform = Callable[[Object | None], Awaitable[Object]]
+
+
+async def update_loop(
+    core: Core,
+    request: Request,
+    transform: Transform,
+    create: bool = False,
+    tries: int = 0,
+    own: bool = True,
+) -> Answer:
+    """Read, transform, check and write back; again when somebody else wrote in between.
+
+    `transform` gets the current object in the request's version (frozen; None: there is none, and
+    `create` is allowed) and answers a private new one. `tries` bounds the attempts (0: until it
+    succeeds) and then makes a lost race a conflict.
+    """
+    served: Served = request.served
+    attempt = 0
+    while True:
+        attempt += 1
+        namespace = request.namespace if served.kind.namespaced else ""
+        entry = served.cache.get(namespace, request.name)
+        if entry is None:
+            await core.store.fresh()
+            entry = served.cache.get(namespace, request.name)
+        if entry is None:
+            if not create:
+                raise status.not_found(served.kind.group, served.kind.resource, request.name)
+            return await _create_instead(core, request, transform)
+        try:
+            return await _replace(core, request, entry, transform, own)
+        except Superseded as lost:
+            if lost.entry is None and attempt > 50:
+                raise status.not_found(served.kind.group, served.kind.resource, request.name) from None
+            if tries and attempt >= tries:
+                raise conflict(served, request.name) from None
+
+
+def conflict(served: Served, name: str) -> StatusError:
+    """409: somebody else changed it."""
+    return status.conflict(served.kind.group, served.kind.resource, name, MODIFIED)
+
+
+async def _create_instead(core: Core, request: Request, transform: Transform) -> Answer:
+    served: Served = request.served
+    obj = await transform(None)
+    if request.options.get("__apply__") is None:
+        parts.own(core, request, obj, None)
+    uid = obj["metadata"].get("uid")
+    if uid:
+        raise conflict_on_uid(served, request, uid, "")
+    entry = await store_new(core, request, obj)
+    return Answer(served, entry, code=201)
+
+
+def conflict_on_uid(served: Served, request: Request, wanted: str, found: str) -> StatusError:
+    """409: the object is another one under the same name, in the storage layer's words."""
+    key = served.cache.prefix + served.key(request.namespace, request.name)
+    return status.conflict(
+        served.kind.group,
+        served.kind.resource,
+        request.name,
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}",
+    )
+
+
+async def _replace(core: Core, request: Request, entry: Entry, transform: Transform, own: bool) -> Answer:
+    served: Served = request.served
+    kind = served.kind
+    old = entry.view(kind.api_version, served.from_storage).object
+    new = await transform(old)
+    dedup_owners(request, new)
+    if own:
+        parts.own(core, request, new, old)
+    attributes = Attributes(
+        UPDATE, kind, request.namespace, request.name, request.subresource, new, old, request.user, core,
+        request.dry_run, request.options,
+    )
+    reservation = core.allocators.reserve(request.dry_run)
+    try:
+        await core.chain.admit(attributes)
+        new = attributes.object or new
+        _check_preconditions(served, request, new, old)
+        stored = served.stored(new)
+        stored = _prepare(core, request, stored, entry.object, reservation)
+        attributes.object = new if served.to_storage is None else stored
+        await core.chain.validate(attributes)
+        request.warnings += [w for w in attributes.warnings if w not in request.warnings]
+        result = await _write_back(core, request, entry, stored)
+    except BaseException:
+        reservation.cancel()
+        for undo in reversed(attributes.on_failure):
+            undo()
+        raise
+    reservation.commit()
+    return Answer(served, result)
+
+
+def _check_preconditions(served: Served, request: Request, new: Object, old: Object) -> None:
+    """The version and the uid that the client expects, if it says so."""
+    metadata = new["metadata"]
+    text = metadata.get("resourceVersion", "")
+    try:
+        expected = resource_version(text)
+    except ValueError as error:
+        raise status.unknown_error(str(error)) from None
+    if not expected and not served.storage_strategy.allow_unconditional_update and not request.subresource:
+        wrong = FieldError(
+            "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+        )
+        raise status.invalid(served.kind.group, served.kind.kind, request.name, [wrong])
+    if expected and str(expected) != old["metadata"]["resourceVersion"]:
+        raise conflict(served, request.name)
+    uid = metadata.get("uid")
+    if uid and uid != old["metadata"].get("uid"):
+        raise conflict_on_uid(served, request, uid, old["metadata"].get("uid", ""))
+
+
+def _prepare(core: Core, request: Request, new: Object, old: Object, reservation: Any) -> Object:
+    served: Served = request.served
+    strategy = served.storage_strategy
+    ctx = core.context(request.user, request.dry_run, reservation)
+    sub = request.subresource
+    errors: list[FieldError] = []
+    if not sub:
+        errors = strategy.begin_update(new, old, ctx)
+        if not errors:
+            strategy.prepare_for_update(new, old, ctx)
+    elif sub == "status":
+        strategy.prepare_for_status_update(new, old, ctx)
+    else:
+        strategy.prepare_for_subresource(sub, new, old, ctx)
+    if not errors:
+        if not sub:
+            errors = strategy.validate_update(new, old)
+        elif sub == "status":
+            errors = strategy.validate_status_update(new, old)
+        else:
+            errors = strategy.validate_subresource(sub, new, old)
+    if errors:
+        raise status.invalid(served.kind.group, served.kind.kind, request.name, errors)
+    found = strategy.warnings(new, old) if not sub else strategy.status_warnings(new, old) if sub == "status" else []
+    request.warnings += [w for w in found if w not in request.warnings]
+    strategy.canonicalize(new)
+    return new
+
+
+def unchanged(new: Object, old: Object) -> bool:
+    """Whether nothing but the times in managedFields differs (the versions are ignored)."""
+    if len(new) != len(old):
+        return False
+    now, was = new["metadata"], old["metadata"]
+    for key, value in new.items():
+        if key != "metadata" and (key not in old or old[key] != value):
+            return False
+    ignored = ("resourceVersion", "managedFields")
+    if {k: v for k, v in now.items() if k not in ignored} != {k: v for k, v in was.items() if k not in ignored}:
+        return False
+    return _timeless(now.get("managedFields")) == _timeless(was.get("managedFields"))
+
+
+def _timeless(managers: list[Object] | None) -> list[Object]:
+    return [{k: v for k, v in entry.items() if k != "time"} for entry in managers or ()]
+
+
+async def _write_back(core: Core, request: Request, entry: Entry, new: Object) -> Entry:
+    served: Served = request.served
+    old = entry.object
+    if _may_vanish(served, new):
+        return await _delete_instead(core, request, entry, new)
+    if unchanged(new, old) and not served.storage_strategy.__dict__.get("always_writes"):
+        return entry
+    if request.dry_run:
+        return unstored(served, entry.key, new, entry.revision)
+    return await core.store.update(served.cache, entry, new, ttl(core, served))
+
+
+def _may_vanish(served: Served, new: Object) -> bool:
+    """An object that is being deleted goes when its last finalizer does."""
+    metadata = new["metadata"]
+    if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+        return False
+    if served.kind.kind == "Namespace" and served.kind.group == "":
+        return not new.get("spec", {}).get("finalizers")
+    return not metadata.get("deletionGracePeriodSeconds")
+
+
+async def _delete_instead(core: Core, request: Request, entry: Entry, new: Object) -> Entry:
+    served: Served = request.served
+    if not request.dry_run:
+        await core.store.delete(served.cache, entry)
+    return unstored(served, entry.key, new, entry.revision)
+
+
+# --- patch ------------------------------------------------------------------------------------
+
+
+async def patch(core: Core, request: Request) -> Answer:
+    """PATCH with any of the four patch types."""
+    media = request.content_type
+    if media not in PATCHES:
+        raise status.failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    options = dict(request.options)
+    check_write_options("PatchOptions", options, media)
+    applying = media == APPLY
+
+    async def transform(old: Object | None) -> Object:
+        request.warnings.clear()
+        if applying:
+            return parts.apply(core, request, old)
+        assert old is not None
+        new = parts.patched(core, request, old)
+        _keep_identity(request, new, old)
+        return new
+
+    if applying:
+        request.options = {**request.options, "__apply__": "1"}
+    answer = await update_loop(core, request, transform, create=applying, tries=_PATCH_TRIES, own=not applying)
+    return answer
+
+
+def _keep_identity(request: Request, new: Object, old: Object) -> None:
+    """A patch may not rename."""
+    metadata = new["metadata"]
+    if metadata.get("name") != request.name:
+        if not metadata.get("name"):
+            metadata["name"] = ""
+            raise status.bad_request(
+                f"the name of the object ({request.name} based on URL) was undeterminable: name must be provided"
+            )
+        raise status.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})"
+        )
+    if metadata.get("namespace", "") != old["metadata"].get("namespace", ""):
+        if not metadata.get("namespace"):
+            metadata["namespace"] = request.namespace
+            return
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
