@@ -28,6 +28,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("replicationcontroller-controller", "replicationcontroller:ReplicationController"),
     Entry("deployment-controller", "deployment:DeploymentController"),
     Entry("statefulset-controller", "statefulset:StatefulSetController"),
+    Entry("daemonset-controller", "daemonset:DaemonSetController"),
     # services
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
