@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors.apiserver import managedfields
+from actors.apiserver._request import truthy
 from actors.apiserver.fieldvalidation import decode as _decode
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
     from actors.apiserver._request import Request
 
-__all__ = ["apply", "decode", "own", "patch_document", "patched"]
+__all__ = ["apply", "decode", "own", "patched", "type_of"]
 
 Object = dict[str, Any]
 
@@ -41,33 +43,35 @@ def decode(core: Core, request: Request, body: Any, media: str = "") -> Object:
 
 def own(core: Core, request: Request, new: Object, old: Object | None) -> None:
     """Record in managedFields what this request's manager sets (not for apply)."""
-    from actors.apiserver import managedfields
-
     served = request.served
     kind = served.kind
-    type_, reset = _ownership(core, request)
+    type_ = type_of(core, served)
+    if type_ is None:
+        return
     managedfields.update(
         type_,
         old,
         new,
-        managedfields.manager_name(request.options.get("fieldManager", ""), request.user_agent),
+        request.manager,
         api_version=kind.api_version,
         now=core.clock.rfc3339(),
         subresource=request.subresource,
-        reset=reset,
+        reset=_reset(served, request.subresource),
     )
 
 
-def _ownership(core: Core, request: Request) -> tuple[Any, Any]:
-    """The type by which fields are owned, and the filter of what this request cannot own."""
-    from actors.apiserver.managedfields import reset_filter
-
-    served = request.served
-    kind = served.kind
+def type_of(core: Core, served: Any) -> Any:
+    """The schema type of a served resource; None when it has none."""
     if served.custom is not None:
-        return served.custom.type, served.custom.reset_filter(request.subresource)
-    type_ = core.schema.by_gvk(kind.group, kind.version, kind.kind)
-    return type_, reset_filter(kind.group, kind.resource, request.subresource)
+        return served.custom.type(served)
+    kind = served.kind
+    return core.schema.by_gvk(kind.group, kind.version, kind.kind)
+
+
+def _reset(served: Any, subresource: str) -> Any:
+    if served.custom is not None:
+        return served.custom.reset(served, subresource)
+    return managedfields.reset_filter(served.cache.group, served.cache.resource, subresource)
 
 
 def patched(core: Core, request: Request, old: Object) -> Object:
@@ -90,28 +94,35 @@ def patched(core: Core, request: Request, old: Object) -> Object:
 
 def apply(core: Core, request: Request, old: Object | None) -> Object:
     """What an applied configuration makes of an object (or a new object of it)."""
-    from actors.apiserver import managedfields
-
     served = request.served
     kind = served.kind
-    config, warnings = managedfields.read_config(request.body, request.options.get("fieldValidation") or "Warn")
+    directive = request.options.get("fieldValidation") or "Warn"
+    config, warnings = managedfields.read_config(request.body, directive)
     request.warnings += warnings
-    type_, reset = _ownership(core, request)
     new = managedfields.apply(
-        type_,
+        type_of(core, served),
         old,
         config,
-        request.options.get("fieldManager", ""),
-        force=request.options.get("force", "") in ("1", "true", "True", "TRUE", "t", "T"),
+        request.options["fieldManager"],
+        force=truthy(request.options.get("force")),
         api_version=kind.api_version,
         kind=kind.kind,
         now=core.clock.rfc3339(),
         subresource=request.subresource,
-        reset=reset,
+        reset=_reset(served, request.subresource),
         typed=served.custom is None,
     )
-    _metadata(new)
     if served.custom is not None:
-        new = served.custom.settle(served, new)
+        new, warnings = served.custom.clean(served, new, directive)
+        request.warnings += warnings
+    _metadata(new)
+    asked = (config.get("metadata") or {}) if isinstance(config, dict) else {}
+    for field in ("resourceVersion", "uid"):
+        if asked.get(field):
+            new["metadata"][field] = asked[field]
+    if old is None:
+        new["metadata"].setdefault("name", request.name)
+        if kind.namespaced:
+            new["metadata"].setdefault("namespace", request.namespace)
     served.strategy.default(new)
     return new

@@ -442,7 +442,9 @@ async def patch(core: Core, request: Request) -> Answer:
     async def transform(old: Object | None) -> Object:
         request.warnings.clear()
         if applying:
-            return parts.apply(core, request, old)
+            applied = parts.apply(core, request, old)
+            _keep_identity(request, applied, old)
+            return applied
         assert old is not None
         new = parts.patched(core, request, old)
         _keep_identity(request, new, old)
@@ -454,7 +456,7 @@ async def patch(core: Core, request: Request) -> Answer:
     return answer
 
 
-def _keep_identity(request: Request, new: Object, old: Object) -> None:
+def _keep_identity(request: Request, new: Object, old: Object | None) -> None:
     """A patch may not rename."""
     metadata = new["metadata"]
     if metadata.get("name") != request.name:
@@ -466,7 +468,8 @@ def _keep_identity(request: Request, new: Object, old: Object) -> None:
         raise status.bad_request(
             f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})"
         )
-    if metadata.get("namespace", "") != old["metadata"].get("namespace", ""):
+    home = request.namespace if request.served.kind.namespaced else ""
+    if metadata.get("namespace", "") != home:
         if not metadata.get("namespace"):
             metadata["namespace"] = request.namespace
             return
