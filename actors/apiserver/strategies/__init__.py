@@ -23,7 +23,10 @@ __all__ = [
     "strategy_for",
 ]
 
-_PLACES: dict[tuple[str, str], tuple[str, str]] = {}
+_PLACES: dict[tuple[str, str], tuple[str, str]] = {
+    ("", "PersistentVolumeClaim"): ("claims", "ClaimStrategy"),
+    ("", "Pod"): ("pods", "PodStrategy"),
+}
 """Group and kind to module and class. Kinds without an entry behave generically."""
 
 _made: dict[tuple[str, str, str], Strategy] = {}
