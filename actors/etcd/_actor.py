@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 from actors.etcd import _errors as errors
 from actors.etcd._config import EtcdConfig
+from actors.etcd._disk import Disk
 from actors.etcd._hash import hash_all, hash_kv
-from actors.etcd._journal import Journal
+from actors.etcd._journal import DiskFailed, Flush, Journal, NoteTime
 from actors.etcd._kv import KeyValues, is_read_only
 from actors.etcd._leases import Lease, Leases
 from actors.etcd._proto_size import request_bytes
+from actors.etcd._recovery import Captured
 from actors.etcd._store import Changes, Store
 from actors.etcd._validate import check_put, check_txn
 from actors.etcd._watch import Watchers
@@ -115,9 +117,10 @@ class Etcd(Actor):
     (`MailboxFull`) is offered the same response again later and reads on from history.
     """
 
-    def __init__(self, config: EtcdConfig | None = None) -> None:
+    def __init__(self, config: EtcdConfig | None = None, disk: Disk | None = None) -> None:
         super().__init__()
         self.config = config or EtcdConfig()
+        self._disk = disk or Disk()
         self._alarms: set[str] = set()
         self._journal: Journal | None = None
         self._expiry: tuple[float, Timer] | None = None
@@ -137,7 +140,7 @@ class Etcd(Actor):
         self.member_id = 0x8E9E05C52164694D
         self.cluster_id = 0xCDF818194E3A8C32
         if self.config.data_dir is not None:
-            self._journal = Journal(self, self.config, self._published)
+            self._journal = Journal(self, self.config, self._disk, self._published)
             state = await self._journal.open()
             self._mount(state.store, state.leases)
             self._alarms |= state.alarms
@@ -147,9 +150,33 @@ class Etcd(Actor):
         if self.config.auto_compaction_revisions > 0:
             self.every(60.0, _AutoCompact())
 
-    async def on_stop(self) -> None:
+    def on_stop(self) -> None:
         if self._journal is not None:
-            await self._journal.close()
+            self._journal.close()
+
+    def on_failure(self, *_: Any) -> None:
+        """After a crash: let go of the directory, for the next incarnation to read it."""
+        if self._journal is not None:
+            self._journal.close()
+
+    @handles(Flush)
+    def _flush(self, _: Flush) -> None:
+        if self._journal is not None:
+            self.background(self._journal.flush())
+
+    @handles(NoteTime)
+    def _note_time(self, _: NoteTime) -> None:
+        if self._journal is not None and len(self._leases):
+            self._journal.note_time()
+
+    @handles(DiskFailed)
+    def _disk_failed(self, message: DiskFailed) -> None:
+        raise message.error
+
+    def capture(self) -> Captured:
+        """A picture of everything, for a snapshot."""
+        now, wall = self.clock.monotonic(), self.clock.now()
+        return Captured(self._store, self._leases, self._alarms, now, wall)
 
     # Keys
 
@@ -274,16 +301,17 @@ class Etcd(Actor):
         self._arm_expiry()
 
     def _revoke(self, lease_id: int) -> None:
-        if self._journal is not None and lease_id in self._leases:
-            self._journal.revoking(lease_id)
-        changes = self._kv.revoke(lease_id)
-        if self._journal is not None and not changes:
-            self._journal.revoked_without_keys()
+        journal = self._journal
+        if journal is not None and lease_id in self._leases:
+            journal.lease_ending(lease_id)
+        self._kv.revoke(lease_id)
+        if journal is not None:
+            journal.lease_ended()
 
     def _lease_changed(self, lease: Lease) -> None:
         if self._journal is not None:
             left_s = lease.expires - self.clock.monotonic()
-            self._journal.lease_changed(lease.id, lease.ttl, left_s)
+            self._journal.lease_set(lease.id, lease.ttl, left_s)
 
     def _arm_expiry(self) -> None:
         """Have a timer for the lease that may end next."""
@@ -431,7 +459,7 @@ class Etcd(Actor):
         self._alarms = alarms
         self.log.warning("alarms_changed", alarms=sorted(alarms))
         if self._journal is not None:
-            self._journal.alarms_changed(frozenset(alarms))
+            self._journal.alarms_set(alarms)
 
     @handles(MemberList)
     def member_list(self, _: MemberList) -> MemberListResponse | Any:

@@ -244,13 +244,17 @@ class Store:
 
     def restore_base(self, records: Iterable[KeyValue], start: int, compact_revision: int) -> None:
         """Fill a fresh store with what existed just before revision `start`, the first of its
-        log; `restore` adds the rest."""
-        assert self.revision == 1
-        for record in records:
-            self._place(record, None)
+        log; may be called again with more of it. `restore` adds the rest."""
+        assert self.revision in (1, start - 1)
+        added = list(records)
+        for record in added:
+            self._current[record.key] = record
+            self.size_in_use += RECORD_OVERHEAD_BYTES + len(record.key) + len(record.value)
+        self._keys.update([record.key for record in added])
+        self.size = max(self.size, self.size_in_use)
         self.revision = start - 1
         self._log_start = start
-        self._trimmed = max(2, compact_revision)
+        self._trimmed = max(2, start)
         self.compact_revision = compact_revision
 
     @property
@@ -259,11 +263,14 @@ class Store:
         return self._log_start
 
     def base(self) -> Iterator[KeyValue]:
-        """What existed just before `log_start` and still matters, in key order."""
-        for key in sorted({*self._current, *self._older}):
-            oldest = self._older[key][0] if key in self._older else self._current[key]
-            if oldest.mod_revision < self._log_start and oldest.version:
-                yield oldest
+        """What existed just before `log_start` and still matters, in no order."""
+        start, older = self._log_start, self._older
+        for key, record in self._current.items():
+            if key not in older and record.mod_revision < start:
+                yield record
+        for records in older.values():
+            if records[0].mod_revision < start and records[0].version:
+                yield records[0]
 
     # History
 
