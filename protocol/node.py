@@ -27,6 +27,8 @@ __all__ = [
     "NodeGet",
     "NodeResponse",
     "PodAttach",
+    "PodCgroups",
+    "PodProcesses",
     "PodExec",
     "PodLogs",
     "PodPortForward",
@@ -119,6 +121,22 @@ class PodPortForward(Message, frozen=True):
     ports: tuple[int, ...]
     peer: Address
     stream_id: int
+
+
+class PodCgroups(Message, frozen=True):
+    """Ask a node which control groups a pod has: answered by a dict from path to version (`v1`,
+    `v2`) to file name to content."""
+
+    namespace: str
+    pod: str
+
+
+class PodProcesses(Message, frozen=True):
+    """Ask a node for the processes of a pod ("" for all of its pods): answered by a tuple of
+    `protocol.cri.ProcessEntry`."""
+
+    namespace: str = ""
+    pod: str = ""
 
 
 class NodeGet(Message, frozen=True):

@@ -7,12 +7,13 @@ concerns the whole machine. It knows nothing of the Kubernetes API.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from actors.kernel import Actor, Child, Future, Ref, handles
 from actors.runtime._container import ContainerRecord, Machine, SandboxRecord
 from actors.runtime._guise import GUISES, Process, process_tree
-from actors.runtime._images import PAUSE_IMAGE, normal_reference
+from actors.runtime._images import PAUSE_IMAGE, ImageStore, normal_reference
 from actors.runtime._sandbox import Pause, StopAll
 from actors.runtime._usage import usage
 from protocol.cri import (
@@ -63,7 +64,18 @@ from protocol.cri import (
     VersionResponse,
 )
 
-__all__ = ["SimulatedRuntime"]
+__all__ = ["SimulatedRuntime", "simulated_machine"]
+
+
+def simulated_machine(guise: str = "containerd", pull_bytes_per_s: float = 0.0, pull_latency_s: float = 0.0) -> Callable[[], Actor]:
+    """A new machine: what comes back makes the runtime actor on it, as often as it has to be made.
+
+    Raises: ValueError for a guise that does not exist.
+    """
+    if guise not in GUISES:
+        raise ValueError(f"the simulated runtime can be {', '.join(GUISES)}, not {guise!r}")
+    machine = Machine(ImageStore(pull_bytes_per_s, pull_latency_s))
+    return lambda: SimulatedRuntime(machine, guise)
 
 
 class SimulatedRuntime(Actor):

@@ -1,0 +1,57 @@
+"""What can be set about a kubelet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+__all__ = ["DEFAULT_CAPACITY", "KubeletConfig"]
+
+DEFAULT_CAPACITY: Mapping[str, str] = {"cpu": "32", "memory": "256Gi", "pods": "110"}
+
+
+class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one kubelet. Times are in seconds."""
+
+    capacity: Mapping[str, str] = msgspec.field(default_factory=lambda: DEFAULT_CAPACITY)
+    """What the node offers, under resource names (`cpu`, `memory`, `pods`, `example.com/gpu`, ...)."""
+    reserved: Mapping[str, str] = {}
+    """What of it pods may not have (system and kube reservations, eviction threshold)."""
+    node_ips: tuple[str, ...] = ("172.18.0.2",)
+    pod_cidr: str = ""
+    """Addresses of pods; empty waits for the Node's `spec.podCIDR`."""
+    fallback_pod_cidr: str = "10.245.0.0/24"
+    """Addresses of pods while the Node has no `spec.podCIDR`."""
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    taints: tuple[Mapping[str, str], ...] = ()
+    register: bool = True
+    """Make the Node object; without, it is taken as it is found."""
+    kubelet_version: str = "v1.36.2"
+    os_image: str = "Kubekka simulation"
+    kernel_version: str = "6.12.0-kubekka"
+    machine_id: str = ""
+    """`sim` for every id of the system info where empty means ids from the node's name."""
+    architecture: str = "amd64"
+    provider_id: str = ""
+    lease_duration_s: int = 40
+    lease_renew_s: float = 10.0
+    status_report_s: float = 300.0
+    events: bool = True
+    """Record events about pods; off for the largest simulations."""
+    event_qps: float = 50.0
+    event_burst: int = 30
+    final_status: str = "kept"
+    """`kept`: a pod that is deleted reports how it ended only where something may look at that
+    (restartPolicy other than Always, or finalizers); `always`, as the real kubelet does."""
+    service_links: bool = True
+    """Give containers the environment variables of Services."""
+    object_ttl_s: float = 60.0
+    """How long a ConfigMap or Secret that was read is taken for current."""
+    cluster_dns: tuple[str, ...] = ("10.96.0.10",)
+    cluster_domain: str = "cluster.local"
+    crash_loop_max_s: float = 300.0
+    user_agent: str = "kubelet"
+    admin: bool = False
+    """Speak to the API as `admin`, not as `system:node:NAME`."""

@@ -1,0 +1,31 @@
+"""What all workers of one kubelet share. Written by the kubelet alone, read by its workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.kernel import Ref
+from actors.kubelet._config import KubeletConfig
+
+__all__ = ["NodeContext"]
+
+Object = dict[str, Any]
+
+
+class NodeContext:
+    """`pods` holds the API's latest pod by uid, `workers` its worker."""
+
+    __slots__ = ("allocatable", "apiserver", "config", "kubelet", "memory_bytes", "name", "pods", "prefix",
+                 "runtime", "workers")
+
+    def __init__(self, name: str, apiserver: Ref, runtime: Ref, kubelet: Ref, config: KubeletConfig) -> None:
+        self.name = name
+        self.apiserver = apiserver
+        self.runtime = runtime
+        self.kubelet = kubelet
+        self.config = config
+        self.prefix = "containerd"
+        self.allocatable: Object = {}
+        self.memory_bytes = 1
+        self.pods: dict[str, Object] = {}
+        self.workers: dict[str, Ref] = {}

@@ -1,0 +1,309 @@
+"""The kubelet: the agent of one node.
+
+Owns which pods the node has: it watches the pods bound to it, has a worker (`_pod.Pod`) for each,
+passes on what the runtime says of their containers, and reads for them what only the API knows. It
+never runs a container itself and never decides where a pod goes.
+
+After a crash it is made anew: it lists its pods, asks the runtime what runs, and the workers take
+that up; no container is restarted for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.client import Client, EventRecorder, Informer
+from actors.kernel import Child, Future, Ref, handles
+from actors.kubelet._admission import Admission
+from actors.kubelet._config import KubeletConfig
+from actors.kubelet._context import NodeContext
+from actors.kubelet._heartbeat import Tick
+from actors.kubelet._messages import (
+    Evict,
+    GetObject,
+    GetServices,
+    GetToken,
+    PodEvent,
+    PodRemoved,
+    PodUpdated,
+    WorkerGone,
+)
+from actors.kubelet._pod import Pod
+from actors.kubelet._serving import Serving
+from actors.kubelet._spec import is_terminal
+from actors.kubelet._worker_base import node_user
+from protocol.api import StatusError
+from protocol.cri import (
+    ContainerEvent,
+    GetContainerEvents,
+    ListPodSandbox,
+    ProcessEntry,
+    RemovePodSandbox,
+)
+from protocol.message import Message
+from protocol.node import (
+    NodeDisconnected,
+    NodeGet,
+    NodeResponse,
+    PodAttach,
+    PodCgroups,
+    PodExec,
+    PodLogs,
+    PodPortForward,
+    PodProcesses,
+    StreamOpened,
+)
+
+__all__ = ["Kubelet"]
+
+Object = dict[str, Any]
+MAX_QUEUED_EVENTS = 1000
+SERVICES_TTL_S = 2.0
+TOKEN_REFRESH = 0.8
+
+
+class MoreEvents(Message, frozen=True):
+    """Events wait, and may be recorded again."""
+
+
+class Kubelet(Serving):
+    """See the module."""
+
+    def __init__(self, node_name: str, apiserver: Ref, runtime: Ref, config: KubeletConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or KubeletConfig()
+        self.node = NodeContext(node_name, apiserver, runtime, self.ref, self.config)
+        self.client = Client(self, apiserver, user=node_user(self.node), user_agent=self.config.user_agent)
+        self.recorder = EventRecorder(self.client, "kubelet", node_name)
+        self.informer = Informer(
+            self.client, "pods", field_selector=f"spec.nodeName={node_name}",
+            on_add=self._added, on_update=self._changed, on_delete=self._deleted,
+        )
+        self.admission = Admission(self.config)
+        self.found_sandboxes: set[str] = set()
+        self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
+        self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
+        self.services: dict[str, tuple[float, list[Object]]] = {}
+        self.tokens: dict[GetToken, tuple[float, str]] = {}
+        self.event_queue: deque[PodEvent] = deque()
+        self.event_tokens = float(self.config.event_burst)
+        self.event_tokens_at = 0.0
+        self.events_due = False
+        self.events_dropped = 0
+        self.begin_heartbeat()
+
+    async def on_start(self) -> None:
+        """Runtime first, so that no end of a container is missed; then the API, in the background."""
+        await self.learn_runtime()
+        await self.ask(self.node.runtime, GetContainerEvents(self.ref))
+        found = await self.ask(self.node.runtime, ListPodSandbox())
+        self.found_sandboxes = {s.uid for s in found}
+        self.background(self._begin())
+
+    async def _begin(self) -> None:
+        await self.register()
+        self.informer.start()
+        period_s = self.config.lease_renew_s
+        await self.informer.synced()
+        for sandbox in await self.ask(self.node.runtime, ListPodSandbox()):
+            if sandbox.uid not in self.node.pods:
+                self.ask(self.node.runtime, RemovePodSandbox(sandbox.id))
+        await self.sleep(period_s * self.random.random())  # heartbeats of many nodes spread out
+        self.every(period_s, Tick())
+        await self.beat()
+
+    def on_stop(self) -> None:
+        self.node.apiserver.tell(NodeDisconnected(self.node.name, self.ref))
+
+    @handles(Tick)
+    async def tick(self, message: Tick) -> None:
+        await self.beat()
+
+    # -- pods
+
+    def _added(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if uid in self.node.workers:
+            self._changed(pod, pod)
+            return
+        recovering = uid in self.found_sandboxes
+        self.found_sandboxes.discard(uid)
+        if is_terminal(pod) and not recovering and not pod["metadata"].get("deletionTimestamp"):
+            self.node.pods[uid] = pod
+            recovering = True
+        self.node.pods[uid] = pod
+        fresh = [not recovering and not (pod.get("status") or {}).get("startTime")]
+
+        def make() -> Pod:
+            recover = not fresh[0]
+            fresh[0] = False
+            return Pod(self.node, uid, recover)
+
+        meta = pod["metadata"]
+        name = f"{meta.get('namespace', '')}.{meta['name']}.{uid[:8]}"
+        worker = self.node.workers[uid] = self.spawn(Child(name, make, intensity=100))
+        if not recovering:
+            refusal = self.admission.admit(pod, self.node_object)
+            if refusal is not None:
+                worker.tell(Evict(*refusal))
+
+    def _changed(self, old: Object, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self.node.workers.get(uid)
+        if worker is None:
+            self._added(pod)
+            return
+        self.node.pods[uid] = pod
+        if is_terminal(pod):
+            self.admission.release(uid)
+        worker.tell(PodUpdated(pod))
+
+    def _deleted(self, pod: Object) -> None:
+        worker = self.node.workers.get(pod["metadata"]["uid"])
+        if worker is not None:
+            worker.tell(PodRemoved())
+
+    @handles(WorkerGone)
+    def worker_gone(self, message: WorkerGone) -> None:
+        self.node.workers.pop(message.uid, None)
+        self.node.pods.pop(message.uid, None)
+        self.admission.release(message.uid)
+        for request in [r for r in self.tokens if r.pod_uid == message.uid]:
+            del self.tokens[request]
+
+    @handles(ContainerEvent)
+    def container_event(self, message: ContainerEvent) -> None:
+        worker = self.node.workers.get(message.status.pod_uid)
+        if worker is not None:
+            worker.tell(message)
+
+    # -- what workers ask of the API
+
+    @handles(GetObject)
+    def get_object(self, message: GetObject) -> Any:
+        """From the cache, or as soon as one request for it has been answered."""
+        key = (message.kind, message.namespace, message.name)
+        known = self.objects.get(key)
+        if known is not None and not message.fresh and self.clock.monotonic() - known[0] < self.config.object_ttl_s:
+            return known[1]
+        under_way = self.fetching.get(key)
+        if under_way is None:
+            under_way = self.fetching[key] = self.background(self._fetch(key))
+            if under_way.done:
+                self.fetching.pop(key, None)
+        return under_way
+
+    async def _fetch(self, key: tuple[str, str, str]) -> Object | None:
+        kind, namespace, name = key
+        try:
+            obj: Object | None = await self.client.get("configmaps" if kind == "ConfigMap" else "secrets", name, namespace)
+        except StatusError as error:
+            if error.code == 403 and not self.config.admin:
+                obj = None  # the node may not see it before the pod that uses it is known to be here
+            elif error.code != 404:
+                raise
+            obj = None
+        finally:
+            self.fetching.pop(key, None)
+        if obj is not None:
+            self.objects[key] = (self.clock.monotonic(), obj)
+        else:
+            self.objects.pop(key, None)
+        return obj
+
+    @handles(GetServices)
+    async def get_services(self, message: GetServices) -> list[Object]:
+        now = self.clock.monotonic()
+        known = self.services.get(message.namespace)
+        if known is not None and now - known[0] < SERVICES_TTL_S:
+            return known[1]
+        found: list[Object] = []
+        try:
+            found = list((await self.client.list("services", message.namespace, resourceVersion="0")).get("items") or ())
+            if message.namespace != "default":
+                found.append(await self.client.get("services", "kubernetes", "default"))
+        except StatusError as error:
+            self.log.debug("services_unknown", error=error.message)
+        self.services[message.namespace] = (now, found)
+        return found
+
+    @handles(GetToken, serial=lambda m: m)
+    async def get_token(self, message: GetToken) -> str:
+        now = self.clock.monotonic()
+        known = self.tokens.get(message)
+        if known is not None and now < known[0]:
+            return known[1]
+        spec: Object = {"expirationSeconds": message.seconds, "boundObjectRef": {
+            "kind": "Pod", "apiVersion": "v1", "name": message.pod_name, "uid": message.pod_uid}}
+        if message.audience:
+            spec["audiences"] = [message.audience]
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await self.client.create("serviceaccounts", body, message.namespace, name=message.service_account,
+                                          subresource="token")
+        token = str(answer["status"]["token"])
+        self.tokens[message] = (now + message.seconds * TOKEN_REFRESH, token)
+        return token
+
+    # -- events, within the rate that a kubelet allows itself
+
+    @handles(PodEvent)
+    def pod_event(self, message: PodEvent) -> None:
+        if len(self.event_queue) >= MAX_QUEUED_EVENTS:
+            self.events_dropped += 1
+            return
+        self.event_queue.append(message)
+        if not self.events_due:
+            self._record_events()
+
+    @handles(MoreEvents)
+    def more_events(self, message: MoreEvents) -> None:
+        self.events_due = False
+        self._record_events()
+
+    def _record_events(self) -> None:
+        now = self.clock.monotonic()
+        qps, burst = self.config.event_qps, float(self.config.event_burst)
+        self.event_tokens = min(burst, self.event_tokens + (now - self.event_tokens_at) * qps)
+        self.event_tokens_at = now
+        while self.event_queue and self.event_tokens >= 1.0:
+            self.event_tokens -= 1.0
+            event = self.event_queue.popleft()
+            self.recorder.event(_typed(event.pod), event.type, event.reason, event.message, field_path=event.field_path)
+        if self.event_queue and not self.events_due:
+            self.events_due = True
+            self.after(min(burst, len(self.event_queue)) / qps, MoreEvents())
+
+    # -- what the API server asks
+
+    @handles(PodLogs)
+    async def pod_logs(self, message: PodLogs) -> Any:
+        return await self.logs(message)
+
+    @handles(PodExec)
+    async def pod_exec(self, message: PodExec) -> StreamOpened:
+        return await self.exec_in(message)
+
+    @handles(PodAttach)
+    async def pod_attach(self, message: PodAttach) -> StreamOpened:
+        return await self.attach_to(message)
+
+    @handles(PodPortForward)
+    async def pod_port_forward(self, message: PodPortForward) -> StreamOpened:
+        return await self.forward(message)
+
+    @handles(NodeGet)
+    async def node_get(self, message: NodeGet) -> NodeResponse:
+        return await self.api_path(message)
+
+    @handles(PodCgroups)
+    def pod_cgroups(self, message: PodCgroups) -> dict[str, dict[str, dict[str, str]]]:
+        return self.cgroups(message)
+
+    @handles(PodProcesses)
+    async def pod_processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:
+        return await self.processes(message)
+
+
+def _typed(pod: Object) -> Object:
+    return pod if "kind" in pod else {"apiVersion": "v1", "kind": "Pod", **pod}

@@ -1,0 +1,444 @@
+"""The actor that stands for one pod on its node: its worker.
+
+    Pending --sandbox, images, containers--> Running --all ended--> Succeeded | Failed
+       |                                        |
+       +------------- deletion, deadline, eviction: stop, report, forget
+
+Owns the pod's whole life on the node, from the first look at its spec until nothing is left of it.
+One loop (`_sync`) looks at what is there, asks `_plan.plan` what to do, and does it; everything
+that happens (a changed spec, a container's end, a timer) only makes it look again. It never decides
+which pods a node has, and reads no other pod.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.kernel import handles
+from actors.kubelet._messages import (
+    ActiveDeadline,
+    Describe,
+    Described,
+    Evict,
+    Flush,
+    ImageBackOff,
+    Kick,
+    PodRemoved,
+    PodUpdated,
+    ProbeDue,
+    WorkerGone,
+)
+from actors.kubelet._plan import EXITED, NEW, RUNNING, plan
+from actors.kubelet._reporting import Reporting
+from actors.kubelet._spec import MAIN, default_grace_s, is_deleting, is_terminal
+from actors.kubelet._status import parse_time, rfc3339
+from protocol.cri import (
+    CONTAINER_CREATED,
+    CONTAINER_EXITED,
+    CONTAINER_RUNNING,
+    ContainerEvent,
+    ContainerStatus,
+    CriError,
+    ListContainers,
+    ListPodSandbox,
+    ReadVolume,
+    RemoveContainer,
+    UpdatePodSandbox,
+)
+
+__all__ = ["Pod"]
+
+Object = dict[str, Any]
+FAILED_SYNC_S = (0.2, 1.0, 5.0, 10.0)
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+
+
+class Pod(Reporting):
+    """See the module."""
+
+    def on_start(self) -> None:
+        self._arm_deadline()
+        self.kick()
+
+    # -- what happens
+
+    @handles(PodUpdated)
+    def updated(self, message: PodUpdated) -> None:
+        """The API has a newer pod."""
+        before = self.pod
+        self.adopt(message.pod)
+        if self.pod is before:
+            return
+        old_notes = before["metadata"].get("annotations")
+        notes = self.pod["metadata"].get("annotations")
+        if notes != old_notes and self.sandbox_id and self.facts.sandbox_ready:
+            self.node.runtime.tell(UpdatePodSandbox(self.sandbox_id, notes or {}))
+            self.unsettle()
+        if self.pod["spec"] is not before["spec"] and self.pod["spec"] != before["spec"]:
+            self._spec_changed()
+        if is_deleting(self.pod) and self.ending:
+            grace = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            if grace < self.grace_s:
+                self.grace_s = grace
+                self.hasten(grace)
+        if not self.working:
+            self.flush()
+        self.kick_if_needed(before)
+
+    def kick_if_needed(self, before: Object) -> None:
+        """Most updates are the echo of our own report: then there is nothing to do."""
+        if is_deleting(self.pod) != is_deleting(before) or self.pod["spec"] != before["spec"]:
+            self.kick()
+
+    def _spec_changed(self) -> None:
+        """Images may change, resources may be resized, ephemeral containers may come."""
+        self._make_members()
+        specs = {c["name"]: c for group in ("initContainers", "containers", "ephemeralContainers")
+                 for c in self.pod["spec"].get(group) or ()}
+        for member in self.members:
+            new = specs.get(member.name)
+            if new is None or new is member.spec:
+                continue
+            old, member.spec = member.spec, new
+            if new.get("image") != old.get("image") and member.state == RUNNING and member.kind == MAIN:
+                text = f"Container {member.name} definition changed, will be restarted"
+                self.background(self._stop_then_kick(member, text))
+            elif new.get("resources") != old.get("resources") and member.state == RUNNING:
+                self.background(self._resize(member))
+        self._arm_deadline()
+
+    async def _stop_then_kick(self, member: Any, text: str) -> None:
+        await self.stop_member(member, float(default_grace_s(self.pod)), text)
+        self.kick()
+
+    async def _resize(self, member: Any) -> None:
+        """In-place resize: the runtime gets the new limits; a container that asks for it restarts."""
+        from actors.kubelet._cgroups import container_config_resources
+        from protocol.cri import UpdateContainerResources
+
+        policies = member.spec.get("resizePolicy") or ()
+        if any(p.get("restartPolicy") == "RestartContainer" for p in policies):
+            await self._stop_then_kick(member, f"Container {member.name} resize requires restart")
+            return
+        resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes)
+        await self.ask(self.node.runtime, UpdateContainerResources(member.container_id, resources))
+        self.flush()
+
+    @handles(PodRemoved)
+    def removed(self, message: PodRemoved) -> None:
+        """The API has forgotten the pod: nothing of it may stay."""
+        self.gone = True
+        if self.ending and self.grace_s > 0 and not self.done:
+            self.grace_s = 0.0
+            self.hasten(0.0)
+        self.kick()
+
+    @handles(ContainerEvent)
+    def container_event(self, message: ContainerEvent) -> None:
+        """A container has ended."""
+        member = self.member(message.status.name)
+        if member is None or member.container_id != message.status.id or member.terminated is not None:
+            return
+        self.ended(member, message.status)
+        self.kick()
+
+    @handles(Kick)
+    def kicked(self, message: Kick) -> None:
+        self.wake = None
+        self.kick()
+
+    @handles(Flush)
+    def flush_due(self, message: Flush) -> None:
+        self.report_held()
+
+    @handles(ProbeDue)
+    async def probe_is_due(self, message: ProbeDue) -> None:
+        await self.probe_due(message)
+
+    @handles(ImageBackOff)
+    def image_back_off(self, message: ImageBackOff) -> None:
+        member = self.member(message.container)
+        if member is None or member.hold_until != message.until or member.waiting is None or self.ending:
+            return
+        reason = member.waiting[0]
+        image = member.spec.get("image")
+        if reason.endswith("BackOff"):
+            return
+        member.waiting = ("ImagePullBackOff", f'Back-off pulling image "{image}": {reason}: {message.message}')
+        self.record("Normal", "BackOff", f'Back-off pulling image "{image}"', member)
+        self.record("Warning", "Failed", "Error: ImagePullBackOff", member)
+        self.flush()
+
+    @handles(ActiveDeadline)
+    def active_deadline(self, message: ActiveDeadline) -> None:
+        if self.facts.reason or self.done or is_terminal(self.pod):
+            return
+        self.facts.reason, self.facts.message = "DeadlineExceeded", DEADLINE_MESSAGE
+        self.record("Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
+        self.kick()
+
+    @handles(Evict)
+    def evict(self, message: Evict) -> None:
+        """The node must get rid of the pod."""
+        if self.facts.reason or self.done:
+            return
+        self.facts.reason, self.facts.message = message.reason, message.message
+        self.grace_s = float(message.grace_s)
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
+                     "message": message.message, "lastTransitionTime": rfc3339(self.clock.now())}
+        self.facts.extra_conditions = (condition,)
+        self.record("Warning", message.reason, message.message)
+        self.kick()
+
+    @handles(ReadVolume)
+    async def volume(self, message: ReadVolume) -> dict[str, bytes]:
+        return await self.read_volume(message)
+
+    @handles(Describe)
+    def describe(self, message: Describe) -> Described:
+        containers = {m.name: (m.container_id, self.previous_ids.get(m.name, ""), m.state, m.waiting[0] if m.waiting else "")
+                      for m in self.members}
+        return Described(self.sandbox_id, containers, self.pod)
+
+    def _arm_deadline(self) -> None:
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if self.deadline_timer is not None:
+            self.deadline_timer.cancel()
+            self.deadline_timer = None
+        if seconds is None:
+            return
+        if not self.facts.start_time:
+            started = (self.pod.get("status") or {}).get("startTime")
+            self.facts.start_time = (started and parse_time(started)) or self.clock.now()
+        left = self.facts.start_time + float(seconds) - self.clock.now()
+        self.deadline_timer = self.after(max(0.0, left), ActiveDeadline())
+
+    # -- the loop
+
+    def kick(self) -> None:
+        """Look for work, after what is being done now."""
+        self.again = True
+        if not self.working:
+            self.working = True
+            self.background(self._loop())
+
+    def wake_in(self, seconds: float) -> None:
+        """Look again in so many seconds, if nothing else comes first."""
+        at = self.clock.monotonic() + seconds
+        if self.wake is not None:
+            if self.wake_at <= at:
+                return
+            self.wake.cancel()
+        self.wake_at = at
+        self.wake = self.after(seconds, Kick())
+
+    async def _loop(self) -> None:
+        try:
+            while self.again and not self.done:
+                self.again = False
+                try:
+                    await self._sync()
+                    if not self.again:
+                        self.sync_failures = 0 if not any(m.hold_until for m in self.members) else self.sync_failures
+                except Exception as error:
+                    self.log.warning("pod_sync_failed", pod=self.full_name(), error=repr(error), exc_info=not isinstance(error, CriError))
+                    self.record("Warning", "FailedSync", f"error determining status: {error}")
+                    self.wake_in(FAILED_SYNC_S[min(self.sync_failures, len(FAILED_SYNC_S) - 1)])
+                    self.sync_failures += 1
+        finally:
+            self.working = False
+
+    async def _sync(self) -> None:
+        if self.recover:
+            await self._recover()
+        if self.gone or is_deleting(self.pod) or self.facts.reason:
+            await self._end()
+            return
+        if is_terminal(self.pod):
+            await self._retire()
+            return
+        if self.facts.terminal:
+            return
+        now = self.clock.now()
+        if not self.facts.start_time:
+            self.facts.start_time = now
+        if self.sent is None:
+            self.hold_report()
+        actions = plan(self.pod, self.members, self.facts.sandbox_ready, self.backoff, now)
+        if actions.ended:
+            await self._finish()
+            return
+        for member, _ in actions.backing_off:
+            self._backing_off(member)
+        if actions.wake_in_s is not None:
+            self.wake_in(actions.wake_in_s)
+        if actions.sandbox and not await self.make_sandbox():
+            self.report_held()
+            if self.wake is None:
+                self.wake_in(1.0)
+            return
+        for member in actions.start:
+            if self.gone or is_deleting(self.pod) or self.facts.reason:
+                self.again = True
+                break
+            await self.start_member(member)
+            self.again = True
+        if not self.again:
+            self._report_soon()
+
+    def _report_soon(self) -> None:
+        """All is started that can be: report, unless a first probe is about to answer."""
+        busy = any(p is not None and p.busy and p.result is None for m in self.members for p in (m.startup, m.readiness))
+        if busy and self.held:
+            return
+        self.report_held()
+        self.flush()
+
+    def _backing_off(self, member: Any) -> None:
+        if member.waiting is not None and member.waiting[0] == "CrashLoopBackOff":
+            return
+        seconds = self.backoff.current_s(member.name)
+        whole, rest = divmod(int(seconds), 60)
+        shown = f"{whole}m{rest}s" if whole else f"{rest}s"
+        text = f"back-off {shown} restarting failed container={member.name} pod={self.full_name()}"
+        member.waiting = ("CrashLoopBackOff", text)
+        member.last_terminated = member.terminated
+        self.record("Warning", "BackOff", f"Back-off restarting failed container {member.name} in pod {self.full_name()}", member)
+
+    # -- ends
+
+    async def _finish(self) -> None:
+        """The containers have done their work, or cannot: stop the rest and report the outcome."""
+        await self.stop_all(float(default_grace_s(self.pod)))
+        await self.stop_sandbox()
+        self.facts.terminal = True
+        for member in self.members:
+            if member.terminated is not None:
+                member.waiting = None
+        self.report_held()
+        self.flush()
+
+    async def _end(self) -> None:
+        """Stop everything; then report, delete and forget as the occasion asks."""
+        self.ending = True
+        deleting = is_deleting(self.pod)
+        if any(m.state == RUNNING for m in self.members):
+            if deleting:
+                self.grace_s = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            elif self.facts.reason != "Evicted":
+                self.grace_s = float(default_grace_s(self.pod))
+            if self.gone:
+                self.grace_s = min(self.grace_s, 2.0)
+            await self.stop_all(self.grace_s)
+            if any(m.state == RUNNING for m in self.members):
+                self.wake_in(1.0)
+                return
+        await self.stop_sandbox()
+        self.facts.terminal = True
+        for member in self.members:
+            if member.terminated is not None:
+                member.waiting = None
+        self.held = False
+        if self.gone:
+            await self.remove_sandbox()
+            self._leave()
+            return
+        if deleting:
+            self.account_for_the_lost()
+            if self._outcome_matters():
+                await self._report_now()
+            if not self.gone:
+                await self.delete_pod()
+        else:
+            self.flush()
+
+    def _outcome_matters(self) -> bool:
+        """Whether the last status of a pod that is being deleted is worth a write."""
+        if self.node.config.final_status == "always":
+            return True
+        if not any(m.terminated is not None for m in self.members):
+            return False
+        return self.pod["spec"].get("restartPolicy", "Always") != "Always" or bool(self.pod["metadata"].get("finalizers"))
+
+    async def _report_now(self) -> None:
+        while self.writing and not self.gone:
+            await self.sleep(0.01)
+        self.writing = True
+        await self._write()
+
+    async def _retire(self) -> None:
+        """The pod has ended and the API knows; its log stays, its sandbox need not run."""
+        if any(m.state == RUNNING for m in self.members):
+            await self.stop_all(float(default_grace_s(self.pod)))
+        await self.stop_sandbox()
+        self.facts.terminal = True
+
+    def _leave(self) -> None:
+        self.done = True
+        self.node.kubelet.tell(WorkerGone(self.uid))
+        self.stop()
+
+    # -- after a crash
+
+    async def _recover(self) -> None:
+        """Take up what the runtime runs and the API knows. Nothing is restarted."""
+        sandboxes = await self.ask(self.node.runtime, ListPodSandbox(self.uid))
+        containers = await self.ask(self.node.runtime, ListContainers(self.uid))
+        status = self.pod.get("status") or {}
+        known = {c["name"]: c for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+                 for c in status.get(group) or ()}
+        for member in self.members:
+            self._recall(member, known.get(member.name))
+        latest = max(sandboxes, key=lambda s: (s.created_at, s.attempt), default=None)
+        if latest is not None:
+            self.sandbox_id = latest.id
+            self.sandbox_attempt = latest.attempt + 1
+            self.facts.sandbox_ready = latest.ready
+            host = self.pod["spec"].get("hostNetwork")
+            self.facts.ips = self.node.config.node_ips if host else latest.ips
+        for found in sorted(containers, key=lambda c: (c.created_at, c.attempt)):
+            self._take_up(found)
+        if status.get("reason") in ("DeadlineExceeded", "Evicted") and is_terminal(self.pod):
+            self.facts.reason, self.facts.message = status["reason"], status.get("message", "")
+        self.recover = False
+
+    @staticmethod
+    def _recall(member: Any, known: Object | None) -> None:
+        """What the API remembers of a container: how often it ran, and how it ended."""
+        if known is None:
+            return
+        member.restart_count = max(member.restart_count, int(known.get("restartCount") or 0))
+        member.image, member.image_id = known.get("image", ""), known.get("imageID", "")
+        last = (known.get("lastState") or {}).get("terminated")
+        ended = (known.get("state") or {}).get("terminated")
+        member.last_terminated = last
+        if ended is not None or (last is not None and "waiting" in (known.get("state") or {})):
+            member.terminated = ended or last
+            member.exit_code = int((ended or last).get("exitCode") or 0)
+            member.state = EXITED
+            member.container_id = (known.get("containerID") or "").partition("://")[2]
+
+    def _take_up(self, found: ContainerStatus) -> None:
+        member = self.member(found.name)
+        if member is None or found.state == CONTAINER_CREATED:
+            if member is not None:
+                self.ask(self.node.runtime, RemoveContainer(found.id))
+            return
+        if member.container_id and member.container_id != found.id and member.state != NEW and found.attempt < member.restart_count:
+            self.previous_ids[member.name] = found.id
+            return
+        if member.container_id and member.container_id != found.id:
+            self.previous_ids[member.name] = member.container_id
+        if found.attempt > member.restart_count or (member.terminated is not None and member.container_id != found.id):
+            member.last_terminated = member.terminated or member.last_terminated
+        member.restart_count = max(found.attempt, member.restart_count)
+        member.container_id = found.id
+        member.image, member.image_id = member.image or found.image, found.image_ref
+        member.started_at = found.started_at
+        member.waiting = None
+        if found.state == CONTAINER_RUNNING:
+            member.state, member.terminated = RUNNING, None
+            self.begin_probes(member)
+        elif found.state == CONTAINER_EXITED:
+            member.state, member.terminated = RUNNING, None
+            self.ended(member, found)

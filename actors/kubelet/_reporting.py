@@ -1,0 +1,144 @@
+"""Part of a pod's worker: what the API is told.
+
+Owns the writes of a pod's status, one at a time, each with the newest there is to say; what
+happens while a write is under way goes into the next one. A write that fails is repeated with a
+growing wait, for as long as the pod is there. It never holds up the containers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.kubelet._messages import Flush
+from actors.kubelet._probing import Probing
+from actors.kubelet._spec import is_deleting
+from actors.kubelet._status import OWNED, pod_status, status_patch
+from protocol.api import StatusError
+
+__all__ = ["Reporting"]
+
+Object = dict[str, Any]
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+FIRST_REPORT_S = 0.1
+"""A pod that is not up after this reports how far it is; one that is up sooner reports once."""
+
+
+class Reporting(Probing):
+    """See the module."""
+
+    def hold_report(self) -> None:
+        """Starting: wait a little, in case that it is over soon."""
+        if not self.held:
+            self.held = True
+            self.after(FIRST_REPORT_S, Flush())
+
+    def report_held(self) -> None:
+        """The little while is over."""
+        if self.held:
+            self.held = False
+            self.flush()
+
+    def flush(self) -> None:
+        """Report what is new, unless that is being waited for."""
+        if self.held or self.writing or self.gone:
+            return
+        self.writing = True
+        self.background(self._write())
+
+    def current_status(self) -> Object:
+        """The status as it is now."""
+        return pod_status(self.pod, self.members, self.facts, self.clock.now())
+
+    def _news(self) -> Object | None:
+        """The patch that is due, if any."""
+        new = self.current_status()
+        if self._said(new):
+            return None
+        return status_patch(self.pod, new)
+
+    def _said(self, new: Object) -> bool:
+        """Whether the API has it already. What was sent counts as said, whatever form the server
+        gave it; but a condition of ours that somebody changed is said anew."""
+        if self.sent is None or not _same(self.sent, new):
+            return False
+        theirs = {c["type"]: c.get("status") for c in (self.pod.get("status") or {}).get("conditions") or ()}
+        return all(theirs.get(c["type"]) == c["status"] for c in new["conditions"] if c["type"] in OWNED)
+
+    async def _write(self) -> None:
+        failures = 0
+        try:
+            while not self.gone:
+                new = self.current_status()
+                if self._said(new):
+                    break
+                patch = status_patch(self.pod, new)
+                if patch is None:
+                    self.sent = new
+                    break
+                try:
+                    answer = await self.client.patch("pods", self.pod_name, self.namespace, patch,
+                                                     patch_type=STRATEGIC_PATCH, subresource="status")
+                except StatusError as error:
+                    if error.code in (404, 409):
+                        break  # gone, or another pod of this name: the watch will say
+                    if error.code not in (429, 500, 503, 504):
+                        self.log.warning("status_refused", pod=self.full_name(), error=error.message)
+                    await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                    failures += 1
+                    continue
+                failures = 0
+                self.sent = new
+                self.adopt(answer)
+        finally:
+            self.writing = False
+
+    def adopt(self, pod: Object) -> None:
+        """Take an object that the API answered for what it is: the newest known."""
+        if pod["metadata"].get("uid") != self.uid or not _newer(pod, self.pod):
+            return
+        before, self.pod = self.pod, pod
+        if is_deleting(pod) and not is_deleting(before):
+            self.kick()
+
+    async def delete_pod(self) -> None:
+        """Everything is over: the API may forget the pod."""
+        failures = 0
+        while not self.gone:
+            try:
+                answer = await self.client.delete("pods", self.pod_name, self.namespace, uid=self.uid, grace_period_s=0)
+            except StatusError as error:
+                if error.code in (404, 409):
+                    return
+                await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                failures += 1
+                continue
+            if answer.get("kind") == "Pod" and answer["metadata"].get("finalizers"):
+                self.adopt(answer)
+                self.flush()
+            return
+
+
+def _newer(pod: Object, than: Object) -> bool:
+    new, old = pod["metadata"].get("resourceVersion", ""), than["metadata"].get("resourceVersion", "")
+    if new.isdigit() and old.isdigit():
+        return int(new) >= int(old)
+    return True
+
+
+def _same(a: Object, b: Object) -> bool:
+    """Equal but for transition times, which may be ours or the API's."""
+    if len(a) != len(b):
+        return False
+    for key, value in a.items():
+        if key == "conditions":
+            if _plain(value) != _plain(b.get(key)):
+                return False
+        elif b.get(key) != value:
+            return False
+    return True
+
+
+def _plain(conditions: Any) -> Any:
+    return [(c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
+            for c in conditions or () if c["type"] in OWNED or c["type"] == "DisruptionTarget"]

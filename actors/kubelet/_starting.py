@@ -1,0 +1,387 @@
+"""Part of a pod's worker: sandbox, volumes, images, containers.
+
+Owns the way from "this container should run" to a started process, and the words for what stands
+in its way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.kubelet._cgroups import cgroup_parent, container_config_resources
+from actors.kubelet._env import ConfigError, environment, expand, references, service_variables
+from actors.kubelet._messages import GetServices, GetToken, ImageBackOff
+from actors.kubelet._plan import EXITED, RUNNING, Member
+from actors.kubelet._probes import Probe, handler_of, probe_kinds
+from actors.kubelet._spec import restart_policy_of
+from actors.kubelet._status import rfc3339
+from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
+from actors.kubelet._worker_base import WorkerBase
+from protocol.api import StatusError
+from protocol.cri import (
+    ContainerConfig,
+    CreateContainer,
+    CriError,
+    ExecSync,
+    Image,
+    ImageStatus,
+    Mount,
+    PodSandboxConfig,
+    PullImage,
+    ReadVolume,
+    RemoveContainer,
+    RunPodSandbox,
+    StartContainer,
+    StopContainer,
+)
+from protocol.cri import Probe as ProbePort
+
+__all__ = ["Starting"]
+
+Object = dict[str, Any]
+IMAGE_BACKOFF_KEY = "image:"
+IMAGE_BACKOFF_SHOWN_S = 5.0
+"""After so long a failed pull reads ImagePullBackOff, as at the next look of a real kubelet."""
+CONFIG_RETRY_S = (1.0, 2.0, 4.0, 8.0, 10.0)
+
+
+class Starting(WorkerBase):
+    """See the module."""
+
+    # -- sandbox and volumes
+
+    async def make_sandbox(self) -> bool:
+        """Run the pause container; false when that has to be tried again later."""
+        if not await self.volumes_ready():
+            return False
+        pod, spec, meta = self.pod, self.pod["spec"], self.pod["metadata"]
+        config = PodSandboxConfig(
+            meta["name"], self.namespace, self.uid, self.sandbox_attempt,
+            spec.get("hostname") or meta["name"][:63],
+            meta.get("labels") or {}, meta.get("annotations") or {},
+            bool(spec.get("hostNetwork")), bool(spec.get("hostPID")), bool(spec.get("hostIPC")),
+            bool(spec.get("shareProcessNamespace")), spec.get("hostUsers", True) is not False,
+            cgroup_parent(pod), f"/var/log/pods/{self.namespace}_{meta['name']}_{self.uid}",
+            *self._dns(),
+        )
+        try:
+            answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))
+        except CriError as error:
+            self.record("Warning", "FailedCreatePodSandBox",
+                        f"Failed to create pod sandbox: rpc error: code = {error.code} desc = {error.message}")
+            return False
+        self.sandbox_id = answer.pod_sandbox_id
+        self.sandbox_attempt += 1
+        self.facts.sandbox_ready = True
+        self.facts.ips = self.node.config.node_ips if spec.get("hostNetwork") else answer.ips
+        return True
+
+    def _dns(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """(servers, search domains, options) that the policy gives."""
+        spec, config = self.pod["spec"], self.node.config
+        policy = spec.get("dnsPolicy") or "ClusterFirst"
+        servers: tuple[str, ...] = ()
+        searches: tuple[str, ...] = ()
+        options: tuple[str, ...] = ()
+        if policy == "ClusterFirst" and not spec.get("hostNetwork") or policy == "ClusterFirstWithHostNet":
+            domain = config.cluster_domain
+            servers = config.cluster_dns
+            searches = (f"{self.namespace}.svc.{domain}", f"svc.{domain}", domain)
+            options = ("ndots:5",)
+        extra = spec.get("dnsConfig")
+        if extra:
+            servers += tuple(extra.get("nameservers") or ())
+            searches += tuple(extra.get("searches") or ())
+            options += tuple(f"{o['name']}:{o['value']}" if o.get("value") else o["name"] for o in extra.get("options") or ())
+        return servers, searches, options
+
+    async def volumes_ready(self) -> bool:
+        """Whether all that the volumes are made of exists; says what is missing, and waits."""
+        for volume in self.pod["spec"].get("volumes") or ():
+            if not is_provided(volume):
+                continue
+            try:
+                await self._volume_content(volume, {})
+            except (MountError, StatusError) as error:
+                self.mount_failures += 1
+                if self.mount_failures > 2:
+                    text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
+                    self.record("Warning", "FailedMount", text)
+                self.wake_in(min(0.1 * 2 ** (self.mount_failures - 1), 122.0))
+                return False
+        self.mount_failures = 0
+        return True
+
+    def wake_in(self, seconds: float) -> None:
+        """Plan again in so many seconds (defined by the worker)."""
+        raise NotImplementedError
+
+    async def _volume_content(self, volume: Object, tokens: dict[TokenRequest, str]) -> dict[str, bytes]:
+        wanted = {(kind, name) for kind, name, _ in needs(volume)}
+        found = await self.objects(wanted)
+        return content(self.pod, volume, lambda kind, name: found.get((kind, name)), tokens, self.facts.ips,
+                       self.node.config.node_ips, self.node.name, self.node.allocatable)
+
+    async def read_volume(self, message: ReadVolume) -> dict[str, bytes]:
+        """What a provided volume holds at this moment; tokens are requested only now."""
+        for volume in self.pod["spec"].get("volumes") or ():
+            if volume["name"] == message.volume:
+                tokens: dict[TokenRequest, str] = {}
+                for audience, seconds in token_sources(volume):
+                    account = self.pod["spec"].get("serviceAccountName") or "default"
+                    tokens[audience, seconds] = await self.ask(self.node.kubelet, GetToken(
+                        self.namespace, account, audience, seconds, self.pod_name, self.uid))
+                return await self._volume_content(volume, tokens)
+        raise MountError(f'volume "{message.volume}" not found')
+
+    # -- one container
+
+    async def start_member(self, member: Member) -> None:
+        """Create and start a container. What stands in the way becomes its waiting reason."""
+        now = self.clock.now()
+        again = member.terminated is not None
+        image_id = await self._ensure_image(member, now)
+        if image_id is None:
+            return
+        try:
+            config = await self._container_config(member, again)
+        except ConfigError as error:
+            self._wait(member, "CreateContainerConfigError", str(error))
+            self.record("Warning", "Failed", f"Error: {error}", member)
+            self._hold(member)
+            return
+        await self._run_container(member, config, again, image_id)
+
+    def _hold(self, member: Member) -> None:
+        tries = int(member.hold_until and 1) + self.sync_failures
+        self.sync_failures += 1
+        member.hold_until = self.clock.now() + CONFIG_RETRY_S[min(tries, len(CONFIG_RETRY_S) - 1)]
+        self.wake_in(member.hold_until - self.clock.now())
+
+    @staticmethod
+    def _wait(member: Member, reason: str, message: str) -> None:
+        member.waiting = (reason, message)
+
+    async def _run_container(self, member: Member, config: ContainerConfig, again: bool, image_id: Image) -> None:
+        runtime = self.node.runtime
+        try:
+            created = await self.ask(runtime, CreateContainer(self.sandbox_id, config))
+        except CriError as error:
+            self._wait(member, "CreateContainerError", error.message)
+            self.record("Warning", "Failed", f"Error: {error.message}", member)
+            self._hold(member)
+            return
+        self.record("Normal", "Created", "Container created", member)
+        before, terminated = member.container_id, member.terminated
+        if again:
+            self.backoff.advance(member.name, member.finished_at)
+            member.restart_count += 1
+            member.last_terminated = terminated
+        member.container_id = created.container_id
+        member.image = image_id.repo_tags[0] if image_id.repo_tags else config.image
+        member.image_id = image_id.repo_digests[0] if image_id.repo_digests else image_id.id
+        member.terminated = None
+        member.exit_code = 0
+        try:
+            started = await self.ask(runtime, StartContainer(created.container_id))
+        except CriError as error:
+            self._start_failed(member, error)
+            return
+        self.record("Normal", "Started", "Container started", member)
+        member.waiting = None
+        member.hold_until = 0.0
+        if member.terminated is None:
+            member.state = RUNNING
+            member.started_at = started.started_at
+            await self._after_start(member)
+        if before:
+            self._forget_older(member.name, before)
+
+    def _forget_older(self, name: str, before: str) -> None:
+        """Keep one ended container for its log, and remove the one before it."""
+        oldest = self.previous_ids.get(name)
+        self.previous_ids[name] = before
+        if oldest:
+            self.ask(self.node.runtime, RemoveContainer(oldest))
+
+    def _start_failed(self, member: Member, error: CriError) -> None:
+        self.record("Warning", "Failed", f"Error: {error.message}", member)
+        now = self.clock.now()
+        member.state = EXITED
+        member.exit_code = 128
+        member.finished_at = now
+        member.terminated = {"exitCode": 128, "reason": "StartError", "message": error.message,
+                             "startedAt": rfc3339(0), "finishedAt": rfc3339(now),
+                             "containerID": f"{self.node.prefix}://{member.container_id}"}
+
+    async def _after_start(self, member: Member) -> None:
+        """postStart, then probes: without any, a container that runs is started and ready."""
+        hook = (member.spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            problem = await self.run_hook(member, hook, 0.0)
+            if problem and member.state == RUNNING:
+                self.record("Warning", "FailedPostStartHook", f"PostStartHook failed: {problem}", member)
+                await self.ask(self.node.runtime, StopContainer(member.container_id, 0.0))
+                return
+        if member.state != RUNNING:
+            return
+        self.begin_probes(member)
+
+    def begin_probes(self, member: Member) -> None:
+        """Set up the probes of a container that has just started."""
+        member.startup = member.liveness = member.readiness = None
+        for kind, field in probe_kinds:
+            spec = member.spec.get(field)
+            if spec and handler_of(spec)[0] != "none":
+                setattr(member, kind.lower(), Probe(kind, spec))
+        self.update_readiness(member)
+        self.schedule_probes(member)
+
+    def update_readiness(self, member: Member) -> None:
+        """Take over what the probes say (defined by the prober)."""
+        raise NotImplementedError
+
+    def schedule_probes(self, member: Member) -> None:
+        """Arm the timers (defined by the prober)."""
+        raise NotImplementedError
+
+    async def run_hook(self, member: Member, hook: Object, timeout_s: float) -> str:
+        """Run a lifecycle handler; answers what went wrong, or nothing."""
+        runtime = self.node.runtime
+        if hook.get("sleep"):
+            await self.sleep(float(hook["sleep"].get("seconds") or 0))
+            return ""
+        kind, handler = handler_of(hook)
+        try:
+            if kind == "exec":
+                command = tuple(handler.get("command") or ())
+                answer = await self.ask(runtime, ExecSync(member.container_id, command, timeout_s))
+                if answer.exit_code:
+                    return f"command '{' '.join(command)}' exited with {answer.exit_code}: {answer.stderr.decode(errors='replace')}"
+            elif kind in ("http", "tcp"):
+                port = port_number(member.spec, handler.get("port"))
+                answer = await self.ask(runtime, ProbePort(member.container_id, kind, port, (handler.get("scheme") or "http").lower(),
+                                                           handler.get("host") or "", handler.get("path") or ""))
+                return "" if answer.ok else answer.output
+        except CriError as error:
+            return error.message
+        return ""
+
+    # -- images
+
+    async def _ensure_image(self, member: Member, now: float) -> Image | None:
+        """The image, pulled if the policy says so; None when the container has to wait."""
+        image = member.spec.get("image") or ""
+        runtime = self.node.runtime
+        try:
+            present = await self.ask(runtime, ImageStatus(image))
+        except CriError as error:
+            reason = error.reason or "ImageInspectError"
+            text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error.message}'
+            self._wait(member, reason, text)
+            self.record("Warning", "InspectFailed", text, member)
+            self.record("Warning", "Failed", f"Error: {reason}", member)
+            self._hold(member)
+            return None
+        policy = member.spec.get("imagePullPolicy") or "IfNotPresent"
+        if present is not None and policy != "Always":
+            text = f'Container image "{image}" already present on machine and can be accessed by the pod'
+            self.record("Normal", "Pulled", text, member)
+            return present  # type: ignore[no-any-return]
+        if policy == "Never":
+            text = f'Container image "{image}" is not present with pull policy of Never'
+            self._wait(member, "ErrImageNeverPull", text)
+            self.record("Warning", "ErrImageNeverPull", text, member)
+            self.record("Warning", "Failed", "Error: ErrImageNeverPull", member)
+            self._hold(member)
+            return None
+        return await self._pull(member, image, now)
+
+    async def _pull(self, member: Member, image: str, now: float) -> Image | None:
+        runtime, key = self.node.runtime, IMAGE_BACKOFF_KEY + image
+        self.record("Normal", "Pulling", f'Pulling image "{image}"', member)
+        try:
+            answer = await self.ask(runtime, PullImage(image))
+            present: Image | None = await self.ask(runtime, ImageStatus(image))
+        except CriError as error:
+            text = f'failed to pull image "{image}": rpc error: code = {error.code} desc = {error.message}'
+            reason = error.reason or "ErrImagePull"
+            self.record("Warning", "Failed", f'Failed to pull image "{image}": {text}', member)
+            self.record("Warning", "Failed", f"Error: {reason}", member)
+            self._wait(member, reason, text)
+            at = self.clock.now()
+            self.backoff.advance(key, at)
+            member.hold_until = at + self.backoff.current_s(key)
+            self.wake_in(member.hold_until - at)
+            self.after(IMAGE_BACKOFF_SHOWN_S, ImageBackOff(member.name, member.hold_until, text))
+            return None
+        seconds = f"{answer.seconds:.3g}s" if answer.seconds >= 1 else f"{answer.seconds * 1000:.0f}ms"
+        text = f'Successfully pulled image "{image}" in {seconds} ({seconds} including waiting). Image size: {answer.size_bytes} bytes.'
+        self.record("Normal", "Pulled", text, member)
+        return present
+
+    # -- configuration
+
+    async def _container_config(self, member: Member, again: bool) -> ContainerConfig:
+        spec, node, pod = member.spec, self.node, self.pod
+        pairs: list[tuple[str, str]] = []
+        services: dict[str, str] = {}
+        if node.config.service_links:
+            found = await self.ask(node.kubelet, GetServices(self.namespace))
+            services = service_variables(found, self.namespace, pod["spec"].get("enableServiceLinks", True) is not False)
+        if spec.get("env") or spec.get("envFrom"):
+            wanted = references(spec)
+            objects = await self.objects(wanted, fresh=member.waiting is not None) if wanted else {}
+            pairs = environment(pod, spec, lambda kind, name: objects.get((kind, name)), services, self.facts.ips,
+                                node.config.node_ips, node.name, node.allocatable)
+        else:
+            pairs = list(services.items())
+        values = dict(pairs)
+        attempt = member.restart_count + (1 if again else 0)
+        security = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
+        if security.get("runAsNonRoot") and security.get("runAsUser") in (None, 0):
+            what = "and image will run as root" if security.get("runAsUser") is None else "but runAsUser is 0"
+            raise ConfigError(f"container has runAsNonRoot {what} (pod: \"{self.full_name()}\", container: {member.name})")
+        return ContainerConfig(
+            member.name, spec.get("image") or "", attempt,
+            tuple(expand(w, values) for w in spec.get("command") or ()),
+            tuple(expand(w, values) for w in spec.get("args") or ()),
+            spec.get("workingDir") or "", tuple(pairs), self._mounts(spec),
+            resources=container_config_resources(pod, spec, node.memory_bytes),
+            stdin=bool(spec.get("stdin")), stdin_once=bool(spec.get("stdinOnce")), tty=bool(spec.get("tty")),
+            privileged=bool(security.get("privileged")), run_as_user=security.get("runAsUser"),
+            readonly_rootfs=bool(security.get("readOnlyRootFilesystem")),
+            ports=tuple(p["containerPort"] for p in spec.get("ports") or ()),
+            log_path=f"{member.name}/{attempt}.log",
+            termination_message_path=spec.get("terminationMessagePath") or "/dev/termination-log",
+            termination_message_policy=spec.get("terminationMessagePolicy") or "File",
+        )
+
+    def _mounts(self, spec: Object) -> tuple[Mount, ...]:
+        mounts = spec.get("volumeMounts")
+        if not mounts:
+            return ()
+        volumes = {v["name"]: v for v in self.pod["spec"].get("volumes") or ()}
+        found = []
+        for mount in mounts:
+            volume = volumes.get(mount["name"])
+            if volume is None:
+                continue
+            source = self.ref if is_provided(volume) else None
+            found.append(Mount(mount["mountPath"], host_path(self.pod, volume), mount["name"],
+                               bool(mount.get("readOnly")), mount.get("subPath") or "", "", source))
+        return tuple(found)
+
+    def restarts(self, member: Member) -> str:
+        """The restart policy of a member."""
+        return restart_policy_of(self.pod, member.kind, member.spec)
+
+
+def port_number(spec: Object, port: Any) -> int:
+    """A port given by number or by the name that the container gives it; 0 if there is none."""
+    if isinstance(port, int):
+        return port
+    for entry in spec.get("ports") or ():
+        if entry.get("name") == port:
+            return int(entry["containerPort"])
+    return int(port) if str(port or "").isdigit() else 0
