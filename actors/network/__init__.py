@@ -3,3 +3,7 @@
 `KubeProxy` keeps a node's rules in step with Services and EndpointSlices; `iptables_cli.render`
 is the same computation without a cluster.
 """
+
+from actors.network.kubeproxy import GetRules, KubeProxy
+
+__all__ = ["GetRules", "KubeProxy"]
