@@ -19,21 +19,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pykka
-
 from actors.client import OutsideClient, WaitTimeout
 from actors.kernel import ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
-from protocol.api import StatusError
 from protocol.objects import Object
 
-__all__ = ["Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
+__all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
-CONTROL_PLANE_HOSTS = ("etcd", "apiserver", "controllers", "scheduler")
+SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
 
 class ManifestError(ValueError):
@@ -149,7 +146,11 @@ def read_manifest(manifest: str | Path | Object | Iterable[Object]) -> list[Obje
     if isinstance(manifest, Mapping):
         documents: list[Any] = [manifest]
     elif isinstance(manifest, Path):
-        files = sorted(p for p in manifest.iterdir() if p.suffix in (".yaml", ".yml", ".json")) if manifest.is_dir() else [manifest]
+        files = (
+            sorted(p for p in manifest.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
+            if manifest.is_dir()
+            else [manifest]
+        )
         documents = [document for file in files for document in _load_yaml(file.read_text(), str(file))]
     elif isinstance(manifest, str):
         documents = _load_yaml(manifest, "manifest")
@@ -160,7 +161,9 @@ def read_manifest(manifest: str | Path | Object | Iterable[Object]) -> list[Obje
         if document is None:
             continue
         if not isinstance(document, Mapping) or not document.get("kind") or not document.get("apiVersion"):
-            raise ManifestError(f"document {number} of the manifest is no Kubernetes object: it needs apiVersion and kind")
+            raise ManifestError(
+                f"document {number} of the manifest is no Kubernetes object: it needs apiVersion and kind"
+            )
         if str(document["kind"]).endswith("List") and isinstance(document.get("items"), list):
             objects.extend(read_manifest(document["items"]))
         else:
@@ -225,10 +228,20 @@ class _Commands:
         condition = _predicate(until)
         if not name:
             return self.client.wait(
-                word, lambda objects: condition(objects), namespace=namespace, label_selector=label_selector, timeout_s=timeout_s
+                word,
+                lambda objects: condition(objects),
+                namespace=namespace,
+                label_selector=label_selector,
+                timeout_s=timeout_s,
             )
         if until == "deleted":
-            self.client.wait(word, lambda found: not found, namespace=namespace, field_selector=f"metadata.name={name}", timeout_s=timeout_s)
+            self.client.wait(
+                word,
+                lambda found: not found,
+                namespace=namespace,
+                field_selector=f"metadata.name={name}",
+                timeout_s=timeout_s,
+            )
             return None
         found = self.client.wait(
             word,
@@ -257,75 +270,43 @@ def _predicate(until: Callable[[Any], bool] | str) -> Callable[[Any], bool]:
     return holds
 
 
-class Cluster(_Commands):
-    """A whole cluster in this process, served over HTTPS on the loopback interface.
-
-    Also a context manager. `config` gives all settings; keyword arguments override it. Clusters
-    do not see each other; start as many as you like.
-
-    Raises: OSError when the port is taken; `actors.etcd`'s error when the data directory is in
-    use by another cluster.
-    """
+class _Served:
+    """A live system whose API is served over HTTPS with certificates of its own."""
 
     def __init__(self, config: ClusterConfig | None = None, *, tracer: Tracer | None = None, **settings: Any) -> None:
-        from dataclasses import replace
-
         self.config = replace(config or ClusterConfig(), **settings)
         self.tracer = tracer
         self._system: LiveSystem | None = None
         self._folder: Path | None = None
-        self._server: Any = None
+        self._close_http: Callable[[], None] | None = None
+        self._port = 0
+        self._certificates: _Certificates | None = None
 
-    # -- Life ----------------------------------------------------------------------------------
+    def _serve(self, start: Callable[[LiveSystem, Mapping[str, Any]], Ref]) -> Ref:
+        """Start the system, what `start` starts in it, and the HTTP front of the API server that
+        it answers with."""
+        from actors.apiserver import http
 
-    def start(self, *, wait_for_nodes: bool = True) -> Cluster:
-        """Start every component; answers when the API is served and the nodes are Ready."""
         system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer)
         self._system = system.start_thread()
-        try:
-            self._start_parts(system)
-            if wait_for_nodes and self.config.nodes:
-                self._wait_for_nodes()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def _start_parts(self, system: LiveSystem) -> None:
-        from actors.apiserver import http, pki
-
-        self._pki = pki.load(self.config.data_dir)
-        self.parts = system.call(lambda: start_all(system, self.config, **self._pki.api_settings()))
-        self.client = OutsideClient(system, self.parts.apiserver)
-        self._server = system.call(
-            lambda: http.start(system, self.parts.apiserver, self.config.host, self.config.port, self._pki)
+        self._certificates = _Certificates(self.config, system.clock.now())
+        apiserver = start(system, self._certificates.api_settings())
+        self._port, self._close_http = http.start(
+            system, apiserver, self.config.host, self.config.port, self._certificates.tls()
         )
-
-    def _wait_for_nodes(self) -> None:
-        def ready(nodes: list[Object]) -> bool:
-            return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
-
-        self.client.wait("nodes", ready)
+        return apiserver
 
     def stop(self) -> None:
         """Stop everything that `start` started; nothing is left behind."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._close_http is not None:
+            self._close_http()
+            self._close_http = None
         if self._system is not None:
             self._system.shutdown()
             self._system = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
-
-    def __enter__(self) -> Cluster:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
-    # -- What clients need ---------------------------------------------------------------------
 
     @property
     def system(self) -> LiveSystem:
@@ -337,21 +318,120 @@ class Cluster(_Commands):
     @property
     def url(self) -> str:
         """Where the API is served."""
-        return f"https://{self.config.host}:{self._server.port}"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"https://{host}:{self._port}"
+
+    def write_kubeconfig(self, path: Path) -> None:
+        """Write a kubeconfig of the administrator, readable by its owner alone."""
+        assert self._certificates is not None
+        self._certificates.write_kubeconfig(path, self.url)
 
     @property
     def kubeconfig(self) -> Path:
         """A kubeconfig of the administrator, removed when the cluster stops."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="kubekka-"))
-            self._pki.write_kubeconfig(self._folder / "kubeconfig", self.url)
+            self.write_kubeconfig(self._folder / "kubeconfig")
         return self._folder / "kubeconfig"
+
+
+class _Certificates:
+    """The cluster's own authority, and what it has signed. Kept in the data directory if any."""
+
+    def __init__(self, config: ClusterConfig, now: float) -> None:
+        from actors.apiserver import pki
+
+        self._pki = pki
+        self._folder = None if config.data_dir is None else config.data_dir / "pki"
+        self.authority = (
+            pki.Authority.create(now) if self._folder is None else pki.Authority.load_or_create(self._folder, now)
+        )
+        self._server = self.authority.server([config.host, "127.0.0.1", "localhost", *SERVICE_NAMES])
+        self._admin: Any = None
+
+    def api_settings(self) -> dict[str, Any]:
+        """What the API server must know of this."""
+        key = b""
+        if self._folder is not None:
+            path = self._folder / "sa.key"
+            if not path.exists():
+                self._pki.write_private(path, self._pki.new_key())
+            key = path.read_bytes()
+        return {"client_ca": self.authority.certificate, "service_account_key": key}
+
+    def tls(self) -> Any:
+        """The server side's TLS context."""
+        return self._pki.server_context(self._server, self.authority.certificate)
+
+    def write_kubeconfig(self, path: Path, url: str) -> None:
+        from actors.apiserver import kubeconfig
+
+        if self._admin is None:
+            self._admin = self.authority.client("admin", ("system:masters",))
+        kubeconfig.write(path, url, self.authority.certificate, self._admin)
+
+
+class ApiServerProcess(_Served):
+    """An API server with its store and nothing else."""
+
+    def start(self) -> ApiServerProcess:
+        """Start; the API is served when this returns. Raises: as `Cluster.start`."""
+
+        def parts(system: LiveSystem, settings: Mapping[str, Any]) -> Ref:
+            return start_apiserver(system, self.config, start_store(system, self.config), **settings)
+
+        try:
+            self._serve(parts)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+
+class Cluster(_Served, _Commands):
+    """A whole cluster in this process, served over HTTPS on the loopback interface.
+
+    Also a context manager. `config` gives all settings; keyword arguments override it. Clusters
+    do not see each other; start as many as you like.
+    """
+
+    def start(self, *, wait_for_nodes: bool = True) -> Cluster:
+        """Start every component; answers when the API is served and the nodes are Ready.
+
+        Raises: OSError when the port is taken; `actors.etcd.DataDirError` when the data directory
+        is in use by another cluster or damaged.
+        """
+
+        def parts(system: LiveSystem, settings: Mapping[str, Any]) -> Ref:
+            self.parts = start_all(system, self.config, **settings)
+            return self.parts.apiserver
+
+        try:
+            apiserver = self._serve(parts)
+            self.client = OutsideClient(self.system, apiserver)
+            if wait_for_nodes and self.config.nodes:
+                self.client.wait("nodes", self._nodes_ready)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _nodes_ready(self, nodes: list[Object]) -> bool:
+        return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
+
+    def __enter__(self) -> Cluster:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run the real kubectl on this cluster; answers what it printed on stdout.
 
-        Raises: FileNotFoundError without a kubectl on the PATH; CalledProcessError (its `stderr`
-        tells why) when it fails and `check` is true.
+        Raises: FileNotFoundError without a kubectl; CalledProcessError (its `stderr` tells why)
+        when it fails and `check` is true.
         """
         from cli.kubectl import find_kubectl
 
@@ -376,14 +456,14 @@ class SimulatedCluster(_Commands):
         tracer: Tracer | None = None,
         **settings: Any,
     ) -> None:
-        from dataclasses import replace
-
         self.config = replace(config or ClusterConfig(), seed=seed, **settings)
         self.sim = Simulation(seed, choose=choose, tracer=tracer)
         self.parts = start_all(self.sim, self.config)
         self.client = OutsideClient(self.sim, self.parts.apiserver, timeout_s=600.0)
         if self.config.nodes:
-            self.client.wait("nodes", lambda nodes: len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes)))
+            self.client.wait(
+                "nodes", lambda nodes: len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

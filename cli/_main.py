@@ -44,8 +44,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"kubekka {verb}", description=VERBS[verb][1].capitalize() + ".")
-    parser.add_argument("--log-format", choices=("console", "json"), default="console", help="how logs are written to stderr (%(default)s)")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="error", help="what is logged (%(default)s)")
+    parser.add_argument(
+        "--log-format",
+        choices=("console", "json"),
+        default="console",
+        help="how logs are written to stderr (%(default)s)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="error",
+        help="what is logged (%(default)s)",
+    )
     return parser
 
 

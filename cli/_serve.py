@@ -22,12 +22,32 @@ __all__ = ["add_serving_options", "kubernetes_minor", "port_problem", "prepare_p
 def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
     """Where the API is served and where state lives."""
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
-    parser.add_argument("--port", type=_port, default=default_port, help="port to serve on; 0 picks a free one (%(default)s)")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where state lives (by default the platform's state directory)")
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="where to write the kubeconfig (by default inside the state directory)")
-    parser.add_argument("--kubernetes-version", default="1.36", metavar="V", help="the version to be, 1.31 to 1.37 (%(default)s)")
-    parser.add_argument("--etcd-servers", metavar="URLS", default="", help="comma-separated URLs of a real etcd to store everything in, instead of the embedded one")
-    parser.add_argument("--unsafe-no-fsync", action="store_true", help="acknowledge writes before they are on disk: faster, but a crash of the machine can lose the last ones")
+    parser.add_argument(
+        "--port", type=_port, default=default_port, help="port to serve on; 0 picks a free one (%(default)s)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where state lives (by default the platform's state directory)"
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="where to write the kubeconfig (by default inside the state directory)",
+    )
+    parser.add_argument(
+        "--kubernetes-version", default="1.36", metavar="V", help="the version to be, 1.31 to 1.37 (%(default)s)"
+    )
+    parser.add_argument(
+        "--etcd-servers",
+        metavar="URLS",
+        default="",
+        help="comma-separated URLs of a real etcd to store everything in, instead of the embedded one",
+    )
+    parser.add_argument(
+        "--unsafe-no-fsync",
+        action="store_true",
+        help="acknowledge writes before they are on disk: faster, but a crash of the machine can lose the last ones",
+    )
 
 
 def _port(text: str) -> int:
@@ -89,7 +109,9 @@ def until_interrupted(failed: threading.Event | None = None) -> None:
     try:
         while not woken.wait(0.2 if failed is not None else None):
             if failed is not None and failed.is_set():
-                raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
+                raise Failed(
+                    "a component crashed again and again; the log above says why (--log-level info shows more)"
+                )
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

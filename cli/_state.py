@@ -30,13 +30,20 @@ def prepare_data_dir(path: Path) -> Path:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"cannot write to the state directory {path}: {reason}; choose another with --data-dir") from None
+        raise UsageError(
+            f"cannot write to the state directory {path}: {reason}; choose another with --data-dir"
+        ) from None
     return path
 
 
 def add_kubeconfig_option(parser: argparse.ArgumentParser) -> None:
     """`--kubeconfig`, for verbs that speak with a running cluster."""
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="the cluster to speak with (by default the one that `up` left in the state directory, or $KUBECONFIG)")
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="the cluster to speak with (by default the one that `up` left in the state directory, or $KUBECONFIG)",
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the state directory whose cluster to speak with")
 
 
@@ -56,4 +63,6 @@ def find_kubeconfig(options: argparse.Namespace) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise UsageError(f"no kubeconfig at {candidates[0]}; start a cluster with `kubekka up` or name one with --kubeconfig")
+    raise UsageError(
+        f"no kubeconfig at {candidates[0]}; start a cluster with `kubekka up` or name one with --kubeconfig"
+    )

@@ -13,8 +13,15 @@ from cli._state import add_kubeconfig_option, find_kubeconfig
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `iptables`."""
-    parser.add_argument("--node", metavar="NAME", default="", help="the node whose rules to print (the first one by default)")
-    parser.add_argument("-f", "--filename", metavar="FILE", help="take Services, EndpointSlices and Nodes from this file (- for stdin) instead of a running cluster")
+    parser.add_argument(
+        "--node", metavar="NAME", default="", help="the node whose rules to print (the first one by default)"
+    )
+    parser.add_argument(
+        "-f",
+        "--filename",
+        metavar="FILE",
+        help="take Services, EndpointSlices and Nodes from this file (- for stdin) instead of a running cluster",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
     parser.add_argument("-t", "--table", choices=("nat", "filter"), help="this table only")
     add_kubeconfig_option(parser)

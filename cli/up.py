@@ -18,13 +18,45 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `up`."""
     parser.add_argument("--nodes", type=_count, default=3, metavar="N", help="how many simulated nodes (%(default)s)")
     add_serving_options(parser)
-    parser.add_argument("--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)")
-    parser.add_argument("--guise", choices=GUISES, default="containerd", help="which runtime the simulated nodes present themselves as (%(default)s)")
-    parser.add_argument("--manage-nodes-with-annotation-selector", default="", metavar="KEY=VALUE", help="also run a simulated kubelet for every Node object that has this annotation")
-    parser.add_argument("--controllers", default="*", metavar="LIST", help="which controllers run, e.g. '*,-deployment' (all)")
-    parser.add_argument("--node-monitor-grace-period", type=_seconds, default=50.0, metavar="DURATION", help="how long a silent node counts as healthy (50s)")
-    parser.add_argument("--node-monitor-period", type=_seconds, default=5.0, metavar="DURATION", help="how often nodes are looked at (5s)")
-    parser.add_argument("--terminated-pod-gc-threshold", type=_count, default=12500, metavar="N", help="how many finished pods are kept (%(default)s)")
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
+    )
+    parser.add_argument(
+        "--guise",
+        choices=GUISES,
+        default="containerd",
+        help="which runtime the simulated nodes present themselves as (%(default)s)",
+    )
+    parser.add_argument(
+        "--manage-nodes-with-annotation-selector",
+        default="",
+        metavar="KEY=VALUE",
+        help="also run a simulated kubelet for every Node object that has this annotation",
+    )
+    parser.add_argument(
+        "--controllers", default="*", metavar="LIST", help="which controllers run, e.g. '*,-deployment' (all)"
+    )
+    parser.add_argument(
+        "--node-monitor-grace-period",
+        type=_seconds,
+        default=50.0,
+        metavar="DURATION",
+        help="how long a silent node counts as healthy (50s)",
+    )
+    parser.add_argument(
+        "--node-monitor-period",
+        type=_seconds,
+        default=5.0,
+        metavar="DURATION",
+        help="how often nodes are looked at (5s)",
+    )
+    parser.add_argument(
+        "--terminated-pod-gc-threshold",
+        type=_count,
+        default=12500,
+        metavar="N",
+        help="how many finished pods are kept (%(default)s)",
+    )
 
 
 def _count(text: str) -> int:
