@@ -13,7 +13,7 @@ from actors.apiserver.fieldvalidation._convert import convert
 from actors.apiserver.fieldvalidation._errors import DecodeFailure, strict_message
 from actors.apiserver.fieldvalidation._gojson import parse_json, to_json
 from actors.apiserver.fieldvalidation._yaml import parse_yaml
-from protocol import status
+from protocol import protobuf, status
 from protocol.api import StatusError
 from protocol.schema import Schema, Type
 
@@ -52,6 +52,11 @@ def parse_body(raw: Any, media_type: str = "application/json") -> Body:
     if not isinstance(raw, (bytes, bytearray, memoryview, str)):
         return Body(raw)
     data = raw.encode() if isinstance(raw, str) else bytes(raw)
+    if data.startswith(protobuf.MAGIC):
+        try:
+            return Body(protobuf.decode(data))
+        except protobuf.ProtobufError as error:
+            raise DecodeFailure(str(error)) from None
     if "yaml" in media_type:
         value, duplicates = parse_yaml(data)
         return Body(value, strict=[duplicates] if duplicates else [], ordered=True)
