@@ -286,6 +286,12 @@ class Pod(Reporting):
         if not self.again:
             self._report_soon()
 
+    def answered(self) -> None:
+        """A probe has answered: the first report may have waited for that."""
+        if self.working:
+            return
+        self._report_soon()
+
     def _report_soon(self) -> None:
         """All is started that can be: report, unless a first probe is about to answer."""
         busy = any(p is not None and p.busy and p.result is None for m in self.members for p in (m.startup, m.readiness))

@@ -85,10 +85,14 @@ class Probing(Stopping):
         if delay_s is not None and member.state == RUNNING and not member.stopping:
             probe.token += 1
             self.after(delay_s, ProbeDue(member.name, probe.kind, probe.token))
-        self.flush()
+        self.answered()
 
     def flush(self) -> None:
         """Report (defined by the reporter)."""
+        raise NotImplementedError
+
+    def answered(self) -> None:
+        """A probe has answered (defined by the worker)."""
         raise NotImplementedError
 
     def kick(self) -> None:
