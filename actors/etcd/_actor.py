@@ -23,7 +23,7 @@ from actors.etcd._recovery import Captured
 from actors.etcd._store import Changes, Store
 from actors.etcd._validate import check_put, check_txn
 from actors.etcd._watch import Watchers
-from actors.kernel import Actor, MailboxFull, Ref, Terminated, Timer, handles
+from actors.kernel import Actor, Child, MailboxFull, Ref, Terminated, Timer, handles
 from protocol.etcd import (
     Alarm,
     AlarmMember,
@@ -127,6 +127,7 @@ class Etcd(Actor):
         self._catching_up = False
         self._trimming = False
         self._monitored: set[str] = set()
+        self._blobs: Ref | None = None
         self._mount(Store(), Leases())
 
     def _mount(self, store: Store, leases: Leases) -> None:
@@ -464,18 +465,23 @@ class Etcd(Actor):
     @handles(MemberList)
     def member_list(self, _: MemberList) -> MemberListResponse | Any:
         """The one member that there is."""
-        me = Member(
-            self.member_id, self.config.name, self.config.peer_urls, self.config.client_urls
-        )
-        return self._answer(MemberListResponse(self._store.revision, (me,)))
+        return self._answer(MemberListResponse(self._store.revision, (self._member(),)))
+
+    def _member(self) -> Member:
+        config = self.config
+        return Member(self.member_id, config.name, config.peer_urls, config.client_urls)
 
     @handles(Snapshot)
-    def snapshot(self, _: Snapshot) -> SnapshotResponse | Any:
+    async def snapshot(self, _: Snapshot) -> SnapshotResponse | Any:
         """Everything in one blob, in the file format of etcd's own snapshots."""
-        from actors.etcd._bolt import snapshot_file
+        from actors.etcd._blobs import BlobWriter, EncodeSnapshot
 
-        blob = snapshot_file(self._store, self._leases, self.member_id, self.cluster_id)
-        return self._answer(SnapshotResponse(self._store.revision, blob))
+        if self._blobs is None:
+            self._blobs = self.spawn(Child("blobs", BlobWriter))
+        captured = self.capture()
+        encode = EncodeSnapshot(captured, self._member(), self.cluster_id)
+        blob = await self.ask(self._blobs, encode)
+        return self._answer(SnapshotResponse(captured.revision, blob))
 
     # What happens to every request
 

@@ -8,15 +8,18 @@ The same bytes are produced here. https://etcd.io/docs/v3.6/op-guide/data_corrup
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 import google_crc32c
 
 from actors.etcd._leases import Leases
 from actors.etcd._pb import encode_key_value
-from actors.etcd._store import Store, is_tombstone
+from actors.etcd._store import Changes, Store, is_tombstone
 from protocol.etcd import KeyValue
 
-__all__ = ["hash_all", "hash_kv", "revision_key"]
+__all__ = ["hash_all", "hash_kv", "history_pairs", "revision_key"]
+
+TOMBSTONE_KEY_BYTES = 18
 
 
 def revision_key(main: int, sub: int, tombstone: bool) -> bytes:
@@ -30,25 +33,32 @@ def stored_value(record: KeyValue) -> bytes:
     return encode_key_value(KeyValue(record.key) if is_tombstone(record) else record)
 
 
-def history_pairs(store: Store, revision: int) -> list[tuple[bytes, bytes]]:
-    """Database keys and values of everything up to `revision` that compaction has left, in order
-    of their revisions. Sub-revisions of records older than the log are taken as 0."""
-    pairs = [(revision_key(r.mod_revision, 0, False), stored_value(r)) for r in store.base()]
+def history_pairs(
+    base: Iterable[KeyValue], history: Iterable[Changes], start: int
+) -> list[tuple[bytes, bytes]]:
+    """Database keys and values of records older than revision `start` and of the changes from
+    there on, in order of their revisions. The older ones' sub-revisions are taken as 0."""
+    pairs = [(revision_key(r.mod_revision, 0, False), stored_value(r)) for r in base]
     pairs.sort()
-    for main in range(store.log_start, revision + 1):
-        for sub, record in enumerate(store.changes(main)):
+    for main, changes in enumerate(history, start):
+        for sub, record in enumerate(changes):
             pairs.append((revision_key(main, sub, is_tombstone(record)), stored_value(record)))
     return pairs
+
+
+def _pairs(store: Store, revision: int) -> list[tuple[bytes, bytes]]:
+    store.trim()
+    start = store.log_start
+    return history_pairs(store.base(), store.history(start, revision), start)
 
 
 def hash_kv(store: Store, revision: int) -> int:
     """Checksum of all keys' history up to `revision`. Deletions made exactly at the compacted
     revision are left out, since older etcds have dropped them."""
-    store.trim()
     checksum = google_crc32c.Checksum(b"key")
     at_compaction = struct.pack(">q", store.compact_revision)
-    for key, value in history_pairs(store, revision):
-        if key[-1:] == b"t" and len(key) == 18 and key[:8] == at_compaction:
+    for key, value in _pairs(store, revision):
+        if len(key) == TOMBSTONE_KEY_BYTES and key[:8] == at_compaction:
             continue
         checksum.update(key)
         checksum.update(value)
@@ -58,7 +68,7 @@ def hash_kv(store: Store, revision: int) -> int:
 def hash_all(store: Store, leases: Leases) -> int:
     """Checksum of the history and the leases."""
     checksum = google_crc32c.Checksum(b"key")
-    for key, value in history_pairs(store, store.revision):
+    for key, value in _pairs(store, store.revision):
         checksum.update(key)
         checksum.update(value)
     for lease in sorted(leases, key=lambda each: each.id):

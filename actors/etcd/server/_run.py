@@ -8,7 +8,7 @@ import contextlib
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from actors.etcd import DataDirError, Etcd, EtcdConfig
 from actors.etcd.server._calls import Services
 from actors.etcd.server._listener import Listener
 from actors.etcd.server._translate import Identity
-from actors.kernel import ActorDead, Child, LiveSystem, Restart
+from actors.kernel import Actor, ActorDead, Child, LiveSystem, Ref, Restart, Terminated, handles
 from protocol.etcd import EtcdError, Status
 
 __all__ = ["main_options", "run"]
@@ -140,6 +140,23 @@ def run(options: argparse.Namespace, system: LiveSystem | None = None) -> int:
     return _Serving(options, system or LiveSystem("etcd"), addresses, tls).main()
 
 
+class _Lookout(Actor):
+    """Calls back when the store is dead for good."""
+
+    def __init__(self, etcd: Ref, died: Callable[[], None]) -> None:
+        super().__init__()
+        self._etcd = etcd
+        self._died = died
+
+    def on_start(self) -> None:
+        self.monitor(self._etcd)
+
+    @handles(Terminated)
+    def terminated(self, _: Terminated) -> None:
+        """The store is dead."""
+        self._died()
+
+
 class _Serving:
     """One run of the command: the system, the store in it, and the sockets in front."""
 
@@ -187,6 +204,7 @@ class _Serving:
         config = config_of(self._options, urls)
         spec = Child("etcd", lambda: Etcd(config), restart=Restart.TEMPORARY)
         etcd = self._system.spawn(spec)
+        self._system.spawn(Child("watch-etcd", lambda: _Lookout(etcd, self._died)))
         status = await etcd.ask(Status(), block=False).asyncio()
         identity = Identity(status.cluster_id, status.member_id, status.raft_term)
         self._listener = Listener(Services(etcd, identity))
@@ -198,7 +216,13 @@ class _Serving:
             served.append(f"{'https' if secure else 'http'}://{shown}:{actual}")
         print(f"ready: {','.join(served)}", flush=True)
 
+    def _died(self) -> None:
+        if not self._stopping and self._listener is not None:
+            self._fail("the store has failed, see the log")
+
     def _fail(self, text: str) -> None:
+        if self._stopping:
+            return
         print(f"etcd: {text}", file=sys.stderr, flush=True)
         self._status = 1
         self._stop()
