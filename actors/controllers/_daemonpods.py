@@ -104,7 +104,7 @@ def target_node(pod: Object) -> str:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     for term in required.get("nodeSelectorTerms") or ():
         for field in term.get("matchFields") or ():
-            values = field.get("values") or ()
+            values = field.get("values") or []
             is_name = field.get("key") == "metadata.name" and field.get("operator") == "In"
             if is_name and len(values) == 1:
                 return str(values[0])

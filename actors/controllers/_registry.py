@@ -29,6 +29,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("deployment-controller", "deployment:DeploymentController"),
     Entry("statefulset-controller", "statefulset:StatefulSetController"),
     Entry("daemonset-controller", "daemonset:DaemonSetController"),
+    Entry("job-controller", "job:JobController"),
     # services
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
