@@ -33,6 +33,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     # services
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
+    Entry("endpointslice-mirroring-controller", "endpointslicemirroring:EndpointSliceMirroringController"),
     # nodes
     Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleController"),
     Entry("taint-eviction-controller", "tainteviction:TaintEvictionController"),
@@ -41,8 +42,12 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("pod-garbage-collector-controller", "podgc:PodGarbageCollector"),
     # identity
     Entry("serviceaccount-controller", "serviceaccount:ServiceAccountController"),
+    Entry("serviceaccount-token-controller", "serviceaccounttoken:ServiceAccountTokenController"),
     Entry("root-ca-certificate-publisher-controller", "rootca:RootCACertificatePublisher"),
     Entry("clusterrole-aggregation-controller", "clusterroleaggregation:ClusterRoleAggregationController"),
+    Entry("certificatesigningrequest-approving-controller", "certificatesigningrequest:CertificateApprover"),
+    Entry("certificatesigningrequest-signing-controller", "certificatesigningrequest:CertificateSigner"),
+    Entry("certificatesigningrequest-cleaner-controller", "certificatesigningrequest:CertificateCleaner"),
     Entry("token-cleaner-controller", "bootstraptoken:BootstrapTokenCleaner", on=False),
     # housekeeping
     Entry("namespace-controller", "namespace:NamespaceController"),

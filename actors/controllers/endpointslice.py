@@ -59,6 +59,7 @@ class EndpointSliceController(Controller):
         self.tracker = SliceTracker()
         self._moments: dict[str, dict[str, str]] = {}
         self._fresh: dict[str, str] = {}
+        self._nodes_changed = True
         self.on_change("services", self._service_changed)
         self.on_change("pods", self._pod_changed)
         self.on_change("nodes", self._node_changed)
@@ -77,6 +78,7 @@ class EndpointSliceController(Controller):
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or _weight(old) != _weight(new):
+            self._nodes_changed = True
             self.queue.add(NODES_KEY)
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
@@ -89,8 +91,10 @@ class EndpointSliceController(Controller):
     # --- reconciling ----------------------------------------------------------------------------
 
     async def reconcile(self, key: str) -> None:
-        if key == NODES_KEY:
+        if self._nodes_changed:
+            self._nodes_changed = False
             self.hints.set_nodes(self.store("nodes"))
+        if key == NODES_KEY:
             for service_key in self.hints.overloaded():
                 self.queue.add(service_key)
             return

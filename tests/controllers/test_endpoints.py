@@ -37,6 +37,8 @@ class Services:
 
     def service(self, name: str = "s", meta: Object | None = None, **spec: Any) -> None:
         base: Object = {"selector": {"app": "s"}, "ports": [{"port": 80, "targetPort": "http"}]}
+        if spec.get("type") != "ExternalName":
+            base.update(ipFamilies=["IPv4"], clusterIP="10.96.0.77")
         self.plane.create("services", {"metadata": {"name": name, **(meta or {})}, "spec": {**base, **spec}})
 
     def slices(self, service: str = "s") -> list[Object]:

@@ -1,0 +1,224 @@
+"""Owners and dependents, through the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Object = dict[str, Any]
+NOBODY = "11111111-2222-3333-4444-555555555555"
+
+
+class Owned:
+    """ConfigMaps that own each other."""
+
+    def __init__(self, plane: Callable[..., Any]) -> None:
+        self.plane = plane("garbage-collector-controller,namespace-controller")
+
+    def make(self, name: str, *owners: Object, block: bool = True, **meta: Any) -> Object:
+        refs = [
+            {
+                "apiVersion": "v1",
+                "kind": o.get("kind", "ConfigMap"),
+                "name": o["metadata"]["name"],
+                "uid": o["metadata"]["uid"],
+                "blockOwnerDeletion": block,
+            }
+            for o in owners
+        ]
+        body = {"metadata": {"name": name, "ownerReferences": refs, **meta}}
+        made: Object = self.plane.create("configmaps", body)
+        self.plane.sim.advance(0.1)
+        return made
+
+    def names(self) -> list[str]:
+        return sorted(
+            c["metadata"]["name"]
+            for c in self.plane.list("configmaps", "default")
+            if not c["metadata"]["name"].startswith("kube-")
+        )
+
+    def delete(self, name: str, propagation: str = "Background") -> None:
+        self.plane.delete("configmaps", name, propagation=propagation)
+
+    def settle(self, seconds: float = 3.0) -> None:
+        self.plane.sim.advance(seconds)
+
+
+@pytest.fixture
+def owned(plane: Callable[..., Any]) -> Owned:
+    return Owned(plane)
+
+
+def ghost(name: str = "never", kind: str = "ConfigMap") -> Object:
+    return {"kind": kind, "metadata": {"name": name, "uid": NOBODY}}
+
+
+def test_background_deletion_takes_dependents_of_dependents(owned: Owned) -> None:
+    top = owned.make("top")
+    middle = owned.make("middle", top)
+    owned.make("leaf", middle)
+    owned.delete("top")
+    owned.settle()
+    assert owned.names() == []
+
+
+def test_a_dependent_stays_while_one_of_its_owners_is_there(owned: Owned) -> None:
+    one, two = owned.make("one"), owned.make("two")
+    owned.make("child", one, two)
+    owned.delete("one")
+    owned.settle()
+    assert owned.names() == ["child", "two"]
+    refs = owned.plane.get("configmaps", "child")["metadata"]["ownerReferences"]
+    assert [r["name"] for r in refs] == ["two"]
+    owned.delete("two")
+    owned.settle()
+    assert owned.names() == []
+
+
+def test_foreground_deletion_removes_dependents_before_the_owner(owned: Owned) -> None:
+    top = owned.make("top")
+    owned.make("child", top, finalizers=["example.com/hold"])
+    owned.delete("top", "Foreground")
+    owned.settle()
+    assert owned.names() == ["child", "top"]
+    assert owned.plane.get("configmaps", "top")["metadata"]["finalizers"] == ["foregroundDeletion"]
+    owned.plane.patch("configmaps", "child", {"metadata": {"finalizers": None}})
+    owned.settle()
+    assert owned.names() == []
+
+
+def test_foreground_deletion_does_not_wait_for_dependents_that_do_not_block(owned: Owned) -> None:
+    top = owned.make("top")
+    owned.make("child", top, block=False, finalizers=["example.com/hold"])
+    owned.delete("top", "Foreground")
+    owned.settle()
+    assert owned.names() == ["child"]
+
+
+def test_orphans_lose_their_owner_and_stay(owned: Owned) -> None:
+    top = owned.make("top")
+    owned.make("child", top)
+    owned.delete("top", "Orphan")
+    owned.settle()
+    assert owned.names() == ["child"]
+    assert "ownerReferences" not in owned.plane.get("configmaps", "child")["metadata"]
+
+
+def test_a_child_of_an_owner_that_never_was_goes(owned: Owned) -> None:
+    owned.make("child", ghost())
+    owned.settle()
+    assert owned.names() == []
+
+
+def test_a_child_of_a_cluster_scoped_owner_that_never_was_goes(owned: Owned) -> None:
+    owned.plane.create("nodes", {"metadata": {"name": "n"}})
+    owned.make("child", ghost("n", kind="Node"))
+    owned.settle()
+    assert owned.names() == []
+
+
+def test_a_child_of_an_unknown_kind_is_left_alone(owned: Owned) -> None:
+    owned.make("child", ghost(kind="Nonesuch"))
+    owned.settle(30.0)
+    assert owned.names() == ["child"]
+
+
+def test_an_owner_in_another_namespace_is_no_owner(owned: Owned) -> None:
+    owned.plane.create("namespaces", {"metadata": {"name": "other"}})
+    owner = owned.plane.create("configmaps", {"metadata": {"name": "owner"}}, "other")
+    owned.settle(0.5)
+    owned.make("child", owner)
+    owned.settle()
+    assert owned.names() == []
+    assert any("does not exist in namespace" in e for e in owned.plane.events("OwnerRefInvalidNamespace"))
+
+
+def test_a_circle_in_the_foreground_does_not_hang(owned: Owned) -> None:
+    first = owned.make("first")
+    second = owned.make("second", first)
+    ref = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "second",
+        "uid": second["metadata"]["uid"],
+        "blockOwnerDeletion": True,
+    }
+    owned.plane.patch("configmaps", "first", {"metadata": {"ownerReferences": [ref]}})
+    owned.settle()
+    owned.delete("first", "Foreground")
+    owned.settle(10.0)
+    assert owned.names() == []
+
+
+def test_collection_goes_on_after_a_crash_of_the_controllers(owned: Owned) -> None:
+    top = owned.make("top")
+    owned.make("child", top)
+    owned.plane.sim.crash(owned.plane.manager, restart_after_s=5.0)
+    owned.delete("top")
+    owned.settle(15.0)
+    assert owned.names() == []
+
+
+def test_a_terminating_namespace_is_emptied_and_goes(owned: Owned) -> None:
+    owned.plane.create("namespaces", {"metadata": {"name": "n"}})
+    for name in ("a", "b"):
+        owned.plane.create("configmaps", {"metadata": {"name": name}}, "n")
+    owned.plane.create("pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "n")
+    owned.settle(0.5)
+    owned.plane.delete("namespaces", "n")
+    owned.settle(10.0)
+    assert owned.plane.get("namespaces", "n") is None
+    assert owned.plane.list("configmaps", "n") == []
+
+
+def test_a_namespace_says_what_it_waits_for(owned: Owned) -> None:
+    owned.plane.create("namespaces", {"metadata": {"name": "n"}})
+    meta = {"name": "held", "finalizers": ["example.com/hold"]}
+    owned.plane.create("configmaps", {"metadata": meta}, "n")
+    owned.settle(0.5)
+    owned.plane.delete("namespaces", "n")
+    owned.settle(5.0)
+    status = owned.plane.get("namespaces", "n")["status"]
+    assert status["phase"] == "Terminating"
+    assert {c["type"]: (c["status"], c["reason"], c["message"]) for c in status["conditions"]} == {
+        "NamespaceDeletionDiscoveryFailure": ("False", "ResourcesDiscovered", "All resources successfully discovered"),
+        "NamespaceDeletionGroupVersionParsingFailure": (
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        "NamespaceDeletionContentFailure": (
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        "NamespaceContentRemaining": (
+            "True",
+            "SomeResourcesRemain",
+            "Some resources are remaining: configmaps. has 1 resource instances",
+        ),
+        "NamespaceFinalizersRemaining": (
+            "True",
+            "SomeFinalizersRemain",
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances",
+        ),
+    }
+    owned.plane.patch("configmaps", "held", {"metadata": {"finalizers": None}}, "n")
+    owned.settle(10.0)
+    assert owned.plane.get("namespaces", "n") is None
+
+
+def test_pods_go_before_anything_else_in_a_namespace(owned: Owned) -> None:
+    owned.plane.create("namespaces", {"metadata": {"name": "n"}})
+    owned.plane.create("configmaps", {"metadata": {"name": "c"}}, "n")
+    meta = {"name": "p", "finalizers": ["example.com/hold"]}
+    owned.plane.create("pods", {"metadata": meta, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "n")
+    owned.plane.delete("namespaces", "n")
+    owned.settle(10.0)
+    assert owned.plane.get("configmaps", "c", "n") is not None
+    owned.plane.patch("pods", "p", {"metadata": {"finalizers": None}}, "n")
+    owned.settle(10.0)
+    assert owned.plane.get("namespaces", "n") is None
