@@ -24,4 +24,32 @@ __all__ = [
 
 def default_plugins() -> list[Plugin]:
     """The plugins of an API server with upstream's default set, in upstream's order."""
-    return [NamespaceLifecycle()]
+    from actors.apiserver.admission import _certificates as certificates
+    from actors.apiserver.admission import _pods as pods
+    from actors.apiserver.admission import _storage as storage
+    from actors.apiserver.admission._limits import LimitRanger
+    from actors.apiserver.admission._node_restriction import NodeRestriction
+    from actors.apiserver.admission._pod_security import PodSecurity
+    from actors.apiserver.admission._quota import ResourceQuota
+    from actors.apiserver.admission._service_account import ServiceAccount
+
+    return [
+        NamespaceLifecycle(),
+        LimitRanger(),
+        ServiceAccount(),
+        NodeRestriction(),
+        pods.TaintNodesByCondition(),
+        PodSecurity(),
+        pods.Priority(),
+        pods.DefaultTolerationSeconds(),
+        storage.DefaultStorageClass(),
+        storage.StorageObjectInUseProtection(),
+        storage.PersistentVolumeClaimResize(),
+        pods.RuntimeClass(),
+        certificates.CertificateApproval(),
+        certificates.CertificateSigning(),
+        certificates.CertificateSubjectRestriction(),
+        storage.DefaultIngressClass(),
+        pods.PodTopologyLabels(),
+        ResourceQuota(),
+    ]

@@ -9,12 +9,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from protocol.api import UserInfo
 
-__all__ = ["CREATE", "UPDATE", "DELETE", "CONNECT", "Attributes", "Chain", "Lookup", "Plugin"]
+__all__ = ["CONNECT", "CREATE", "DELETE", "UPDATE", "Attributes", "Chain", "Lookup", "Plugin"]
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
@@ -24,6 +25,9 @@ Object = dict[str, Any]
 class Lookup(Protocol):
     """What plugins may ask of the API server. Reads come from the watch cache: never copy-safe,
     never to be changed."""
+
+    random: random.Random
+    """The API server's seeded generator, for names that plugins make."""
 
     def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """The stored object (storage version), or None."""
@@ -61,8 +65,21 @@ class Attributes:
     """
 
     __slots__ = (
-        "operation", "kind", "namespace", "name", "subresource", "object", "old_object", "user",
-        "dry_run", "options", "warnings", "audit_annotations", "lookup", "extra", "on_failure",
+        "audit_annotations",
+        "dry_run",
+        "extra",
+        "kind",
+        "lookup",
+        "name",
+        "namespace",
+        "object",
+        "old_object",
+        "on_failure",
+        "operation",
+        "options",
+        "subresource",
+        "user",
+        "warnings",
     )
 
     def __init__(

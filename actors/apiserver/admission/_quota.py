@@ -1,0 +1,140 @@
+"""ResourceQuota: what a namespace may hold, counted as objects are admitted.
+
+A quota enforces what its *status* says, which the quota controller fills; admission only ever raises
+`used`. Runs last, so that nothing is counted for a write that another plugin refuses.
+
+https://kubernetes.io/docs/concepts/policy/resource-quotas/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from decimal import Decimal
+from typing import Any
+
+from actors.apiserver.admission._base import CREATE, UPDATE, Attributes, Plugin
+from actors.apiserver.admission._quota_usage import matches_scopes, matching, missing_compute, usage
+from protocol import status
+from protocol.api import StatusError
+from protocol.quantity import format_quantity, parse_quantity, quantity_format
+
+__all__ = ["ResourceQuota"]
+
+Object = dict[str, Any]
+Amounts = dict[str, str]
+
+
+class ResourceQuota(Plugin):
+    """Counts new objects, and what grows of services and claims."""
+
+    name = "ResourceQuota"
+
+    def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
+        """Everything namespaced that can be counted."""
+        if (group, resource) in (("", "events"), ("events.k8s.io", "events")):
+            return False
+        if operation == CREATE:
+            return not subresource
+        if operation != UPDATE or group:
+            return False
+        return (resource, subresource) in (("services", ""), ("persistentvolumeclaims", ""), ("pods", "resize"))
+
+    def validate(self, attributes: Attributes) -> Awaitable[None] | None:
+        """Raise 403 when a quota would be exceeded; else raise what is used."""
+        if not attributes.namespace or not attributes.kind.namespaced or attributes.object is None:
+            return None
+        quotas = [
+            quota
+            for quota in attributes.lookup.list("", "resourcequotas", attributes.namespace)
+            if (quota.get("status") or {}).get("hard")
+        ]
+        if not quotas:
+            return None
+        return self._charge(attributes, quotas)
+
+    async def _charge(self, attributes: Attributes, quotas: list[Object]) -> None:
+        obj = attributes.object or {}
+        group, resource = attributes.group, attributes.resource
+        interesting: list[tuple[Object, list[str]]] = []
+        for quota in quotas:
+            if not matches_scopes(quota.get("spec", {}), group, resource, obj):
+                continue
+            names = matching(group, resource, quota["status"]["hard"])
+            if not names:
+                continue
+            lacking = missing_compute(group, resource, obj, names)
+            if lacking:
+                raise self._refuse(attributes, f"failed quota: {quota['metadata']['name']}: {lacking}")
+            used = quota["status"].get("used") or {}
+            unknown = [name for name in names if name not in used]
+            if unknown:
+                raise self._refuse(
+                    attributes,
+                    f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(sorted(unknown))}",
+                )
+            interesting.append((quota, names))
+        delta = _difference(
+            usage(group, resource, obj),
+            usage(group, resource, attributes.old_object) if attributes.operation == UPDATE else {},
+        )
+        charges = []
+        for quota, names in interesting:
+            wanted = {name: delta[name] for name in names if name in delta}
+            if wanted:
+                self._check(attributes, quota, wanted)
+                charges.append((quota["metadata"]["name"], wanted))
+        if attributes.dry_run:
+            return
+        for name, wanted in charges:
+            await self._write(attributes, name, wanted)
+
+    @staticmethod
+    def _refuse(attributes: Attributes, why: str) -> StatusError:
+        return status.forbidden(attributes.group, attributes.resource, attributes.name, why)
+
+    def _check(self, attributes: Attributes, quota: Object, wanted: Amounts) -> None:
+        hard, used = quota["status"]["hard"], quota["status"].get("used") or {}
+        over = [
+            name
+            for name, amount in wanted.items()
+            if parse_quantity(amount) > 0
+            and parse_quantity(used.get(name, "0")) + parse_quantity(amount) > parse_quantity(hard[name])
+        ]
+        if over:
+            raise self._refuse(
+                attributes,
+                f"exceeded quota: {quota['metadata']['name']}, requested: {_shown(wanted, over)},"
+                f" used: {_shown(used, over)}, limited: {_shown(hard, over)}",
+            )
+
+    async def _write(self, attributes: Attributes, name: str, wanted: Amounts) -> None:
+        def change(quota: Object) -> Object | None:
+            if not (quota.get("status") or {}).get("hard"):
+                return None
+            self._check(attributes, quota, {key: value for key, value in wanted.items() if key in quota["status"]["hard"]})
+            used = dict(quota["status"].get("used") or {})
+            for key, amount in wanted.items():
+                used[key] = _add(used.get(key, "0"), amount)
+            quota["status"] = {**quota["status"], "used": used}
+            return quota
+
+        await attributes.lookup.update("", "resourcequotas", attributes.namespace, name, change, "status")
+
+
+def _add(left: str, right: str) -> str:
+    total = parse_quantity(left) + parse_quantity(right)
+    style = quantity_format(left if parse_quantity(left) else right)
+    return format_quantity(total, style)
+
+
+def _difference(new: Amounts, old: Amounts) -> Amounts:
+    out: Amounts = {}
+    for name, text in new.items():
+        number = parse_quantity(text) - parse_quantity(old.get(name, "0"))
+        if number != Decimal(0):
+            out[name] = format_quantity(number, quantity_format(text))
+    return out
+
+
+def _shown(amounts: Amounts, names: list[str]) -> str:
+    return ",".join(f"{name}={amounts.get(name, '0')}" for name in sorted(names))
