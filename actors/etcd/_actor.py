@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from actors.etcd import _errors as errors
 from actors.etcd._config import EtcdConfig
 from actors.etcd._disk import Disk
+from actors.etcd._errors import DataDirError
 from actors.etcd._hash import hash_all, hash_kv
 from actors.etcd._journal import DiskFailed, Flush, Journal, NoteTime
 from actors.etcd._kv import KeyValues, is_read_only
@@ -110,8 +111,25 @@ class _AutoCompact(Message, frozen=True):
     """To itself: look whether there is more history than wanted."""
 
 
+class _Refusing:
+    """Stands for the parts of a store that could not be opened: any use raises why."""
+
+    def __init__(self, error: DataDirError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._error
+
+    def __iter__(self) -> Any:
+        raise self._error
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Etcd(Actor):
-    """A whole etcd. Errors are raised at the asker as `EtcdError`.
+    """A whole etcd. Errors are raised at the asker as `EtcdError`; when the data directory cannot
+    be used, every request raises the `DataDirError` that says why.
 
     Watchers are told `WatchResponse`s at their address; one whose mailbox refuses
     (`MailboxFull`) is offered the same response again later and reads on from history.
@@ -137,12 +155,22 @@ class Etcd(Actor):
         self._kv = KeyValues(store, leases, self._committed, self.config.max_txn_ops)
         self._quota = self.config.quota_bytes
 
-    async def on_start(self) -> None:
+    def _refuse_all(self, error: DataDirError) -> None:
+        """Answer everything with an error that another start would not mend."""
+        refusing: Any = _Refusing(error)
+        self._store = self._leases = self._watchers = self._kv = refusing
+
+    async def on_start(self) -> None:  # type: ignore[override]
         self.member_id = 0x8E9E05C52164694D
         self.cluster_id = 0xCDF818194E3A8C32
         if self.config.data_dir is not None:
             self._journal = Journal(self, self.config, self._disk, self._published)
-            state = await self._journal.open()
+            try:
+                state = await self._journal.open()
+            except DataDirError as error:
+                self.log.error("data_dir_refused", error=str(error))
+                self._refuse_all(error)
+                return
             self._mount(state.store, state.leases)
             self._alarms |= state.alarms
             self.member_id, self.cluster_id = state.member_id, state.cluster_id
@@ -280,18 +308,14 @@ class Etcd(Actor):
             return self._answer(LeaseTimeToLiveResponse(self._store.revision, message.id, -1))
         keys = tuple(sorted(lease.keys)) if message.keys else ()
         return self._answer(
-            LeaseTimeToLiveResponse(
-                self._store.revision, lease.id, lease.remaining(now), lease.ttl, keys
-            )
+            LeaseTimeToLiveResponse(self._store.revision, lease.id, lease.remaining(now), lease.ttl, keys)
         )
 
     @handles(LeaseLeases)
     def lease_leases(self, _: LeaseLeases) -> LeaseLeasesResponse | Any:
         """All leases, the one that ends first first."""
         leases = sorted(self._leases, key=lambda lease: (lease.expires, lease.id))
-        return self._answer(
-            LeaseLeasesResponse(self._store.revision, tuple(lease.id for lease in leases))
-        )
+        return self._answer(LeaseLeasesResponse(self._store.revision, tuple(lease.id for lease in leases)))
 
     @handles(_ExpireLeases)
     def _expire_leases(self, _: _ExpireLeases) -> None:
@@ -416,9 +440,7 @@ class Etcd(Actor):
     @handles(Hash)
     def hash(self, _: Hash) -> HashResponse | Any:
         """A checksum over everything."""
-        return self._answer(
-            HashResponse(self._store.revision, hash_all(self._store, self._leases))
-        )
+        return self._answer(HashResponse(self._store.revision, hash_all(self._store, self._leases)))
 
     @handles(HashKV)
     def hash_kv(self, message: HashKV) -> HashKVResponse | Any:
@@ -426,9 +448,7 @@ class Etcd(Actor):
         revision = self._store.resolve(message.revision)
         compacted = self._store.compact_revision
         checksum = hash_kv(self._store, revision)
-        return self._answer(
-            HashKVResponse(self._store.revision, checksum, max(compacted, -1), revision)
-        )
+        return self._answer(HashKVResponse(self._store.revision, checksum, max(compacted, -1), revision))
 
     @handles(Defragment)
     def defragment(self, _: Defragment) -> DefragmentResponse | Any:
@@ -519,9 +539,7 @@ class Etcd(Actor):
 
 def _cost(ops: tuple[Op, ...]) -> int:
     """What the puts of a branch may add to the store, in bytes; nested ones are not counted."""
-    return sum(
-        KEY_VALUE_OVERHEAD_BYTES + len(op.key) + len(op.value) for op in ops if isinstance(op, Put)
-    )
+    return sum(KEY_VALUE_OVERHEAD_BYTES + len(op.key) + len(op.value) for op in ops if isinstance(op, Put))
 
 
 def _bytes(message: Txn) -> int:

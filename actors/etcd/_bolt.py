@@ -52,14 +52,10 @@ class _File:
     def tree(self, pairs: Iterable[Pair], flags: int = 0) -> int:
         """Write a B+ tree of sorted pairs. Returns the id of its root page."""
         level = [
-            (chunk[0][0] if chunk else b"", self.add(LEAF, len(chunk), _leaf(chunk, flags)))
-            for chunk in _chunks(pairs)
+            (chunk[0][0] if chunk else b"", self.add(LEAF, len(chunk), _leaf(chunk, flags))) for chunk in _chunks(pairs)
         ]
         while len(level) > 1:
-            level = [
-                (chunk[0][0], self.add(BRANCH, len(chunk), _branch(chunk)))
-                for chunk in _branch_chunks(level)
-            ]
+            level = [(chunk[0][0], self.add(BRANCH, len(chunk), _branch(chunk))) for chunk in _branch_chunks(level)]
         return level[0][1]
 
 
@@ -125,9 +121,7 @@ def _fnv1a(data: bytes) -> int:
 
 def _meta(page_id: int, root: int, high_water: int) -> bytes:
     """One of the two pages that say where everything is; the one of the higher id is newer."""
-    body = struct.pack(
-        "<IIIIQQQQQ", MAGIC, VERSION, PAGE_BYTES, 0, root, 0, 2, high_water, page_id
-    )
+    body = struct.pack("<IIIIQQQQQ", MAGIC, VERSION, PAGE_BYTES, 0, root, 0, 2, high_water, page_id)
     page = HEADER.pack(page_id, META, 0, 0) + body + struct.pack("<Q", _fnv1a(body))
     return page.ljust(PAGE_BYTES, b"\0")
 

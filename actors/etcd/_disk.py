@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["Disk", "DirectoryLock"]
+__all__ = ["DirectoryLock", "Disk"]
 
 
 class Disk:

@@ -33,9 +33,7 @@ def stored_value(record: KeyValue) -> bytes:
     return encode_key_value(KeyValue(record.key) if is_tombstone(record) else record)
 
 
-def history_pairs(
-    base: Iterable[KeyValue], history: Iterable[Changes], start: int
-) -> list[tuple[bytes, bytes]]:
+def history_pairs(base: Iterable[KeyValue], history: Iterable[Changes], start: int) -> list[tuple[bytes, bytes]]:
     """Database keys and values of records older than revision `start` and of the changes from
     there on, in order of their revisions. The older ones' sub-revisions are taken as 0."""
     pairs = [(revision_key(r.mod_revision, 0, False), stored_value(r)) for r in base]

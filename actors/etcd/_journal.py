@@ -70,9 +70,7 @@ class _Batch:
 class Journal:
     """The write-ahead log as the `Etcd` actor sees it."""
 
-    def __init__(
-        self, actor: Etcd, config: EtcdConfig, disk: Disk, published: Callable[[Changes], None]
-    ) -> None:
+    def __init__(self, actor: Etcd, config: EtcdConfig, disk: Disk, published: Callable[[Changes], None]) -> None:
         assert config.data_dir is not None
         self._actor = actor
         self._config = config
@@ -89,9 +87,7 @@ class Journal:
         """Read the directory. Raises `DataDirError`."""
         actor = self._actor
         directory = self._data_dir
-        self._log_writer = actor.spawn(
-            Child("log", lambda: LogWriter(directory), restart=Restart.TEMPORARY)
-        )
+        self._log_writer = actor.spawn(Child("log", lambda: LogWriter(directory), restart=Restart.TEMPORARY))
         self._snapshot_writer = actor.spawn(
             Child("snapshots", lambda: SnapshotWriter(directory), restart=Restart.TEMPORARY)
         )
@@ -99,9 +95,7 @@ class Journal:
         state: State = await actor.ask(self._log_writer, Open(*ids))
         if state.dropped_bytes:
             actor.log.warning("wal_tail_dropped", bytes=state.dropped_bytes)
-        actor.log.info(
-            "store_recovered", revision=state.store.revision, keys=len(state.store)
-        )
+        actor.log.info("store_recovered", revision=state.store.revision, keys=len(state.store))
         actor.every(ALIVE_INTERVAL_S, NoteTime())
         return state
 

@@ -62,9 +62,7 @@ class KeyValues:
     `on_commit` is called with the changes of each new revision, right after it was made.
     """
 
-    def __init__(
-        self, store: Store, leases: Leases, on_commit: Callable[[Changes], None], max_ops: int
-    ) -> None:
+    def __init__(self, store: Store, leases: Leases, on_commit: Callable[[Changes], None], max_ops: int) -> None:
         self._store = store
         self._leases = leases
         self._on_commit = on_commit
@@ -138,9 +136,7 @@ class KeyValues:
             records = _filter(records, request)
         if request.sort_target != "KEY" or request.sort_order == "DESCEND":
             # Without an order, a target other than KEY sorts ascending.
-            records.sort(
-                key=SORT_KEYS[request.sort_target], reverse=request.sort_order == "DESCEND"
-            )
+            records.sort(key=SORT_KEYS[request.sort_target], reverse=request.sort_order == "DESCEND")
         more = 0 < limit < len(records)
         if more:
             del records[limit:]
@@ -209,9 +205,7 @@ class KeyValues:
             elif isinstance(op, Txn):
                 self._check(op, path)
 
-    def _run(
-        self, request: Txn, path: Iterable[bool]
-    ) -> tuple[int, bool, tuple[OpResponse, ...]]:
+    def _run(self, request: Txn, path: Iterable[bool]) -> tuple[int, bool, tuple[OpResponse, ...]]:
         path = iter(path)
         succeeded = next(path)
         responses: list[OpResponse] = []

@@ -120,6 +120,4 @@ def pack(changes: Changes) -> list[Packed]:
 
 def unpack(revision: int, changes: list[Packed]) -> Changes:
     """The reverse of `pack`."""
-    return tuple(
-        KeyValue(c.key, c.value, c.create_revision, revision, c.version, c.lease) for c in changes
-    )
+    return tuple(KeyValue(c.key, c.value, c.create_revision, revision, c.version, c.lease) for c in changes)

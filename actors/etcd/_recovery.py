@@ -213,35 +213,29 @@ class Captured:
     """What goes into a snapshot: a picture of the state that later changes leave alone. Taking
     it copies references only; encoding it is left to another thread."""
 
-    def __init__(
-        self, store: Store, leases: Iterable[Lease], alarms: Iterable[str], now: float, wall: float
-    ) -> None:
+    def __init__(self, store: Store, leases: Iterable[Lease], alarms: Iterable[str], now: float, wall: float) -> None:
         self.start = store.log_start
         self.revision = store.revision
         self.compact_revision = store.compact_revision
         self.base = list(store.base())
         self.history = list(store.history(self.start, self.revision))
-        self.leases: list[Record] = [
-            LeaseSet(lease.id, lease.ttl, lease.expires - now, wall) for lease in leases
-        ]
+        self.leases: list[Record] = [LeaseSet(lease.id, lease.ttl, lease.expires - now, wall) for lease in leases]
         self.alarms = sorted(alarms)
 
     def batches(self) -> Iterator[list[Record]]:
         """The records of the snapshot, in frames of a bounded size."""
-        rows = (
-            (r.key, r.value, r.create_revision, r.version, r.lease, r.mod_revision)
-            for r in self.base
-        )
+        rows = ((r.key, r.value, r.create_revision, r.version, r.lease, r.mod_revision) for r in self.base)
         for piece in _pieces(rows, lambda row: len(row[0]) + len(row[1])):
             yield [Base(self.start, self.compact_revision, piece)]
         if not self.base:
             yield [Base(self.start, self.compact_revision, [])]
-        changed = (Changed(n, pack(c)) for n, c in enumerate(self.history, self.start))
+        changed: Iterator[Record] = (Changed(n, pack(c)) for n, c in enumerate(self.history, self.start))
         yield from _pieces(changed, _size)
         yield [*self.leases, Alarms(self.alarms), End(self.revision)]
 
 
-def _size(record: Changed) -> int:
+def _size(record: Record) -> int:
+    assert isinstance(record, Changed)
     return sum(len(c.key) + len(c.value) for c in record.changes)
 
 

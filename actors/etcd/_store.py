@@ -128,9 +128,7 @@ class Store:
             return max(0, high - low)
         return sum(1 for _ in self._scan_at(key, range_end, revision))
 
-    def scan(
-        self, key: bytes, range_end: bytes, revision: int, limit: int = 0
-    ) -> tuple[list[KeyValue], int]:
+    def scan(self, key: bytes, range_end: bytes, revision: int, limit: int = 0) -> tuple[list[KeyValue], int]:
         """The records of a range at a resolved revision in key order, at most `limit` of them
         (0: all), and how many there are without the limit."""
         if not range_end:

@@ -91,9 +91,7 @@ def _check_overlaps(ops: Sequence[Op]) -> tuple[set[bytes], list[Interval]]:
     Returns the keys put and the intervals deleted by any path, for the level above. Intervals
     keep etcd's literal range end, so one that ends in b"\\0" ("from key on") overlaps nothing.
     """
-    deletes = [
-        (op.key, op.range_end or op.key + b"\0") for op in ops if isinstance(op, DeleteRange)
-    ]
+    deletes = [(op.key, op.range_end or op.key + b"\0") for op in ops if isinstance(op, DeleteRange)]
     puts: set[bytes] = set()
     for op in ops:
         if isinstance(op, Txn):

@@ -200,9 +200,7 @@ class Watchers:
         """
         refused = self._refusal(request)
         if refused:
-            return WatchResponse(
-                -1, self.revision, created=True, canceled=True, cancel_reason=refused
-            )
+            return WatchResponse(-1, self.revision, created=True, canceled=True, cancel_reason=refused)
         start = request.start_revision
         watcher = Watcher(request, start if start > 0 else self.revision + 1)
         self._all[watcher.identity] = watcher
@@ -328,9 +326,7 @@ class Watchers:
             return False
         parts = _fragments(events)
         watcher.pending += (
-            WatchResponse(
-                watcher.id, self.revision, part, fragment=n < len(parts), seq=watcher.seq + n - 1
-            )
+            WatchResponse(watcher.id, self.revision, part, fragment=n < len(parts), seq=watcher.seq + n - 1)
             for n, part in enumerate(parts, 1)
         )
         watcher.seq += len(parts)
@@ -386,9 +382,7 @@ class Watchers:
                 del self._unsynced[watcher.identity]
                 self._sync(watcher)
 
-    def _shares(
-        self, readers: list[Watcher], low: int, high: int
-    ) -> list[tuple[Watcher, list[list[KeyValue]]]]:
+    def _shares(self, readers: list[Watcher], low: int, high: int) -> list[tuple[Watcher, list[list[KeyValue]]]]:
         """What each reader has to hear of the revisions `low` to `high`, by revision."""
         shares: list[tuple[Watcher, list[list[KeyValue]]]] = [(w, []) for w in readers]
         for revision, changes in enumerate(self._store.history(low, high), low):
@@ -451,4 +445,3 @@ def _fragments(events: tuple[Event, ...]) -> list[tuple[Event, ...]]:
         size += cost
     parts.append(events[start:])
     return parts
-

@@ -52,16 +52,16 @@ T = TypeVar("T")
 class RemoteEtcd(Actor):
     """Takes the messages of `Etcd` and has a real etcd carry them out."""
 
-    def __init__(self, config: RemoteConfig) -> None:
+    def __init__(self, servers: RemoteConfig | tuple[str, ...]) -> None:
         super().__init__()
-        self._config = config
+        self._config = servers if isinstance(servers, RemoteConfig) else RemoteConfig(servers=servers)
         self._streams: dict[str, RemoteWatches] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def on_start(self) -> None:
         self._endpoints = Endpoints(self._config, self._pause)
 
-    async def on_stop(self) -> None:
+    async def on_stop(self) -> None:  # type: ignore[override]
         self.on_failure()
         await self._future(self._endpoints.close())
 
@@ -122,9 +122,7 @@ class RemoteEtcd(Actor):
     async def _unary(self, message: Any, repeatable: bool) -> Any:
         call = CALLS[type(message)]
         request = call.to_request(message)
-        return call.to_response(
-            await self._endpoints.unary(call.path, request, call.reply, repeatable)
-        )
+        return call.to_response(await self._endpoints.unary(call.path, request, call.reply, repeatable))
 
     # Requests that are streams to etcd
 

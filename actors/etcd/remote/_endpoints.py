@@ -96,9 +96,7 @@ class Endpoints:
         waited = 0.0
         while True:
             channel = self.channel
-            method = channel.unary_unary(
-                path, type(request).SerializeToString, reply.FromString
-            )
+            method = channel.unary_unary(path, type(request).SerializeToString, reply.FromString)
             try:
                 return await method(request, timeout=max(0.1, self._timeout_s - waited))
             except grpc.aio.AioRpcError as error:
@@ -122,9 +120,7 @@ def _channel(server: str, config: RemoteConfig) -> Any:
     target = f"{parts.hostname}:{parts.port or 2379}"
     if parts.scheme == "http":
         return grpc.aio.insecure_channel(target, options=OPTIONS)
-    credentials = grpc.ssl_channel_credentials(
-        *(path.read_bytes() if path else None for path in _tls_files(config))
-    )
+    credentials = grpc.ssl_channel_credentials(*(path.read_bytes() if path else None for path in _tls_files(config)))
     return grpc.aio.secure_channel(target, credentials, options=OPTIONS)
 
 

@@ -42,9 +42,7 @@ class _Watch:
 class RemoteWatches:
     """All watches of one address. Lives on the loop's thread, used by `RemoteEtcd` alone."""
 
-    def __init__(
-        self, address: Address, endpoints: Endpoints, pause: Callable[[float], Awaitable[Any]]
-    ) -> None:
+    def __init__(self, address: Address, endpoints: Endpoints, pause: Callable[[float], Awaitable[Any]]) -> None:
         self._address = address
         self._endpoints = endpoints
         self._pause = pause
@@ -60,9 +58,7 @@ class RemoteWatches:
         created: Future[WatchResponse] = Future()
         if request.watch_id in self._numbers:
             reason = "mvcc: duplicate watch ID provided on the WatchStream"
-            created.resolve(
-                WatchResponse(-1, 0, created=True, canceled=True, cancel_reason=reason)
-            )
+            created.resolve(WatchResponse(-1, 0, created=True, canceled=True, cancel_reason=reason))
             return created
         self._last_number += 1
         watch = _Watch(request, self._last_number, created)
@@ -94,9 +90,7 @@ class RemoteWatches:
     async def _run(self) -> None:
         while True:
             channel = self._endpoints.channel
-            call = channel.stream_stream(
-                PATH, rpc.WatchRequest.SerializeToString, rpc.WatchResponse.FromString
-            )()
+            call = channel.stream_stream(PATH, rpc.WatchRequest.SerializeToString, rpc.WatchResponse.FromString)()
             sender = asyncio.get_running_loop().create_task(self._send(call))
             try:
                 async for response in call:

@@ -106,9 +106,7 @@ def _op(op: m.Op) -> Any:
 
 
 def _key_value(kv: Any) -> m.KeyValue:
-    return m.KeyValue(
-        kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease
-    )
+    return m.KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
 def _optional(reply: Any, name: str) -> m.KeyValue | None:
@@ -163,8 +161,7 @@ def _status_response(r: Any) -> m.StatusResponse:
 
 def _members(r: Any) -> tuple[m.Member, ...]:
     return tuple(
-        m.Member(each.ID, each.name, tuple(each.peerURLs), tuple(each.clientURLs), each.isLearner)
-        for each in r.members
+        m.Member(each.ID, each.name, tuple(each.peerURLs), tuple(each.clientURLs), each.isLearner) for each in r.members
     )
 
 
@@ -196,16 +193,11 @@ def watch_create(r: m.Watch, watch_id: int, start_revision: int) -> Any:
 
 def watch_events(r: Any) -> tuple[m.Event, ...]:
     """The events of a watch response."""
-    return tuple(
-        m.Event("DELETE" if e.type else "PUT", _key_value(e.kv), _optional(e, "prev_kv"))
-        for e in r.events
-    )
+    return tuple(m.Event("DELETE" if e.type else "PUT", _key_value(e.kv), _optional(e, "prev_kv")) for e in r.events)
 
 
 CALLS: dict[type, RemoteCall] = {
-    m.Range: RemoteCall(
-        "/etcdserverpb.KV/Range", _range, rpc.RangeResponse, _range_response, True
-    ),
+    m.Range: RemoteCall("/etcdserverpb.KV/Range", _range, rpc.RangeResponse, _range_response, True),
     m.Put: RemoteCall("/etcdserverpb.KV/Put", _put, rpc.PutResponse, _put_response, False),
     m.DeleteRange: RemoteCall(
         "/etcdserverpb.KV/DeleteRange", _delete, rpc.DeleteRangeResponse, _delete_response, False
@@ -255,9 +247,7 @@ CALLS: dict[type, RemoteCall] = {
     ),
     m.Alarm: RemoteCall(
         "/etcdserverpb.Maintenance/Alarm",
-        lambda r: rpc.AlarmRequest(
-            action=ALARM_ACTIONS[r.action], memberID=r.member_id, alarm=ALARM_NUMBERS[r.alarm]
-        ),
+        lambda r: rpc.AlarmRequest(action=ALARM_ACTIONS[r.action], memberID=r.member_id, alarm=ALARM_NUMBERS[r.alarm]),
         rpc.AlarmResponse,
         _alarm_response,
         False,
@@ -280,9 +270,7 @@ CALLS: dict[type, RemoteCall] = {
         "/etcdserverpb.Maintenance/HashKV",
         lambda r: rpc.HashKVRequest(revision=r.revision),
         rpc.HashKVResponse,
-        lambda r: m.HashKVResponse(
-            r.header.revision, r.hash, r.compact_revision, r.hash_revision
-        ),
+        lambda r: m.HashKVResponse(r.header.revision, r.hash, r.compact_revision, r.hash_revision),
         True,
     ),
     m.MemberList: RemoteCall(

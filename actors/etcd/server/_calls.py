@@ -88,7 +88,8 @@ class Services:
             else:
                 fail(sink, error)
 
-        self.etcd.ask(message, block=False).add_callback(answered)
+        asked: Any = self.etcd.ask(message, block=False)
+        asked.add_callback(answered)
 
     def stream_urn(self) -> str:
         """A name for one watch stream, unique among the addresses that the store knows."""
@@ -197,9 +198,7 @@ class WatchCall:
 def _refused(message: Watch) -> bool:
     """Whether the store will refuse a watch for its form; then it takes no id."""
     end = message.range_end
-    return message.start_revision < 0 or bool(
-        end and end != b"\0" and (message.key or b"\0") >= end
-    )
+    return message.start_revision < 0 or bool(end and end != b"\0" and (message.key or b"\0") >= end)
 
 
 class KeepAliveCall:
@@ -261,11 +260,7 @@ class SnapshotCall:
         for start in range(0, len(blob), SNAPSHOT_CHUNK_BYTES):
             chunk = blob[start : start + SNAPSHOT_CHUNK_BYTES]
             left = len(blob) - start - len(chunk)
-            self._sink.send(
-                rpc.SnapshotResponse(
-                    header=header, remaining_bytes=left, blob=chunk, version="3.6.0"
-                )
-            )
+            self._sink.send(rpc.SnapshotResponse(header=header, remaining_bytes=left, blob=chunk, version="3.6.0"))
         digest = hashlib.sha256(blob).digest()
         self._sink.send(rpc.SnapshotResponse(header=header, blob=digest, version="3.6.0"))
         self._sink.finish()

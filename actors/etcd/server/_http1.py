@@ -348,9 +348,7 @@ class _Exchange:
 class _WebSocket:
     """A streaming call over a web socket; the sink of its call."""
 
-    def __init__(
-        self, connection: HttpConnection, request: _Request, path: str, method: str
-    ) -> None:
+    def __init__(self, connection: HttpConnection, request: _Request, path: str, method: str) -> None:
         self._connection = connection
         self._socket = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
         self._socket.initiate_upgrade_connection(list(request.headers.items()), path)

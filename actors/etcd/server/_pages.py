@@ -24,7 +24,8 @@ def _ask(services: Services, message: Any, then: Callable[[Any, BaseException | 
         error = future.exception()
         then(None if error else future.result(), error)
 
-    services.etcd.ask(message, block=False).add_callback(answered)
+    asked: Any = services.etcd.ask(message, block=False)
+    asked.add_callback(answered)
 
 
 def version(services: Services, respond: Respond) -> None:

@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from actors.etcd import DataDirError, Etcd, EtcdConfig
@@ -28,9 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:2379"
 def main_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the `etcd` command. Names that etcd has too mean the same."""
     parser.add_argument("--name", default="default", help="this member's name")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="keep data here; without it, in memory only"
-    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep data here; without it, in memory only")
     parser.add_argument(
         "--listen-client-urls",
         default=DEFAULT_URL,
@@ -56,9 +55,7 @@ def main_options(parser: argparse.ArgumentParser) -> None:
         help="acknowledge before the disk has a change: faster, but a crash of the machine "
         "(not of the process) can lose acknowledged writes",
     )
-    parser.add_argument(
-        "--quota-backend-bytes", type=int, default=0, metavar="N", help="0: 2 GiB; below 0: none"
-    )
+    parser.add_argument("--quota-backend-bytes", type=int, default=0, metavar="N", help="0: 2 GiB; below 0: none")
     parser.add_argument("--max-txn-ops", type=int, default=128, metavar="N")
     parser.add_argument("--max-request-bytes", type=int, default=1_572_864, metavar="N")
     parser.add_argument(
@@ -129,13 +126,13 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext:
 
 def run(options: argparse.Namespace, system: LiveSystem | None = None) -> int:
     """Serve until SIGTERM or SIGINT; a second one stops at once. Returns the exit status: 0 after
-    a clean stop, 1 when it could not start or its disk failed, 2 for options that make no
-    sense."""
+    a clean stop, 1 when it could not listen or its disk failed, 2 for options that make no
+    sense and for a data directory that cannot be used."""
     try:
         addresses = _addresses(options.listen_client_urls)
         tls = _tls(options) if any(secure for _, _, secure in addresses) else None
     except UsageError as error:
-        print(f"etcd: {error}", file=sys.stderr)
+        sys.stderr.write(f"etcd: {error}\n")
         return 2
     return _Serving(options, system or LiveSystem("etcd"), addresses, tls).main()
 
@@ -193,7 +190,7 @@ class _Serving:
         try:
             await self._serve()
         except DataDirError as error:
-            self._fail(str(error))
+            self._fail(str(error), status=2)
         except (EtcdError, ActorDead) as error:
             self._fail(f"cannot open the store: {error}")
         except OSError as error:
@@ -205,7 +202,8 @@ class _Serving:
         spec = Child("etcd", lambda: Etcd(config), restart=Restart.TEMPORARY)
         etcd = self._system.spawn(spec)
         self._system.spawn(Child("watch-etcd", lambda: _Lookout(etcd, self._died)))
-        status = await etcd.ask(Status(), block=False).asyncio()
+        asked: Any = etcd.ask(Status(), block=False)
+        status = await asked.asyncio()
         identity = Identity(status.cluster_id, status.member_id, status.raft_term)
         self._listener = Listener(Services(etcd, identity))
         served = []
@@ -214,17 +212,18 @@ class _Serving:
             actual = await self._listener.listen(host, port, tls)
             shown = f"[{host}]" if ":" in host else host
             served.append(f"{'https' if secure else 'http'}://{shown}:{actual}")
-        print(f"ready: {','.join(served)}", flush=True)
+        sys.stdout.write(f"ready: {','.join(served)}\n")
+        sys.stdout.flush()
 
     def _died(self) -> None:
         if not self._stopping and self._listener is not None:
             self._fail("the store has failed, see the log")
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, text: str, status: int = 1) -> None:
         if self._stopping:
             return
-        print(f"etcd: {text}", file=sys.stderr, flush=True)
-        self._status = 1
+        sys.stderr.write(f"etcd: {text}\n")
+        self._status = status
         self._stop()
 
     def _signalled(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from actors.etcd.server._stubs import kv, rpc
 from protocol import etcd as m
 
-__all__ = ["Identity", "UNARY", "Method", "watch_request", "watch_response"]
+__all__ = ["UNARY", "Identity", "Method", "watch_request", "watch_response"]
 
 SORT_ORDERS = {0: "NONE", 1: "ASCEND", 2: "DESCEND"}
 SORT_TARGETS = {0: "KEY", 1: "VERSION", 2: "CREATE", 3: "MOD", 4: "VALUE"}
@@ -84,9 +84,7 @@ def delete_request(r: Any) -> m.DeleteRange:
 
 
 def txn_request(r: Any) -> m.Txn:
-    return m.Txn(
-        tuple(map(_compare, r.compare)), tuple(map(_op, r.success)), tuple(map(_op, r.failure))
-    )
+    return m.Txn(tuple(map(_compare, r.compare)), tuple(map(_op, r.success)), tuple(map(_op, r.failure)))
 
 
 def _compare(c: Any) -> m.Compare:
@@ -145,9 +143,7 @@ def key_value(r: m.KeyValue) -> Any:
 
 
 def _range_reply(r: m.RangeResponse, header: Any) -> Any:
-    return rpc.RangeResponse(
-        header=header, kvs=[key_value(each) for each in r.kvs], more=r.more, count=r.count
-    )
+    return rpc.RangeResponse(header=header, kvs=[key_value(each) for each in r.kvs], more=r.more, count=r.count)
 
 
 def _put_reply(r: m.PutResponse, header: Any) -> Any:
@@ -157,15 +153,11 @@ def _put_reply(r: m.PutResponse, header: Any) -> Any:
 
 
 def _delete_reply(r: m.DeleteRangeResponse, header: Any) -> Any:
-    return rpc.DeleteRangeResponse(
-        header=header, deleted=r.deleted, prev_kvs=[key_value(each) for each in r.prev_kvs]
-    )
+    return rpc.DeleteRangeResponse(header=header, deleted=r.deleted, prev_kvs=[key_value(each) for each in r.prev_kvs])
 
 
 def _txn_reply(r: m.TxnResponse, header: Any) -> Any:
-    return rpc.TxnResponse(
-        header=header, succeeded=r.succeeded, responses=[_op_reply(each) for each in r.responses]
-    )
+    return rpc.TxnResponse(header=header, succeeded=r.succeeded, responses=[_op_reply(each) for each in r.responses])
 
 
 def _op_reply(r: m.OpResponse) -> Any:
@@ -235,10 +227,7 @@ def _members(members: Iterable[m.Member]) -> list[Any]:
 
 
 def _alarms(alarms: Iterable[m.AlarmMember]) -> list[Any]:
-    return [
-        rpc.AlarmMember(memberID=each.member_id, alarm=ALARM_NUMBERS.get(each.alarm, 0))
-        for each in alarms
-    ]
+    return [rpc.AlarmMember(memberID=each.member_id, alarm=ALARM_NUMBERS.get(each.alarm, 0)) for each in alarms]
 
 
 def _header_only(cls: Any) -> Callable[[Any, Identity], Any]:
@@ -249,15 +238,11 @@ UNARY: dict[str, Method] = {
     "/etcdserverpb.KV/Range": Method(
         rpc.RangeRequest, range_request, lambda r, i: _range_reply(r, i.header(r.revision))
     ),
-    "/etcdserverpb.KV/Put": Method(
-        rpc.PutRequest, put_request, lambda r, i: _put_reply(r, i.header(r.revision))
-    ),
+    "/etcdserverpb.KV/Put": Method(rpc.PutRequest, put_request, lambda r, i: _put_reply(r, i.header(r.revision))),
     "/etcdserverpb.KV/DeleteRange": Method(
         rpc.DeleteRangeRequest, delete_request, lambda r, i: _delete_reply(r, i.header(r.revision))
     ),
-    "/etcdserverpb.KV/Txn": Method(
-        rpc.TxnRequest, txn_request, lambda r, i: _txn_reply(r, i.header(r.revision))
-    ),
+    "/etcdserverpb.KV/Txn": Method(rpc.TxnRequest, txn_request, lambda r, i: _txn_reply(r, i.header(r.revision))),
     "/etcdserverpb.KV/Compact": Method(
         rpc.CompactionRequest,
         lambda r: m.Compact(r.revision, r.physical),
@@ -287,14 +272,10 @@ UNARY: dict[str, Method] = {
             header=i.header(r.revision), leases=[rpc.LeaseStatus(ID=each) for each in r.leases]
         ),
     ),
-    "/etcdserverpb.Maintenance/Status": Method(
-        rpc.StatusRequest, lambda _: m.Status(), _status_reply
-    ),
+    "/etcdserverpb.Maintenance/Status": Method(rpc.StatusRequest, lambda _: m.Status(), _status_reply),
     "/etcdserverpb.Maintenance/Alarm": Method(
         rpc.AlarmRequest,
-        lambda r: m.Alarm(
-            ALARM_ACTIONS.get(r.action, "GET"), r.memberID, ALARMS.get(r.alarm, "NONE")
-        ),
+        lambda r: m.Alarm(ALARM_ACTIONS.get(r.action, "GET"), r.memberID, ALARMS.get(r.alarm, "NONE")),
         lambda r, i: rpc.AlarmResponse(header=i.header(r.revision), alarms=_alarms(r.alarms)),
     ),
     "/etcdserverpb.Maintenance/Defragment": Method(
@@ -320,15 +301,11 @@ UNARY: dict[str, Method] = {
     "/etcdserverpb.Cluster/MemberList": Method(
         rpc.MemberListRequest,
         lambda r: m.MemberList(r.linearizable),
-        lambda r, i: rpc.MemberListResponse(
-            header=i.header(r.revision), members=_members(r.members)
-        ),
+        lambda r, i: rpc.MemberListResponse(header=i.header(r.revision), members=_members(r.members)),
     ),
     "/etcdserverpb.Auth/AuthStatus": Method(
         rpc.AuthStatusRequest,
         lambda _: m.Status(),
-        lambda r, i: rpc.AuthStatusResponse(
-            header=i.header(r.revision), enabled=False, authRevision=1
-        ),
+        lambda r, i: rpc.AuthStatusResponse(header=i.header(r.revision), enabled=False, authRevision=1),
     ),
 }
