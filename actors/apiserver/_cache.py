@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Bucket", "Change", "Entry", "ResourceCache", "View", "encode", "splice_revision"]
+__all__ = ["Bucket", "Change", "Entry", "ResourceCache", "View", "encode", "items", "splice_revision"]
 
 Object = dict[str, Any]
 Convert = Callable[[Object], Object]
@@ -37,11 +37,20 @@ def encode(obj: Object) -> bytes:
 
     The fixed beginning is what lets `splice_revision` work without decoding.
     """
+    return orjson.dumps(_ordered(obj))
+
+
+def _ordered(obj: Object) -> Object:
     ordered = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": obj["metadata"]}
     for key, value in obj.items():
         if key not in _LEADING:
             ordered[key] = value
-    return orjson.dumps(ordered)
+    return ordered
+
+
+def bare(wire: bytes) -> bytes:
+    """An object's JSON without its leading kind and apiVersion."""
+    return b"{" + wire[wire.index(_METADATA) :]
 
 
 def splice_revision(value: bytes, revision: int) -> bytes:
@@ -72,6 +81,11 @@ class Entry:
         if wire is None:
             wire = self._wire = splice_revision(self.value, self.revision)
         return wire
+
+    @property
+    def bare(self) -> bytes:
+        """The JSON as an item of a list: without kind and apiVersion, as typed lists have them."""
+        return bare(self.wire)
 
     def view(self, api_version: str, convert: Convert | None) -> View | Entry:
         """The object in another served version; itself when `convert` is None."""
@@ -105,8 +119,13 @@ class View:
     def wire(self) -> bytes:
         """The JSON that clients get."""
         if self._wire is None:
-            self._wire = orjson.dumps(self.object)
+            self._wire = orjson.dumps(_ordered(self.object))
         return self._wire
+
+    @property
+    def bare(self) -> bytes:
+        """The JSON as an item of a list."""
+        return bare(self.wire)
 
 
 class Change:
@@ -190,13 +209,21 @@ class Bucket:
         entries = self.entries
         return [entries[key] for key in self.keys()]
 
-    def joined(self, api_version: str, convert: Convert | None) -> bytes:
-        """The JSON of all entries in order, comma separated; kept until something changes."""
+    def joined(self, api_version: str, convert: Convert | None, typed: bool) -> bytes:
+        """The JSON of all entries as a list's items, comma separated; kept until something changes.
+        `typed` items have no kind and apiVersion."""
         joined = self._joined.get(api_version)
         if joined is None:
-            joined = b",".join([e.view(api_version, convert).wire for e in self.ordered()])
+            joined = items(self.ordered(), api_version, convert, typed)
             self._joined[api_version] = joined
         return joined
+
+
+def items(entries: list[Entry], api_version: str, convert: Convert | None, typed: bool) -> bytes:
+    """The JSON of some entries as a list's items."""
+    if typed:
+        return b",".join([e.view(api_version, convert).bare for e in entries])
+    return b",".join([e.view(api_version, convert).wire for e in entries])
 
 
 class ResourceCache:

@@ -103,6 +103,9 @@ class Core:
         self.server: Any = None
         """The actor, for the verbs that start others."""
         self.discovery: Any = None
+        self.openapi: Any = None
+        self.openapi_generation = 0
+        self.openapi_packed: dict[str, tuple[bytes, bytes]] = {}
         self._schema: Schema | None = None
         self._tokens: Any = None
 

@@ -87,8 +87,6 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
     content_type = call.headers.get("content-type", "").partition(";")[0].strip() or JSON
     if verb in ("create", "update") and content_type not in _BODIES:
         raise status.unsupported_media_type(_BODIES)
-    if content_type == _BODIES[2] and body and verb != "patch":
-        raise status.unsupported_media_type(_BODIES)
     request = Request(
         verb, served, path.namespace, path.name, path.subresource, options, body, content_type, user,
         call.headers.get("user-agent", ""), call.query,

@@ -7,55 +7,58 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from actors.apiserver._messages import HttpReply
+from actors.apiserver._negotiate import JSON
+from protocol import status
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
     from actors.apiserver._messages import HttpCall
-    from actors.apiserver.openapi import Documents
 
-__all__ = ["openapi"]
+__all__ = ["documents", "openapi"]
+
+_GZIP_FROM_BYTES = 16 * 1024
 
 
-def _documents(core: Core) -> Documents:
-    """The documents of what is served now; kept on the core until that changes."""
-    from actors.apiserver.openapi import CustomDocument, Documents
+def documents(core: Core) -> Any:
+    """The documents of an API server, with the custom resources that it serves now."""
+    if core.openapi is None:
+        from actors.apiserver.openapi import Documents
 
-    kept: tuple[int, Documents] | None = core.__dict__.get("_openapi")
-    generation = core.resources.generation
-    if kept is not None and kept[0] == generation:
-        return kept[1]
-    custom = [
-        CustomDocument(served.kind, served.custom.published_schema)
-        for served in core.resources
-        if served.custom is not None
-    ]
-    documents = kept[1] if kept is not None else Documents(core.schema)
-    documents.set_custom(custom)
-    core.__dict__["_openapi"] = (generation, documents)
-    return documents
+        core.openapi = Documents(core.schema)
+        core.openapi_generation = 0
+    if core.openapi_generation != core.resources.generation:
+        core.openapi_generation = core.resources.generation
+        custom = [document for served in core.resources if served.custom is not None
+                  for document in served.custom.openapi(served)]
+        core.openapi.set_custom(custom)
+    return core.openapi
 
 
 def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> HttpReply:
     """Answer a path under `/openapi`."""
-    documents = _documents(core)
-    headers: list[tuple[str, str]] = []
-    body: bytes | None
-    content_type = "application/json"
-    rest = path.rstrip("/")
-    if rest == "/openapi/v2":
-        body = documents.v2()
-    elif rest == "/openapi/v3":
-        body, content_type = orjson.dumps(documents.index()), "text/plain; charset=utf-8"
-    else:
-        name = rest.removeprefix("/openapi/v3/")
-        body = documents.v3(name) if rest.startswith("/openapi/v3/") else None
-        if body is None:
-            return HttpReply(404, "text/plain; charset=utf-8", b"")
-        etag = f'"{documents.hash(name)}"'
-        if call.headers.get("if-none-match") == etag:
-            return HttpReply(304, content_type, b"", (("ETag", etag),))
-        headers.append(("ETag", etag))
-        wanted: Any = options.get("hash")
-        if wanted:
-            headers.append(("Cache-Control", "public, immutable"))
-    return HttpReply(200, content_type, body, tuple(headers))
+    made = documents(core)
+    if path == "/openapi/v3":
+        return HttpReply(200, "text/plain; charset=utf-8", orjson.dumps(made.index()))
+    if path == "/openapi/v2":
+        return _document(core, call, "v2", made.v2(), "")
+    if path.startswith("/openapi/v3/"):
+        name = path[len("/openapi/v3/") :]
+        data = made.v3(name)
+        if data is None:
+            return HttpReply(404, "")
+        return _document(core, call, name, data, made.hash(name))
+    raise status.page_not_found()
+
+
+def _document(core: Core, call: HttpCall, name: str, data: bytes, tag: str) -> HttpReply:
+    headers: tuple[tuple[str, str], ...] = (("ETag", f'"{tag}"'),) if tag else ()
+    if tag and call.headers.get("if-none-match", "").strip('"') == tag:
+        return HttpReply(304, JSON, b"", headers)
+    if len(data) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
+        packed = core.openapi_packed.get(name)
+        if packed is None or packed[0] is not data:
+            from actors.apiserver._front import gzip
+
+            packed = core.openapi_packed[name] = (data, gzip(data))
+        return HttpReply(200, JSON, packed[1], (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")))
+    return HttpReply(200, JSON, data, headers)

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from actors.apiserver._cache import Bucket, Entry
+from actors.apiserver._cache import Bucket, Entry, items
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._options import integer, resource_version
 from actors.apiserver._request import Request
@@ -71,14 +71,14 @@ class Listing:
         """The list as JSON, from the items' own encodings."""
         kind, served = self.served.kind, self.served
         if self.bucket is not None:
-            items = self.bucket.joined(kind.api_version, served.from_storage)
+            content = self.bucket.joined(kind.api_version, served.from_storage, served.custom is None)
         else:
-            items = b",".join([e.view(kind.api_version, served.from_storage).wire for e in self.entries])
+            content = items(self.entries, kind.api_version, served.from_storage, served.custom is None)
         return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[%b]}' % (
             kind.list_kind.encode(),
             kind.api_version.encode(),
             orjson.dumps(self.metadata()),
-            items,
+            content,
         )
 
     def object(self) -> Object:

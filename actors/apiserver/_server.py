@@ -30,7 +30,7 @@ from protocol import status
 from protocol.api import ApiRequest, CancelWatch, Hold
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
-from protocol.node import NodeConnected, NodeDisconnected
+from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
 
 __all__ = ["ApiServer"]
 
@@ -49,6 +49,7 @@ class ApiServer(Actor):
         self.counters = Counters()
         self.started_at = 0.0
         self._serial = 0
+        self._followed: dict[tuple[str, int], Address] = {}
         self._compact_at = 0
 
     async def on_start(self) -> None:
@@ -144,7 +145,15 @@ class ApiServer(Actor):
     @handles(StopFrames)
     def stop_frames(self, message: StopFrames) -> None:
         """The HTTP client of a watch is gone."""
+        followed = self._followed.pop((message.stream.actor_urn, message.stream_id), None)
+        if followed is not None:
+            followed.tell(StreamClosed(message.stream_id))
+            return
         _watching.cancel_watch(self.core, message.stream, message.stream_id)
+
+    def follow(self, stream: Address, stream_id: int, node: Address) -> None:
+        """Remember which node feeds a streaming answer, to tell it when the client goes."""
+        self._followed[stream.actor_urn, stream_id] = node
 
     # --- verbs ------------------------------------------------------------------------------
 

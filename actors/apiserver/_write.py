@@ -152,12 +152,20 @@ async def _insert(core: Core, request: Request, obj: Object) -> Entry:
     key = served.key(metadata.get("namespace", ""), metadata["name"])
     if request.dry_run:
         if key in served.cache.all.entries:
-            raise status.already_exists(served.kind.group, served.kind.resource, metadata["name"])
+            raise _exists(served, metadata["name"], served.cache.all.entries[key])
         return unstored(served, key, obj)
     try:
         return await core.store.create(served.cache, key, obj, ttl(core, served))
-    except Superseded:
-        raise status.already_exists(served.kind.group, served.kind.resource, metadata["name"]) from None
+    except Superseded as lost:
+        raise _exists(served, metadata["name"], lost.entry) from None
+
+
+def _exists(served: Served, name: str, entry: Entry | None) -> StatusError:
+    """409; says so when the name will be free soon."""
+    error = status.already_exists(served.kind.group, served.kind.resource, name)
+    if entry is not None and entry.object["metadata"].get("deletionTimestamp"):
+        error.status["message"] = "object is being deleted: " + error.status["message"]
+    return error
 
 
 def ttl(core: Core, served: Served) -> int:

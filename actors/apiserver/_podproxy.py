@@ -1,0 +1,237 @@
+"""logs, exec, attach, port-forward and proxies: requests that a node answers.
+
+Owns the checks before a request is handed to the node's kubelet as a message (`protocol.node`).
+
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from actors.apiserver._authz import Attributes
+from actors.apiserver._core import Answer, Core
+from actors.apiserver._messages import Frames, FramesClosed, HttpCall, HttpReply, Tunnel
+from actors.apiserver._negotiate import JSON
+from actors.apiserver._options import integer
+from actors.apiserver._request import Path, Request, query_values, truthy
+from actors.apiserver.strategies import FieldError
+from actors.kernel import ActorDead, AskTimeout
+from protocol import status
+from protocol.message import Address
+from protocol.node import (
+    NodeGet,
+    NodeResponse,
+    PodAttach,
+    PodExec,
+    PodLogs,
+    PodPortForward,
+    StreamClosed,
+    StreamData,
+)
+
+if TYPE_CHECKING:
+    from actors.apiserver._server import ApiServer
+
+__all__ = ["in_process", "proxy"]
+
+Object = dict[str, Any]
+_TEXT = "text/plain"
+_LOG_TIMEOUT_S = 30.0
+_NOBODY: Any = None
+
+
+async def proxy(server: ApiServer, core: Core, call: HttpCall, request: Request, path: Path) -> HttpReply:
+    """Answer an HTTP request to one of these subresources."""
+    sub = request.subresource
+    if sub == "log":
+        return await _log(core, call, request)
+    if sub == "proxy":
+        return await _proxy(core, call, request, path)
+    verb = "create"
+    if request.verb != verb:  # a GET that upgrades is as powerful as a POST
+        core.authorizer.require(
+            request.user, Attributes(verb, "", request.served.kind.resource, sub, request.namespace, request.name)
+        )
+    pod = _pod(core, request)
+    message = _stream_request(request, pod)
+    address = _node(core, pod)
+    upgrade = call.headers.get("upgrade", "").lower()
+    if upgrade != "websocket":
+        raise status.bad_request("Upgrade request required")
+    return HttpReply(101, tunnel=Tunnel(address, message, sub))
+
+
+async def in_process(core: Core, request: Request) -> Answer:
+    """Logs for a client in this process: the text is under `log`."""
+    if request.subresource != "log":
+        raise status.bad_request("streams need a connection that can upgrade")
+    pod = _pod(core, request)
+    message = _log_request(request, pod)
+    if not (pod.get("spec") or {}).get("nodeName"):
+        return Answer(obj={"log": ""})
+    data = await core.actor.ask(_node(core, pod), message, timeout=_LOG_TIMEOUT_S)
+    return Answer(obj={"log": data.decode("utf-8", "replace")})
+
+
+def _pod(core: Core, request: Request) -> Object:
+    pod = core.get("", "pods", request.namespace, request.name)
+    if pod is None:
+        raise status.not_found("", "pods", request.name)
+    return pod
+
+
+def _node(core: Core, pod: Object) -> Address:
+    node = (pod.get("spec") or {}).get("nodeName")
+    if not node:
+        raise status.bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+    return node_address(core, node)
+
+
+def node_address(core: Core, node: str) -> Address:
+    """Where a node's kubelet can be asked. Raises 500 when it has not said so."""
+    address = core.nodes.get(node)
+    if address is None:
+        raise status.internal_error(f"error dialing backend: the kubelet of node {node} is not connected")
+    return address
+
+
+# --- logs -------------------------------------------------------------------------------------
+
+
+async def _log(core: Core, call: HttpCall, request: Request) -> HttpReply:
+    pod = _pod(core, request)
+    message = _log_request(request, pod)
+    if not (pod.get("spec") or {}).get("nodeName"):
+        return HttpReply(204, "")
+    address: Any = _node(core, pod)
+    if not message.follow or call.stream is None:
+        data = await _asked(core, address, message)
+        return HttpReply(200, _TEXT, data)
+    peer = _Follower(call.stream, call.stream_id)
+    message = PodLogs(
+        message.namespace, message.pod, message.container, True, message.previous, message.timestamps,
+        message.since_seconds, message.since_time, message.tail_lines, message.limit_bytes, peer, call.stream_id,
+    )
+    opened = await _asked(core, address, message)
+    core.server.follow(call.stream, call.stream_id, opened.address)
+    return HttpReply(200, _TEXT, streaming=True)
+
+
+async def _asked(core: Core, address: Any, message: Any) -> Any:
+    try:
+        return await core.actor.ask(address, message, timeout=_LOG_TIMEOUT_S)
+    except (ActorDead, AskTimeout) as error:
+        raise status.internal_error(f"error dialing backend: {error}") from None
+
+
+class _Follower:
+    """Turns a node's stream into the parts of a streaming HTTP answer."""
+
+    __slots__ = ("actor_urn", "stream", "stream_id")
+
+    def __init__(self, stream: Address, stream_id: int) -> None:
+        self.stream = stream
+        self.stream_id = stream_id
+        self.actor_urn = f"{stream.actor_urn}/log-{stream_id}"
+
+    def tell(self, message: Any) -> None:
+        """A part, or the end."""
+        if isinstance(message, StreamData):
+            self.stream.tell(Frames(self.stream_id, message.data))
+        elif isinstance(message, StreamClosed):
+            self.stream.tell(FramesClosed(self.stream_id))
+
+
+def _log_request(request: Request, pod: Object) -> PodLogs:
+    options = request.options
+    errors: list[FieldError] = []
+    numbers: dict[str, int | None] = {}
+    for field, least in (("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)):
+        text = options.get(field)
+        number = integer(text) if text else None
+        if number is not None and number < least:
+            errors.append(
+                FieldError(
+                    "FieldValueInvalid", field, f"Invalid value: {number}: must be greater than "
+                    + ("or equal to 0" if least == 0 else "0"),
+                )
+            )
+        numbers[field] = number
+    if options.get("sinceTime") and numbers["sinceSeconds"] is not None:
+        errors.append(
+            FieldError(
+                "FieldValueForbidden", "", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+            )
+        )
+    if errors:
+        raise status.invalid("", "PodLogOptions", request.name, errors)
+    container = _container(pod, options.get("container", ""))
+    since = options.get("sinceTime")
+    return PodLogs(
+        request.namespace, request.name, container, truthy(options.get("follow")), truthy(options.get("previous")),
+        truthy(options.get("timestamps")), numbers["sinceSeconds"],
+        datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else None,
+        numbers["tailLines"], numbers["limitBytes"],
+    )
+
+
+def _container(pod: Object, wanted: str) -> str:
+    """The container that is meant. Raises 400."""
+    spec, name = pod.get("spec") or {}, pod["metadata"]["name"]
+    names = [c["name"] for c in spec.get("containers") or ()]
+    inits = [c["name"] for c in spec.get("initContainers") or ()]
+    ephemeral = [c["name"] for c in spec.get("ephemeralContainers") or ()]
+    if wanted:
+        if wanted not in (*names, *inits, *ephemeral):
+            raise status.bad_request(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(names) == 1 and not inits and not ephemeral:
+        return str(names[0])
+    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+    if default in names:
+        return str(default)
+    text = f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
+    if inits:
+        text += f" or one of the init containers: [{' '.join(inits)}]"
+    if ephemeral:
+        text += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]"
+    raise status.bad_request(text)
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def _stream_request(request: Request, pod: Object) -> Any:
+    options, sub = request.options, request.subresource
+    if not (pod.get("spec") or {}).get("nodeName"):
+        raise status.bad_request(f"pod {request.name} does not have a host assigned")
+    if sub == "portforward":
+        ports = [int(p) for value in query_values(request.query, "ports") for p in value.split(",") if p]
+        return PodPortForward(request.namespace, request.name, tuple(ports), _NOBODY, 0)
+    container = _container(pod, options.get("container", ""))
+    stdin, tty = truthy(options.get("stdin")), truthy(options.get("tty"))
+    stdout = truthy(options.get("stdout"))
+    stderr = truthy(options.get("stderr")) and not tty
+    if sub == "attach":
+        return PodAttach(request.namespace, request.name, container, _NOBODY, 0, stdin, stdout, stderr, tty)
+    command = tuple(query_values(request.query, "command"))
+    if not command:
+        raise status.bad_request("you must specify at least one command for the container")
+    return PodExec(request.namespace, request.name, container, command, _NOBODY, 0, stdin, stdout, stderr, tty)
+
+
+# --- proxies ----------------------------------------------------------------------------------
+
+
+async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> HttpReply:
+    """GET of a node's own API; pods and services have no network of this process to be reached by."""
+    kind = request.served.kind.kind
+    if kind != "Node":
+        raise status.service_unavailable(f"error trying to reach service: {kind.lower()} proxies are not served")
+    if core.get("", "nodes", "", request.name) is None:
+        raise status.not_found("", "nodes", request.name)
+    answer: NodeResponse = await _asked(core, node_address(core, request.name), NodeGet("/" + path.rest, call.query))
+    return HttpReply(answer.status, answer.content_type or JSON, answer.body)
+

@@ -1,0 +1,152 @@
+"""Subresources: which one is handled where, and the small ones.
+
+Owns `status`, `ephemeralcontainers`, `resize`, `approval` and `finalize` (writes of the object
+itself under other rules) and `binding`. The larger ones have modules of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.apiserver import _read, _write
+from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._request import Request
+from actors.apiserver._resources import Served
+from actors.apiserver.fieldvalidation import decode
+from protocol import status
+from protocol.api import StatusError
+
+__all__ = ["bind", "subresource"]
+
+Object = dict[str, Any]
+
+
+async def subresource(core: Core, request: Request) -> Answer:
+    """Run a request to a subresource."""
+    name = request.subresource
+    if name == "scale":
+        from actors.apiserver._scale import scale
+
+        return await scale(core, request)
+    if name == "binding":
+        return await bind(core, request)
+    if name == "eviction":
+        from actors.apiserver._eviction import evict
+
+        return await evict(core, request)
+    if name == "token":
+        from actors.apiserver._tokens import token_request
+
+        return await token_request(core, request)
+    if name in ("log", "exec", "attach", "portforward", "proxy"):
+        from actors.apiserver._podproxy import in_process
+
+        return await in_process(core, request)
+    if request.verb == "get":
+        return await _read.get(core, request)
+    if request.verb == "update":
+        return await _write.update(core, request)
+    return await _write.patch(core, request)
+
+
+# --- binding ------------------------------------------------------------------------------------
+
+
+async def bind(core: Core, request: Request) -> Answer:
+    """POST of a Binding: give a pod its node."""
+    _write.check_write_options("CreateOptions", request.options)
+    binding, warnings = decode(
+        core.schema, ("", "v1", "Binding"), request.body, request.options.get("fieldValidation") or "Warn",
+        request.content_type,
+    )
+    request.warnings += warnings
+    metadata, target = binding.get("metadata") or {}, binding.get("target") or {}
+    name = request.name or metadata.get("name", "")
+    if metadata.get("name") and metadata["name"] != name:
+        raise status.bad_request("name in URL does not match name in Binding object")
+    _check_target(name, target)
+    pods = core.resources.get("", "v1", "pods")
+    assert pods is not None
+    inner = Request(
+        "update", pods, request.namespace, name, "binding", request.options, None, "", request.user, request.user_agent
+    )
+
+    async def assign(old: Object | None) -> Object:
+        assert old is not None
+        return _assigned(core, pods, old, target["name"], metadata)
+
+    await _write.update_loop(core, inner, assign, own=False)
+    return Answer(obj=status.success(code=201), code=201)
+
+
+def _check_target(name: str, target: Object) -> None:
+    errors = []
+    if target.get("kind") not in (None, "", "Node"):
+        errors.append(
+            _write.FieldError(
+                "FieldValueNotSupported", "target.kind",
+                f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"',
+            )
+        )
+    if not target.get("name"):
+        errors.append(_write.FieldError("FieldValueRequired", "target.name", "Required value"))
+    if errors:
+        raise status.invalid("", "Binding", name, errors)
+
+
+def _assigned(core: Core, pods: Served, old: Object, node: str, wanted: Object) -> Object:
+    metadata, spec = old["metadata"], old.get("spec") or {}
+    name = metadata["name"]
+    if wanted.get("uid") and wanted["uid"] != metadata["uid"]:
+        raise _refused(
+            name, f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {metadata['uid']}"
+        )
+    if wanted.get("resourceVersion") and wanted["resourceVersion"] != metadata["resourceVersion"]:
+        raise _refused(
+            name,
+            f"Precondition failed: ResourceVersion in precondition: {wanted['resourceVersion']}, "
+            f"ResourceVersion in object meta: {metadata['resourceVersion']}",
+        )
+    if metadata.get("deletionTimestamp"):
+        raise _refused(name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if spec.get("nodeName"):
+        raise _refused(name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    if spec.get("schedulingGates"):
+        raise _refused(name, f"pod {name} has non-empty .spec.schedulingGates")
+    new = copy(old)
+    new["spec"]["nodeName"] = node
+    if wanted.get("annotations"):
+        new["metadata"].setdefault("annotations", {}).update(wanted["annotations"])
+    if wanted.get("labels"):
+        new["metadata"].setdefault("labels", {}).update(
+            {k: v for k, v in wanted["labels"].items() if k in ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")}
+        )
+    _scheduled(core, new)
+    return new
+
+
+def _scheduled(core: Core, pod: Object) -> None:
+    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+    now = core.clock.rfc3339()
+    for condition in conditions:
+        if condition.get("type") == "PodScheduled":
+            if condition.get("status") != "True":
+                condition["lastTransitionTime"] = now
+            condition["status"] = "True"
+            condition.pop("reason", None)
+            condition.pop("message", None)
+            condition["observedGeneration"] = pod["metadata"].get("generation", 1)
+            return
+    conditions.append(
+        {
+            "type": "PodScheduled",
+            "observedGeneration": pod["metadata"].get("generation", 1),
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
+    )
+
+
+def _refused(name: str, why: str) -> StatusError:
+    return status.conflict("", "pods/binding", name, why)

@@ -1,0 +1,295 @@
+"""Service account tokens: signed JWTs, their check, and what OpenID clients need to check them.
+
+Owns the signing key of one API server, TokenRequests and the discovery of keys. A token is valid as
+long as its signature, times, account and the object it is bound to are.
+
+https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from actors.apiserver import pki
+from actors.apiserver._core import Answer
+from actors.apiserver.strategies import FieldError
+from protocol import status
+from protocol.api import UserInfo
+
+if TYPE_CHECKING:
+    from actors.apiserver._core import Core
+    from actors.apiserver._request import Request
+
+__all__ = ["Tokens", "token_request"]
+
+Object = dict[str, Any]
+_KNOWN_BOUND = 10_000
+_DEFAULT_TTL_S = 3600
+_MIN_TTL_S, _MAX_TTL_S = 600, 1 << 32
+_WARN_AFTER_S = 3607
+_COORDINATE_BYTES = 32
+_BOUND = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets", ("v1", "Node"): "nodes"}
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class Tokens:
+    """Signs and checks the tokens of one API server."""
+
+    def __init__(self, core: Core) -> None:
+        from cryptography.hazmat.primitives import serialization
+
+        self.core = core
+        self.issuer = core.config.service_account_issuer
+        self._key: Any = serialization.load_pem_private_key(core.config.service_account_key or pki.new_key(), None)
+        public = self._key.public_key()
+        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.kid = _b64(hashlib.sha256(der).digest())
+        self._public = public
+        self._checked: dict[str, Object] = {}
+
+    # --- making -----------------------------------------------------------------------------
+
+    def sign(self, claims: Object) -> str:
+        """A JWT of some claims."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+        head = _b64(orjson.dumps({"alg": "ES256", "kid": self.kid}))
+        text = f"{head}.{_b64(orjson.dumps(claims))}"
+        r, s = decode_dss_signature(self._key.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{text}.{_b64(r.to_bytes(_COORDINATE_BYTES, 'big') + s.to_bytes(_COORDINATE_BYTES, 'big'))}"
+
+    def issue(self, account: Object, audiences: list[str], ttl_s: int, bound: Object | None = None) -> tuple[str, int]:
+        """A token for a service account, and when it expires (seconds since the epoch)."""
+        now = int(self.core.clock.now())
+        metadata = account["metadata"]
+        private: Object = {
+            "namespace": metadata["namespace"],
+            "serviceaccount": {"name": metadata["name"], "uid": metadata["uid"]},
+        }
+        if bound is not None:
+            private[bound["kind"].lower()] = {"name": bound["metadata"]["name"], "uid": bound["metadata"]["uid"]}
+            node = (bound.get("spec") or {}).get("nodeName") if bound["kind"] == "Pod" else None
+            if node:
+                known = self.core.get("", "nodes", "", node)
+                private["node"] = {"name": node, **({"uid": known["metadata"]["uid"]} if known else {})}
+        claims = {
+            "aud": audiences,
+            "exp": now + ttl_s,
+            "iat": now,
+            "iss": self.issuer,
+            "jti": self.core.uid(),
+            "kubernetes.io": private,
+            "nbf": now,
+            "sub": f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}",
+        }
+        return self.sign(claims), now + ttl_s
+
+    # --- checking ---------------------------------------------------------------------------
+
+    def _claims(self, token: str) -> Object | None:
+        """The claims of a token whose signature is ours."""
+        known = self._checked.get(token)
+        if known is not None:
+            return known
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+        try:
+            text, _, signature = token.rpartition(".")
+            head, _, body = text.partition(".")
+            raw = _unb64(signature)
+            if orjson.loads(_unb64(head)).get("alg") != "ES256" or len(raw) != 2 * _COORDINATE_BYTES:
+                return None
+            if _b64(raw) != signature:
+                return None
+            pair = encode_dss_signature(
+                int.from_bytes(raw[:_COORDINATE_BYTES], "big"), int.from_bytes(raw[_COORDINATE_BYTES:], "big")
+            )
+            self._public.verify(pair, text.encode(), ec.ECDSA(hashes.SHA256()))
+            claims = orjson.loads(_unb64(body))
+        except (ValueError, InvalidSignature, AttributeError):
+            return None
+        if not isinstance(claims, dict):
+            return None
+        if len(self._checked) > _KNOWN_BOUND:
+            self._checked.clear()
+        self._checked[token] = claims
+        return claims
+
+    def user(self, token: str) -> UserInfo | None:
+        """Whom a token names when it is shown to this API server; None when it is not valid."""
+        return self.review(token, [])[0]
+
+    def review(self, token: str, audiences: list[str]) -> tuple[UserInfo | None, list[str]]:
+        """Whom a token names, and for which of the audiences (this API server when none is given)."""
+        claims = self._claims(token) if token.count(".") == 2 else None
+        if claims is None or claims.get("iss") != self.issuer:
+            return None, []
+        now = self.core.clock.now()
+        if not claims.get("nbf", 0) - 60 <= now < claims.get("exp", 0) + 10:
+            return None, []
+        wanted = audiences or [self.issuer]
+        granted = [audience for audience in wanted if audience in claims.get("aud", ())]
+        if not granted or not self._alive(claims):
+            return None, []
+        return self._named(claims), granted if audiences else []
+
+    def _alive(self, claims: Object) -> bool:
+        """Whether account and bound object are still the ones that the token was made for."""
+        private = claims.get("kubernetes.io") or {}
+        namespace = private.get("namespace", "")
+        account = private.get("serviceaccount") or {}
+        found = self.core.get("", "serviceaccounts", namespace, account.get("name", ""))
+        if found is None or found["metadata"]["uid"] != account.get("uid"):
+            return False
+        for word, resource in (("pod", "pods"), ("secret", "secrets")):
+            bound = private.get(word)
+            if bound:
+                obj = self.core.get("", resource, namespace, bound["name"])
+                if obj is None or obj["metadata"]["uid"] != bound["uid"]:
+                    return False
+        return True
+
+    def _named(self, claims: Object) -> UserInfo:
+        private = claims["kubernetes.io"]
+        namespace = private["namespace"]
+        extra: dict[str, tuple[str, ...]] = {}
+        if claims.get("jti"):
+            extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims['jti']}",)
+        if private.get("node"):
+            extra["authentication.kubernetes.io/node-name"] = (private["node"]["name"],)
+            if private["node"].get("uid"):
+                extra["authentication.kubernetes.io/node-uid"] = (private["node"]["uid"],)
+        if private.get("pod"):
+            extra["authentication.kubernetes.io/pod-name"] = (private["pod"]["name"],)
+            extra["authentication.kubernetes.io/pod-uid"] = (private["pod"]["uid"],)
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+        return UserInfo(claims["sub"], groups, private["serviceaccount"]["uid"], extra)
+
+    # --- OpenID -----------------------------------------------------------------------------
+
+    def configuration(self) -> Object:
+        """The OpenID discovery document."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": f"https://{self.core.config.advertise_address}:{self.core.config.advertise_port}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        }
+
+    def keys(self) -> Object:
+        """The public key as a JSON Web Key Set."""
+        numbers = self._public.public_numbers()
+        return {
+            "keys": [
+                {
+                    "use": "sig",
+                    "kty": "EC",
+                    "kid": self.kid,
+                    "crv": "P-256",
+                    "alg": "ES256",
+                    "x": _b64(numbers.x.to_bytes(_COORDINATE_BYTES, "big")),
+                    "y": _b64(numbers.y.to_bytes(_COORDINATE_BYTES, "big")),
+                }
+            ]
+        }
+
+
+# --- the token subresource --------------------------------------------------------------------
+
+
+async def token_request(core: Core, request: Request) -> Answer:
+    """POST of a TokenRequest for a service account."""
+    from actors.apiserver import managedfields
+    from actors.apiserver.fieldvalidation import decode
+
+    gvk = ("authentication.k8s.io", "v1", "TokenRequest")
+    obj, warnings = decode(
+        core.schema, gvk, request.body, request.options.get("fieldValidation") or "Warn", request.content_type
+    )
+    request.warnings += warnings
+    metadata = obj.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        metadata = obj["metadata"] = {}
+    if metadata.get("name") and metadata["name"] != request.name:
+        raise status.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})"
+        )
+    account = core.get("", "serviceaccounts", request.namespace, request.name)
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("expirationSeconds", _DEFAULT_TTL_S)
+    managedfields.update(
+        core.schema.by_gvk(*gvk), None, obj, request.manager, api_version="authentication.k8s.io/v1",
+        now=core.clock.rfc3339(), subresource="token", reset=managedfields.reset_filter("", "serviceaccounts", "token"),
+    )
+    if account is None:
+        raise status.not_found("", "serviceaccounts", request.name)
+    metadata["name"], metadata["namespace"] = request.name, request.namespace
+    metadata["uid"], metadata["creationTimestamp"] = core.uid(), core.clock.rfc3339()
+    if not spec.get("audiences"):
+        spec["audiences"] = [core.config.service_account_issuer]
+    _check_ttl(request.name, spec["expirationSeconds"])
+    bound = _bound_object(core, request, account, spec.get("boundObjectRef"))
+    spec.setdefault("boundObjectRef", None)
+    if request.dry_run:
+        obj["status"] = {"token": "", "expirationTimestamp": None}
+        return Answer(obj=obj, code=201)
+    token, expires = core.tokens.issue(account, spec["audiences"], spec["expirationSeconds"], bound)
+    from actors.apiserver.strategies._context import rfc3339
+
+    obj["status"] = {"token": token, "expirationTimestamp": rfc3339(expires)}
+    return Answer(obj=obj, code=201)
+
+
+def _check_ttl(name: str, ttl_s: int) -> None:
+    problem = ""
+    if ttl_s < _MIN_TTL_S:
+        problem = "may not specify a duration less than 10 minutes"
+    elif ttl_s > _MAX_TTL_S:
+        problem = "may not specify a duration larger than 2^32 seconds"
+    if problem:
+        error = FieldError("FieldValueInvalid", "spec.expirationSeconds", f"Invalid value: {ttl_s}: {problem}")
+        raise status.invalid("authentication.k8s.io", "TokenRequest", name, [error])
+
+
+def _bound_object(core: Core, request: Request, account: Object, ref: Object | None) -> Object | None:
+    if not ref:
+        return None
+    api_version, kind, name = ref.get("apiVersion", ""), ref.get("kind", ""), ref.get("name", "")
+    resource = _BOUND.get((api_version, kind))
+    if resource is None:
+        raise status.bad_request(f"cannot bind token to object of type {api_version}, Kind={kind}".replace("of type v1", "of type /v1"))
+    namespace = "" if resource == "nodes" else request.namespace
+    found = core.get("", resource, namespace, name)
+    if found is None:
+        raise status.not_found("", resource, name)
+    if ref.get("uid") and ref["uid"] != found["metadata"]["uid"]:
+        raise status.conflict(
+            "", kind, name,
+            f"the UID in the bound object reference ({ref['uid']}) does not match the UID in record. The object "
+            "might have been deleted and then recreated",
+        )
+    if resource == "pods":
+        used = (found.get("spec") or {}).get("serviceAccountName") or "default"
+        if used != account["metadata"]["name"]:
+            raise status.bad_request(
+                f'cannot bind token for serviceaccount "{account["metadata"]["name"]}" to pod running with '
+                f'different serviceaccount name.'
+            )
+    return {**found, "kind": kind}
