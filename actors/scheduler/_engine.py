@@ -239,7 +239,7 @@ class Engine:
         if not self.profile.late_scores:
             return False
         rows: Ints = np.flatnonzero(key >= 0)
-        self._pre_score(cycle, rows)
+        self.prepare_score(cycle, rows)
         return any(p.name not in cycle.skip_score for p, _ in self.profile.late_scores)
 
     # --- when nothing fits -----------------------------------------------------------------
@@ -299,6 +299,10 @@ class Engine:
             )
         return refused or SUCCESS, names
 
+    def prepare(self, cycle: Cycle) -> frozenset[str] | None:
+        """Run preFilter; answers the only nodes that may take the pod, None for all."""
+        return self._pre_filter(cycle, Diagnosis(self.statuses, np.zeros(0, np.int64), SUCCESS))[1]
+
     def _filtered(
         self, cycle: Cycle, shared: _Shared | None, names: frozenset[str] | None, diagnosis: Diagnosis
     ) -> Ints:
@@ -318,7 +322,7 @@ class Engine:
                 break
             if plugin.name in cycle.skip_filter:
                 continue
-            said = self._ask_filter(cycle, plugin, rows)
+            said = self.ask_filter(cycle, plugin, rows)
             if said is not None:
                 codes[rows] = said
                 rows = rows[said == 0]
@@ -334,7 +338,8 @@ class Engine:
         rows = sorted(index[n] for n in names if n in index and self.table.alive[index[n]])
         return np.array(rows, np.int64)
 
-    def _ask_filter(self, cycle: Cycle, plugin: Plugin, rows: Ints) -> Ints | None:
+    def ask_filter(self, cycle: Cycle, plugin: Plugin, rows: Ints) -> Ints | None:
+        """What one filter says of some rows; see `ColumnPlugin.filter_rows`."""
         if isinstance(plugin, ColumnPlugin):
             return plugin.filter_rows(cycle, rows)
         said = np.zeros(rows.shape[0], np.int64)
@@ -374,7 +379,7 @@ class Engine:
         for plugin in (*self.profile.row_filters, *self.profile.late_filters):
             if plugin.name in cycle.skip_filter:
                 continue
-            said = self._ask_filter(cycle, plugin, where)
+            said = self.ask_filter(cycle, plugin, where)
             if said is not None and said[0]:
                 return self.statuses[int(said[0])]
         return SUCCESS
@@ -424,7 +429,8 @@ class Engine:
 
     # --- scoring ---------------------------------------------------------------------------
 
-    def _pre_score(self, cycle: Cycle, rows: Ints) -> None:
+    def prepare_score(self, cycle: Cycle, rows: Ints) -> None:
+        """Run preScore for these rows, once per cycle."""
         if "pre_score" in cycle.data:
             return
         cycle.data["pre_score"] = rows
@@ -443,7 +449,7 @@ class Engine:
         if prepared is not None and prepared.shape[0] != rows.shape[0]:
             del cycle.data["pre_score"]
             cycle.skip_score.clear()
-        self._pre_score(cycle, rows)
+        self.prepare_score(cycle, rows)
         if shared is not None:
             total = shared.key[rows].copy()
         else:

@@ -186,11 +186,6 @@ class SchedulingQueue:
         if self._in_flight.pop(uid, None) is not None:
             self._forget_events()
 
-    def latest(self, queued: QueuedPod) -> PodInfo:
-        """The newest version of a pod in flight."""
-        flight = self._in_flight.get(queued.pod.uid)
-        return flight.pod if flight is not None else queued.pod
-
     def requeue(
         self,
         queued: QueuedPod,
@@ -201,13 +196,13 @@ class SchedulingQueue:
         message: str = "",
     ) -> bool:
         """A popped pod was not placed. Without `rejected_by` and `pending_on` it was an error.
-        Whether it became active."""
+        Whether it became active. The caller knows that the pod still exists."""
         flight = self._in_flight.pop(queued.pod.uid, None)
-        if flight is None:
-            return False  # deleted meanwhile
-        missed = self._events[max(flight.start - self._events_start, 0) :]
+        missed: list[ClusterEvent] = []
+        if flight is not None:
+            missed = self._events[max(flight.start - self._events_start, 0) :]
+            queued.pod = flight.pod
         self._forget_events()
-        queued.pod = flight.pod
         queued.rejected_by = frozenset(rejected_by)
         queued.pending_on = frozenset(pending_on)
         queued.message = message
