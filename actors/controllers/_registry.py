@@ -52,6 +52,11 @@ CONTROLLERS: tuple[Entry, ...] = (
     # housekeeping
     Entry("namespace-controller", "namespace:NamespaceController"),
     Entry("garbage-collector-controller", "garbagecollector:GarbageCollector"),
+    Entry("resourcequota-controller", "resourcequota:ResourceQuotaController"),
+    Entry("persistentvolume-binder-controller", "pvbinder:PersistentVolumeBinder"),
+    Entry("persistentvolume-expander-controller", "volumeexpand:VolumeExpander"),
+    Entry("persistentvolumeclaim-protection-controller", "volumeprotection:ClaimProtection"),
+    Entry("persistentvolume-protection-controller", "volumeprotection:VolumeProtection"),
     Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController"),
     Entry("validatingadmissionpolicy-status-controller", "policystatus:PolicyStatusController"),
 )

@@ -32,10 +32,12 @@ class Plane:
         config = ApiServerConfig()
         self.api = self.sim.spawn(Child("apiserver", lambda: ApiServer(config, self.etcd)), host="apiserver")
         self.client = OutsideClient(self.sim, self.api)
-        self.options = Options(controllers=controllers, **options)
+        # pods are admitted only where their service account is
+        self.options = Options(controllers=f"serviceaccount-controller,{controllers}", **options)
         self.manager: Ref = self.sim.spawn(
             Child("controller-manager", lambda: ControllerManager(self.api, self.options)), host="controllers"
         )
+        self.eventually(lambda: self.get("serviceaccounts", "default"))
 
     def create(self, what: str, obj: Mapping[str, Any], namespace: str = "default") -> Object:
         return self.client.create(what, dict(obj), scope(what, namespace))

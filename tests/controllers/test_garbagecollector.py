@@ -166,6 +166,7 @@ def test_a_terminating_namespace_is_emptied_and_goes(owned: Owned) -> None:
     owned.plane.create("namespaces", {"metadata": {"name": "n"}})
     for name in ("a", "b"):
         owned.plane.create("configmaps", {"metadata": {"name": name}}, "n")
+    owned.settle(0.5)
     owned.plane.create("pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "n")
     owned.settle(0.5)
     owned.plane.delete("namespaces", "n")
@@ -214,6 +215,7 @@ def test_a_namespace_says_what_it_waits_for(owned: Owned) -> None:
 def test_pods_go_before_anything_else_in_a_namespace(owned: Owned) -> None:
     owned.plane.create("namespaces", {"metadata": {"name": "n"}})
     owned.plane.create("configmaps", {"metadata": {"name": "c"}}, "n")
+    owned.settle(0.5)
     meta = {"name": "p", "finalizers": ["example.com/hold"]}
     owned.plane.create("pods", {"metadata": meta, "spec": {"containers": [{"name": "c", "image": "i"}]}}, "n")
     owned.plane.delete("namespaces", "n")
