@@ -16,7 +16,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from actors.kubelet._spec import BEST_EFFORT, BURSTABLE, GUARANTEED, MAIN, SIDECAR, container_kinds, container_resources, pod_requests, qos_class
+from actors.kubelet._spec import (
+    BEST_EFFORT,
+    BURSTABLE,
+    GUARANTEED,
+    MAIN,
+    SIDECAR,
+    container_kinds,
+    container_resources,
+    pod_requests,
+    qos_class,
+)
 from protocol.cri import ContainerResources
 from protocol.quantity import milli_value, parse_quantity, value
 

@@ -93,7 +93,7 @@ class Kubelet(Serving):
         self.events_dropped = 0
         self.begin_heartbeat()
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]
         """Runtime first, so that no end of a container is missed; then the API, in the background."""
         await self.learn_runtime()
         await self.ask(self.node.runtime, GetContainerEvents(self.ref))

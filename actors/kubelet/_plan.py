@@ -26,9 +26,31 @@ class Member:
     API's form; `finished_at` is when, in seconds since the epoch.
     """
 
-    __slots__ = ("container_id", "exit_code", "finished_at", "image_id", "image", "index", "kind", "liveness",
-                 "name", "readiness", "restart_count", "spec", "started", "started_at", "startup", "state",
-                 "stopping", "terminated", "last_terminated", "waiting", "ready", "resources", "hold_until")
+    __slots__ = (
+        "container_id",
+        "exit_code",
+        "finished_at",
+        "hold_until",
+        "image",
+        "image_id",
+        "index",
+        "kind",
+        "last_terminated",
+        "liveness",
+        "name",
+        "readiness",
+        "ready",
+        "resources",
+        "restart_count",
+        "spec",
+        "started",
+        "started_at",
+        "startup",
+        "state",
+        "stopping",
+        "terminated",
+        "waiting",
+    )
 
     def __init__(self, kind: str, index: int, spec: Object) -> None:
         self.kind = kind

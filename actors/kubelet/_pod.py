@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.kernel import handles
+from actors.kubelet._cgroups import container_config_resources
 from actors.kubelet._messages import (
     ActiveDeadline,
     Describe,
@@ -43,6 +44,7 @@ from protocol.cri import (
     ListPodSandbox,
     ReadVolume,
     RemoveContainer,
+    UpdateContainerResources,
     UpdatePodSandbox,
 )
 
@@ -113,9 +115,6 @@ class Pod(Reporting):
 
     async def _resize(self, member: Any) -> None:
         """In-place resize: the runtime gets the new limits; a container that asks for it restarts."""
-        from actors.kubelet._cgroups import container_config_resources
-        from protocol.cri import UpdateContainerResources
-
         policies = member.spec.get("resizePolicy") or ()
         if any(p.get("restartPolicy") == "RestartContainer" for p in policies):
             await self._stop_then_kick(member, f"Container {member.name} resize requires restart")
@@ -418,9 +417,10 @@ class Pod(Reporting):
         last = (known.get("lastState") or {}).get("terminated")
         ended = (known.get("state") or {}).get("terminated")
         member.last_terminated = last
-        if ended is not None or (last is not None and "waiting" in (known.get("state") or {})):
-            member.terminated = ended or last
-            member.exit_code = int((ended or last).get("exitCode") or 0)
+        final = ended or (last if "waiting" in (known.get("state") or {}) else None)
+        if final is not None:
+            member.terminated = final
+            member.exit_code = int(final.get("exitCode") or 0)
             member.state = EXITED
             member.container_id = (known.get("containerID") or "").partition("://")[2]
 

@@ -22,8 +22,21 @@ class Probe:
     `token` tells an outdated timer from the current one.
     """
 
-    __slots__ = ("busy", "failures", "failure_threshold", "initial_delay_s", "kind", "period_s", "result",
-                 "settled", "spec", "success_threshold", "successes", "timeout_s", "token")
+    __slots__ = (
+        "busy",
+        "failure_threshold",
+        "failures",
+        "initial_delay_s",
+        "kind",
+        "period_s",
+        "result",
+        "settled",
+        "spec",
+        "success_threshold",
+        "successes",
+        "timeout_s",
+        "token",
+    )
 
     def __init__(self, kind: str, spec: Object) -> None:
         self.kind = kind

@@ -61,7 +61,7 @@ class Serving(Heartbeat):
         pod = self.pod_named(namespace, name)
         worker = self.node.workers.get(pod["metadata"]["uid"]) if pod is not None else None
         if worker is None:
-            raise status.not_found("pods", name)
+            raise status.not_found("", "pods", name)
         return await self.ask(worker, Describe())  # type: ignore[no-any-return]
 
     async def _running_container(self, namespace: str, name: str, container: str) -> str:
@@ -127,7 +127,7 @@ class Serving(Heartbeat):
         """Connect to ports of a pod."""
         described = await self._described(message.namespace, message.pod)
         if not described.sandbox_id:
-            raise status.not_found("pods", message.pod)
+            raise status.not_found("", "pods", message.pod)
         try:
             return await self.ask(self.node.runtime, PortForward(  # type: ignore[no-any-return]
                 described.sandbox_id, message.ports, message.peer, message.stream_id))
@@ -138,7 +138,7 @@ class Serving(Heartbeat):
         """The control groups of a pod."""
         pod = self.pod_named(message.namespace, message.pod)
         if pod is None:
-            raise status.not_found("pods", message.pod)
+            raise status.not_found("", "pods", message.pod)
         return pod_cgroups(pod)
 
     async def processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:
@@ -147,7 +147,7 @@ class Serving(Heartbeat):
         if message.pod:
             pod = self.pod_named(message.namespace, message.pod)
             if pod is None:
-                raise status.not_found("pods", message.pod)
+                raise status.not_found("", "pods", message.pod)
             uid = pod["metadata"]["uid"]
         return await self.ask(self.node.runtime, ProcessTree(uid))  # type: ignore[no-any-return]
 
@@ -157,7 +157,7 @@ class Serving(Heartbeat):
         if path in ("/healthz", "/healthz/ping", "/healthz/syncloop", "/healthz/log"):
             return NodeResponse(200, "text/plain; charset=utf-8", b"ok")
         if path in ("/pods", "/runningpods"):
-            items = [p for p in self.node.pods.values()]
+            items = list(self.node.pods.values())
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
             return NodeResponse(200, "application/json", orjson.dumps(body))
         if path in ("/stats/summary", "/metrics/resource", "/metrics/cadvisor"):

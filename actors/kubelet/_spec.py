@@ -12,8 +12,19 @@ from typing import Any
 from protocol.quantity import parse_quantity
 
 __all__ = [
-    "MAIN", "INIT", "SIDECAR", "container_kinds", "container_resources", "default_grace_s",
-    "is_deleting", "is_mirror", "is_terminal", "pod_key", "pod_requests", "qos_class", "restart_policy_of",
+    "INIT",
+    "MAIN",
+    "SIDECAR",
+    "container_kinds",
+    "container_resources",
+    "default_grace_s",
+    "is_deleting",
+    "is_mirror",
+    "is_terminal",
+    "pod_key",
+    "pod_requests",
+    "qos_class",
+    "restart_policy_of",
     "should_restart",
 ]
 

@@ -83,7 +83,7 @@ class Starting(WorkerBase):
         servers: tuple[str, ...] = ()
         searches: tuple[str, ...] = ()
         options: tuple[str, ...] = ()
-        if policy == "ClusterFirst" and not spec.get("hostNetwork") or policy == "ClusterFirstWithHostNet":
+        if (policy == "ClusterFirst" and not spec.get("hostNetwork")) or policy == "ClusterFirstWithHostNet":
             domain = config.cluster_domain
             servers = config.cluster_dns
             searches = (f"{self.namespace}.svc.{domain}", f"svc.{domain}", domain)

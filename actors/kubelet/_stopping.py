@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.kernel import AskTimeout
+from actors.kernel import AskTimeout, Future
 from actors.kubelet._plan import EXITED, NEW, RUNNING, Member
 from actors.kubelet._spec import MAIN, SIDECAR
 from actors.kubelet._starting import Starting
@@ -90,8 +90,6 @@ class Stopping(Starting):
 
     async def _first(self, *futures: Any) -> Any:
         """The future that is done first."""
-        from actors.kernel import Future
-
         winner: Any = Future()
         for future in futures:
             future.add_callback(lambda f: winner.done or winner.resolve(f))

@@ -230,7 +230,7 @@ def _head_tail(shell: Shell, argv: list[str], io: Io) -> Steps:
             count = abs(int(words.pop(0).lstrip("+-") or 10))
         elif re.fullmatch(r"-(n)?\d+", word):
             count = int(word.lstrip("-n"))
-        elif word.startswith("-c") or word.startswith("--"):
+        elif word.startswith(("-c", "--")):
             continue
         else:
             names.append(word)

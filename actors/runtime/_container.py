@@ -36,7 +36,7 @@ class Run:
     __slots__ = ("container", "done", "eof", "id", "input", "kind", "output", "peer", "shell",
                  "slept", "steps", "stream_id", "ticks", "token", "touched", "wake_at", "wants_input")
 
-    def __init__(self, ident: int, container: "ContainerRecord", kind: str, shell: Any,
+    def __init__(self, ident: int, container: ContainerRecord, kind: str, shell: Any,
                  steps: Generator[Any, Any, int]) -> None:
         self.id = ident
         self.container = container
@@ -64,7 +64,7 @@ class ContainerRecord:
                  "id", "image_ref", "layer", "log", "main", "message", "oom_at", "pid", "reason",
                  "sandbox", "started_at", "state")
 
-    def __init__(self, ident: str, config: ContainerConfig, sandbox: "SandboxRecord", image_ref: str,
+    def __init__(self, ident: str, config: ContainerConfig, sandbox: SandboxRecord, image_ref: str,
                  created_at: float) -> None:
         self.id = ident
         self.config = config

@@ -47,7 +47,7 @@ def process_tree(guise: str, pod: str, pause: Process, containers: Sequence[Proc
     namespace when the pod asks for that. rkt has no pause: the pod's init (systemd) holds them.
     """
     base = pause.pid
-    held = {kind: base for kind in ("net", "ipc", "uts")}
+    held = dict.fromkeys(("net", "ipc", "uts"), base)
     if host_network:
         held["net"] = 1
 

@@ -32,7 +32,6 @@ from actors.runtime._shell_syntax import (
     Redirect,
     Sequence,
     ShellSyntaxError,
-    Substitution,
     Var,
     Word,
     parse,
@@ -120,7 +119,7 @@ class Io:
         self.stderr = stderr
 
 
-def emit(shell: "Shell", target: Target, data: bytes | str) -> Generator[Any, Any, None]:
+def emit(shell: Shell, target: Target, data: bytes | str) -> Generator[Any, Any, None]:
     """Write to where a command's output goes."""
     raw = data.encode() if isinstance(data, str) else data
     if isinstance(target, bytearray):
@@ -194,7 +193,7 @@ class Shell:
 
     def run(self, node: Node, io: Io) -> Steps:
         """Run a tree; returns its exit status."""
-        method = self.METHODS[type(node)]
+        method: Any = self.METHODS[type(node)]
         code: int = yield from method(self, node, io)
         self.status = code
         return code

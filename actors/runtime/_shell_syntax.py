@@ -51,7 +51,7 @@ class Var:
 class Substitution:
     """`$(list)` or backquotes."""
 
-    body: "Node"
+    body: Node
     quoted: bool
 
 
@@ -85,7 +85,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    commands: tuple["Node", ...]
+    commands: tuple[Node, ...]
     negated: bool
 
 
@@ -93,29 +93,29 @@ class Pipeline:
 class AndOr:
     """`first`, then (`&&` or `||`, node) in order."""
 
-    first: "Node"
-    rest: tuple[tuple[str, "Node"], ...]
+    first: Node
+    rest: tuple[tuple[str, Node], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """Nodes one after the other; a node whose flag is true goes to the background."""
 
-    items: tuple[tuple["Node", bool], ...]
+    items: tuple[tuple[Node, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class If:
-    branches: tuple[tuple["Node", "Node"], ...]
-    otherwise: "Node | None"
+    branches: tuple[tuple[Node, Node], ...]
+    otherwise: Node | None
     redirects: tuple[Redirect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    condition: "Node"
+    condition: Node
     until: bool
-    body: "Node"
+    body: Node
     redirects: tuple[Redirect, ...] = ()
 
 
@@ -123,13 +123,13 @@ class Loop:
 class For:
     name: str
     words: tuple[Word, ...]
-    body: "Node"
+    body: Node
     redirects: tuple[Redirect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    body: "Node"
+    body: Node
     subshell: bool
     redirects: tuple[Redirect, ...] = ()
 
@@ -317,15 +317,13 @@ class Lexer:
 
     def _matching(self, opening: str, closing: str, start: int) -> int:
         """The index of the `closing` that ends what `opening` at `start` began."""
-        depth, at, text = 0, start, self.text
+        depth, at, text = 1, start + len(opening), self.text
         while at < len(text):
-            if text.startswith(closing, at) and depth == 1:
+            if depth == 1 and text.startswith(closing, at):
                 return at
             if text[at] == opening[0]:
-                depth += 1 if not text.startswith(opening, at) or at != start else 1
-                at += len(opening) if at == start else 1
-                continue
-            if text[at] == closing[0]:
+                depth += 1
+            elif text[at] == closing[0]:
                 depth -= 1
             at += 1
         raise ShellSyntaxError(f"missing {closing}")
