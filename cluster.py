@@ -20,16 +20,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from actors.client import OutsideClient, WaitTimeout
-from actors.kernel import ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
+from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
 from protocol.objects import Object
 
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
+STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
 
@@ -109,7 +111,9 @@ def start_all(system: ActorSystem, config: ClusterConfig, **api_settings: Any) -
 
     etcd = start_store(system, config)
     apiserver = start_apiserver(system, config, etcd, **api_settings)
-    options = Options(**config.controllers)
+    authority = api_settings.get("client_ca", b"").decode() or STAND_IN_CA
+    extra = {"root_ca": authority, "service_account_key": api_settings.get("service_account_key", b"")}
+    options = Options(**config.controllers, extra=extra)
     controllers = system.spawn(
         Child("controller-manager", lambda: ControllerManager(apiserver, options)), host="controllers"
     )
@@ -119,20 +123,32 @@ def start_all(system: ActorSystem, config: ClusterConfig, **api_settings: Any) -
 
 
 def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
-    """The simulated machines, and the actor that takes on annotated Node objects if asked for."""
-    from actors.kubelet import NodeManager, simulated_node
+    """The simulated machines, each with its kube-proxy, and the actor that takes on annotated Node
+    objects if asked for."""
+    from actors.kubelet import KubeletConfig, NodeManager, simulated_node
     from actors.network import KubeProxy
 
+    settings = KubeletConfig(kubelet_version=f"v1.{config.minor}.2")
     refs: list[Ref] = []
     for number in range(config.nodes):
         name = f"node-{number}"
-        for spec in simulated_node(name, apiserver, number=number, config=config):
-            refs.append(system.spawn(spec, host=name))
-        refs.append(system.spawn(Child(f"kube-proxy-{name}", lambda n=name: KubeProxy(n, apiserver)), host=name))
-    if config.manage_nodes_with_annotation_selector:
-        selector = config.manage_nodes_with_annotation_selector
-        refs.append(system.spawn(Child("node-manager", lambda: NodeManager(apiserver, selector))))
+        specs = simulated_node(
+            name, apiserver, make_machine(config), number=number, capacity=config.node_capacity, config=settings
+        )
+        refs.extend(system.spawn(spec, host=name) for spec in specs)
+        refs.append(system.spawn(Child(f"kube-proxy-{name}", partial(KubeProxy, name, apiserver)), host=name))
+    selector = config.manage_nodes_with_annotation_selector
+    if selector:
+        manager = partial(NodeManager, apiserver, partial(make_machine, config), selector)
+        refs.append(system.spawn(Child("node-manager", manager)))
     return tuple(refs)
+
+
+def make_machine(config: ClusterConfig) -> Callable[[], Actor]:
+    """A new machine; what this answers makes the runtime on it, again after each crash."""
+    from actors.runtime import Machine, SimulatedRuntime
+
+    return partial(SimulatedRuntime, Machine(), config.guise)
 
 
 # -- Manifests ---------------------------------------------------------------------------------

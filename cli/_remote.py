@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from actors.client import HttpTransport, OutsideClient
-from actors.kernel import Child, LiveSystem
+from actors.kernel import Child, LiveSystem, Ref
 from cli._errors import Failed, UsageError
 from protocol.api import StatusError
 
-__all__ = ["remote_client"]
+__all__ = ["remote_client", "remote_system"]
 
 
 @contextmanager
-def remote_client(kubeconfig: Path, name: str = "kubekka-cli") -> Iterator[OutsideClient]:
-    """A client of the API server that `kubeconfig` names, for the time of a `with` block. What
-    the server refuses, and its absence, end the verb with a line.
+def remote_system(kubeconfig: Path, name: str = "kubekka-cli") -> Iterator[tuple[LiveSystem, Ref]]:
+    """A system with a transport to the API server that `kubeconfig` names, for the time of a
+    `with` block. What the server refuses, and its absence, end the verb with a line.
 
     Raises: UsageError for a kubeconfig that is none; Failed.
     """
     system = LiveSystem(name).start_thread()
     try:
         try:
-            transport = system.spawn(Child("transport", lambda: HttpTransport.from_kubeconfig(kubeconfig)))
+            make = partial(HttpTransport.from_kubeconfig, kubeconfig)
+            transport = system.spawn(Child("transport", make))
+            OutsideClient(system, transport, name="check", timeout_s=15.0).list("namespaces", limit="1")
         except ValueError as error:
             raise UsageError(f"{kubeconfig}: {error}") from None
-        yield OutsideClient(system, transport, timeout_s=15.0)
+        yield system, transport
     except StatusError as error:
         raise Failed(f"{error.reason}: {error.message}") from None
     finally:
         system.shutdown()
+
+
+@contextmanager
+def remote_client(kubeconfig: Path) -> Iterator[OutsideClient]:
+    """A client in such a system."""
+    with remote_system(kubeconfig) as (system, transport):
+        yield OutsideClient(system, transport, timeout_s=15.0)

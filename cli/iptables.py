@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from cli._errors import UsageError
+from cli._files import load_objects
 from cli._state import add_kubeconfig_option, find_kubeconfig
 
 
@@ -31,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     """Print iptables-restore text."""
     from actors.network.iptables_cli import ConfigError, UnknownNode, render
 
-    config = _load(options.config)[0] if options.config else None
+    config = load_objects(options.config)[0] if options.config else None
     if options.filename:
-        objects = _load(options.filename)
+        objects = load_objects(options.filename)
     else:
         from cli._remote import remote_client
 
@@ -50,22 +50,3 @@ def run(options: argparse.Namespace) -> int:
     except (ConfigError, UnknownNode) as error:
         raise UsageError(str(error)) from None
     return 0
-
-
-def _load(path: Any) -> list[Any]:
-    """The YAML or JSON documents of a file.
-
-    Raises: UsageError.
-    """
-    import yaml
-
-    try:
-        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text()
-        documents = [d for d in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if d is not None]
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not documents or not all(isinstance(d, dict) for d in documents):
-        raise UsageError(f"{path} holds no Kubernetes objects")
-    return documents

@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from cli._errors import UsageError
 from cli._serve import add_serving_options, kubernetes_minor, port_problem, prepare_paths, until_interrupted
@@ -33,6 +34,11 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="KEY=VALUE",
         help="also run a simulated kubelet for every Node object that has this annotation",
     )
+    add_controller_options(parser)
+
+
+def add_controller_options(parser: argparse.ArgumentParser) -> None:
+    """The controller manager's options, under upstream's names."""
     parser.add_argument(
         "--controllers", default="*", metavar="LIST", help="which controllers run, e.g. '*,-deployment' (all)"
     )
@@ -57,6 +63,12 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="N",
         help="how many finished pods are kept (%(default)s)",
     )
+
+
+def controller_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The same as settings of `actors.controllers.Options`."""
+    names = ("controllers", "node_monitor_grace_period", "node_monitor_period", "terminated_pod_gc_threshold")
+    return {name: getattr(options, name) for name in names}
 
 
 def _count(text: str) -> int:
@@ -99,12 +111,7 @@ def run(options: argparse.Namespace) -> int:
         runtime=options.runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
-        controllers={
-            "controllers": options.controllers,
-            "node_monitor_grace_period": options.node_monitor_grace_period,
-            "node_monitor_period": options.node_monitor_period,
-            "terminated_pod_gc_threshold": options.terminated_pod_gc_threshold,
-        },
+        controllers=controller_options(options),
     )
     cluster = Cluster(config)
     failed = threading.Event()

@@ -1,6 +1,8 @@
 """The root CA publisher: every namespace has the cluster's CA in `kube-root-ca.crt`.
 
 Owns those ConfigMaps. The bundle is the option `root_ca` (PEM text); without it nothing is written.
+A second one, for serving certificates of Services, has the same content: the API access volume that
+admission gives to pods, as measured on the release that is followed here, mounts both.
 Facts: kubernetes pkg/controller/certificates/rootcacertpublisher.
 """
 
@@ -15,7 +17,8 @@ from protocol.objects import annotations as annotations_of
 
 __all__ = ["RootCACertificatePublisher"]
 
-NAME = "kube-root-ca.crt"
+BUNDLES = {"kube-root-ca.crt": "ca.crt", "openshift-service-ca.crt": "service-ca.crt"}
+"""ConfigMap -> its key."""
 DESCRIPTION = "kubernetes.io/description"
 _WHAT_FOR = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as "
@@ -42,20 +45,23 @@ class RootCACertificatePublisher(Controller):
 
     def _configmap_changed(self, old: Object | None, new: Object | None) -> None:
         obj = new or old or {}
-        if metadata(obj)["name"] == NAME and old is not None:
+        if metadata(obj)["name"] in BUNDLES and old is not None:
             self.queue.add(metadata(obj)["namespace"])
 
     async def reconcile(self, key: str) -> None:
         namespace = self.store("namespaces").get(key)
         if not self.bundle or namespace is None or metadata(namespace).get("deletionTimestamp"):
             return
-        present = self.store("configmaps").named(key, NAME)
-        data = {"ca.crt": self.bundle}
+        for name, field in BUNDLES.items():
+            await self._publish(key, name, {field: self.bundle})
+
+    async def _publish(self, namespace: str, name: str, data: dict[str, str]) -> None:
+        present = self.store("configmaps").named(namespace, name)
         try:
             if present is None:
-                meta = {"name": NAME, "namespace": key, "annotations": {DESCRIPTION: _WHAT_FOR}}
+                meta = {"name": name, "namespace": namespace, "annotations": {DESCRIPTION: _WHAT_FOR}}
                 wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-                await self.client.create("configmaps", wanted, key)
+                await self.client.create("configmaps", wanted, namespace)
             elif present.get("data") != data or DESCRIPTION not in annotations_of(present):
                 notes = {**annotations_of(present), DESCRIPTION: _WHAT_FOR}
                 meta = {**metadata(present), "annotations": notes}

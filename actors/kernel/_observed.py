@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actors.kernel._cell import BATCH, DEAD, Cell, Envelope
 from actors.kernel._errors import ActorDead, BlockingCall
 from actors.kernel._future import Future, on_dispatcher
+from actors.kernel._speaker import Speaker
 from actors.kernel._task import Task
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class ObservedCell(Cell):
 
     def run(self, limit: int = BATCH) -> None:
         """As `Cell.run`, saying before each message who speaks."""
-        speaker = self.system.speaker
+        # On a thread of its own an actor speaks for itself alone, not for the dispatcher's turn.
+        speaker = self.system.speaker if on_dispatcher() else Speaker()
         previous = (speaker.cell, speaker.cause)
         speaker.cell = self
         place = self.ready

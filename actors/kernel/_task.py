@@ -38,7 +38,7 @@ class Task:
         self.incarnation = cell.incarnation
         self.on_return = on_return
         self.on_raise = on_raise
-        self.cause = 0
+        self.cause = cell.system.speaker.cause
 
     def step(self) -> None:
         """Run until the next await that has to wait, or to the end."""

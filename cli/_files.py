@@ -1,0 +1,40 @@
+"""Objects from files, for verbs that take `-f`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cli._errors import UsageError
+
+__all__ = ["load_objects"]
+
+
+def load_objects(path: Any) -> list[dict[str, Any]]:
+    """The objects in a YAML or JSON file (`-` for stdin); Lists are unpacked.
+
+    Raises: UsageError when it cannot be read or holds no objects.
+    """
+    import yaml
+
+    try:
+        text = sys.stdin.read() if str(path) == "-" else Path(path).read_text()
+        documents = [d for d in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if d is not None]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    objects: list[dict[str, Any]] = []
+    for document in documents:
+        if not isinstance(document, dict):
+            raise UsageError(f"{path} holds what is no Kubernetes object: {str(document)[:40]!r}")
+        items = document.get("items")
+        if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+            kind = str(document["kind"]).removesuffix("List")
+            objects.extend({"kind": kind, **item} if kind else item for item in items)
+        else:
+            objects.append(document)
+    if not objects:
+        raise UsageError(f"{path} holds no Kubernetes objects")
+    return objects
