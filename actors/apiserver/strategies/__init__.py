@@ -24,8 +24,28 @@ __all__ = [
 ]
 
 _PLACES: dict[tuple[str, str], tuple[str, str]] = {
+    ("", "ConfigMap"): ("config", "ConfigMapStrategy"),
+    ("", "Endpoints"): ("endpoints", "EndpointsStrategy"),
+    ("", "Event"): ("events", "EventStrategy"),
+    ("", "LimitRange"): ("quotas", "LimitRangeStrategy"),
+    ("", "Namespace"): ("namespaces", "NamespaceStrategy"),
+    ("", "Node"): ("nodes", "NodeStrategy"),
     ("", "PersistentVolumeClaim"): ("claims", "ClaimStrategy"),
     ("", "Pod"): ("pods", "PodStrategy"),
+    ("", "PodTemplate"): ("replicasets", "PodTemplateStrategy"),
+    ("", "ReplicationController"): ("replicasets", "ReplicationControllerStrategy"),
+    ("", "ResourceQuota"): ("quotas", "QuotaStrategy"),
+    ("", "Secret"): ("config", "SecretStrategy"),
+    ("", "ServiceAccount"): ("service_accounts", "ServiceAccountStrategy"),
+    ("apps", "ControllerRevision"): ("statefulsets", "ControllerRevisionStrategy"),
+    ("apps", "DaemonSet"): ("daemonsets", "DaemonSetStrategy"),
+    ("apps", "Deployment"): ("deployments", "DeploymentStrategy"),
+    ("apps", "ReplicaSet"): ("replicasets", "ReplicaSetStrategy"),
+    ("apps", "StatefulSet"): ("statefulsets", "StatefulSetStrategy"),
+    ("batch", "CronJob"): ("cronjobs", "CronJobStrategy"),
+    ("batch", "Job"): ("jobs", "JobStrategy"),
+    ("discovery.k8s.io", "EndpointSlice"): ("endpoints", "EndpointSliceStrategy"),
+    ("events.k8s.io", "Event"): ("events", "EventStrategy"),
 }
 """Group and kind to module and class. Kinds without an entry behave generically."""
 

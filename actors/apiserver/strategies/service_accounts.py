@@ -1,0 +1,41 @@
+"""ServiceAccount.
+
+Owns its validation and columns; tokens are issued elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
+from actors.apiserver.strategies._errors import FieldError
+
+__all__ = ["ServiceAccountStrategy"]
+
+
+class ServiceAccountStrategy(Strategy):
+    """ServiceAccount."""
+
+    standard_finalizers_only = True
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self.check_meta_update(new, old) + self.check(new)
+
+    def columns(self) -> tuple[Column, ...]:
+        return (NAME, Column("Secrets", "string", "", "Number of secrets that belong to it."), AGE)
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"].get("name", ""), len(obj.get("secrets") or ()), self.age(obj, now)]
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        key = "kubernetes.io/enforce-mountable-secrets"
+
+        def has(obj: Object | None) -> bool:
+            return key in ((obj or {"metadata": {}})["metadata"].get("annotations") or {})
+
+        if not has(new) or (old is not None and has(old)):
+            return []
+        return [
+            f"metadata.annotations[{key}]: deprecated in v1.32+; prefer separate namespaces to "
+            "isolate access to mounted secrets"
+        ]
