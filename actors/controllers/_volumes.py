@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from protocol.objects import Object, Selector, deleting, labels, metadata, selector_of, spec, uid
+from protocol.objects import Object, Selector, deleting, labels, metadata, resource_version, selector_of, spec, uid
 from protocol.objects import annotations as annotations_of
 from protocol.quantity import parse_quantity
 
@@ -17,6 +17,7 @@ __all__ = [
     "BIND_COMPLETED",
     "BOUND_BY_CONTROLLER",
     "best_match",
+    "claim_reference",
     "class_of",
     "is_bound_to",
     "mismatch",
@@ -53,6 +54,18 @@ def capacity(volume: Object) -> Decimal:
 def selected_node(claim: Object) -> str:
     """The node that the scheduler chose for a claim's first consumer."""
     return annotations_of(claim).get(SELECTED_NODE, "")
+
+
+def claim_reference(claim: Object) -> Object:
+    """What a volume says of the claim that it is bound to."""
+    return {
+        "kind": "PersistentVolumeClaim",
+        "namespace": metadata(claim)["namespace"],
+        "name": metadata(claim)["name"],
+        "uid": uid(claim),
+        "apiVersion": "v1",
+        "resourceVersion": resource_version(claim),
+    }
 
 
 def is_bound_to(volume: Object, claim: Object) -> bool:

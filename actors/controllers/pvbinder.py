@@ -11,9 +11,10 @@ pkg/controller/volume/persistentvolume/pv_controller.go.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from actors.client import StatusError
+from actors.controllers._localvolume import LOCAL_PROVISIONER, LOCAL_ROOT, local_volume
 from actors.controllers._reconcile import Context, Controller
 from actors.controllers._volumes import (
     BETA_PROVISIONER,
@@ -23,6 +24,7 @@ from actors.controllers._volumes import (
     PROVISIONED_BY,
     PROVISIONER,
     best_match,
+    claim_reference,
     class_of,
     is_bound_to,
     mismatch,
@@ -37,7 +39,6 @@ from protocol.objects import (
     namespace,
     resource_version,
     spec,
-    split_key,
     status,
     uid,
 )
@@ -46,9 +47,6 @@ from protocol.objects import annotations as annotations_of
 __all__ = ["PersistentVolumeBinder"]
 
 CLAIMS, VOLUMES, CLASSES = "persistentvolumeclaims", "persistentvolumes", "storageclasses"
-LOCAL_PROVISIONER = "kubekka.dev/local"
-LOCAL_ROOT = "/var/lib/kubekka/volumes"
-HOSTNAME = "kubernetes.io/hostname"
 PENDING_RECHECK_S = 15.0
 
 
@@ -248,14 +246,7 @@ class PersistentVolumeBinder(Controller):
         changed = mutable(volume)
         if not ref:
             changed["metadata"].setdefault("annotations", {})[BOUND_BY_CONTROLLER] = "yes"
-        changed["spec"]["claimRef"] = {
-            "kind": "PersistentVolumeClaim",
-            "namespace": namespace(claim),
-            "name": metadata(claim)["name"],
-            "uid": uid(claim),
-            "apiVersion": "v1",
-            "resourceVersion": resource_version(claim),
-        }
+        changed["spec"]["claimRef"] = claim_reference(claim)
         return await self._update(VOLUMES, changed)
 
     async def _bind_claim(self, claim: Object, volume: Object) -> Object:
@@ -407,7 +398,7 @@ class PersistentVolumeBinder(Controller):
     async def _provision_here(self, claim: Object, storage_class: Object) -> None:
         provisioner = storage_class["provisioner"]
         name = f"pvc-{uid(claim)}"
-        volume = self._local_volume(name, claim, storage_class)
+        volume = local_volume(name, claim, storage_class, self.root, self.store("nodes").get(selected_node(claim)))
         try:
             stored = await self.client.create(VOLUMES, volume)
             self._own[f"{VOLUMES}/{name}"] = stored
@@ -422,36 +413,6 @@ class PersistentVolumeBinder(Controller):
         self._event(
             claim, "Normal", "ProvisioningSucceeded", f"Successfully provisioned volume {name} using {provisioner}"
         )
-
-    def _local_volume(self, name: str, claim: Object, storage_class: Object) -> Object:
-        requests: dict[str, Any] = (spec(claim).get("resources") or {}).get("requests") or {}
-        space, claim_name = split_key(key(claim))
-        wanted: Object = {
-            "capacity": {"storage": requests.get("storage", "0")},
-            "accessModes": spec(claim).get("accessModes") or [],
-            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy") or "Delete",
-            "storageClassName": metadata(storage_class)["name"],
-            "volumeMode": spec(claim).get("volumeMode") or "Filesystem",
-            "hostPath": {"path": f"{self.root}/{name}_{space}_{claim_name}", "type": "DirectoryOrCreate"},
-            "claimRef": {
-                "kind": "PersistentVolumeClaim",
-                "namespace": space,
-                "name": claim_name,
-                "uid": uid(claim),
-                "apiVersion": "v1",
-                "resourceVersion": resource_version(claim),
-            },
-        }
-        if storage_class.get("mountOptions"):
-            wanted["mountOptions"] = storage_class["mountOptions"]
-        node = selected_node(claim)
-        if node:
-            host = (metadata(self.store("nodes").get(node) or {}).get("labels") or {}).get(HOSTNAME, node)
-            term = {"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [host]}]}
-            wanted["nodeAffinity"] = {"required": {"nodeSelectorTerms": [term]}}
-        notes = {PROVISIONED_BY: storage_class["provisioner"], BOUND_BY_CONTROLLER: "yes"}
-        meta = {"name": name, "annotations": notes}
-        return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": meta, "spec": wanted}
 
     def _event(self, obj: Object, event_type: str, reason: str, message: str) -> None:
         kind = "PersistentVolume" if "hostPath" in spec(obj) or not namespace(obj) else "PersistentVolumeClaim"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import ClassVar
 
+from actors.controllers._localvolume import LOCAL_PROVISIONER
 from actors.controllers._reconcile import Context, Controller
 from actors.controllers._volumes import PROVISIONED_BY, capacity, requested
-from actors.controllers.pvbinder import LOCAL_PROVISIONER
 from protocol.objects import Object, key, mutable, spec, status
 from protocol.objects import annotations as annotations_of
 from protocol.quantity import parse_quantity
