@@ -514,12 +514,12 @@ class Etcd(Actor):
     def _committed(self, changes: Changes) -> None:
         """A new revision was made."""
         if self._journal is None:
-            self._watchers.publish(changes)
+            self._published(changes)
         else:
             self._journal.committed(self._store.revision, changes)
 
     def _published(self, changes: Changes) -> None:
-        """A revision is on disk, so that everybody may know of it."""
+        """A revision is safe, so that everybody may know of it."""
         self._watchers.publish(changes)
         if self._watchers.behind:
             self._wake_watchers()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from actors.etcd._disk import DirectoryLock, Disk
 from actors.etcd._errors import DataDirError
@@ -51,12 +52,18 @@ class Files:
                 self.snapshots.append(int(number))
 
 
+_held: WeakValueDictionary[str, DataDir] = WeakValueDictionary()
+"""The directories that this process has locked."""
+
+
 class DataDir:
-    """One opened directory. After a failed write it is `broken`: what is on the disk is unknown
+    """One opened directory. `owner` names who uses it, across restarts within this process: a
+    crashed owner's directory is taken from its former self. After a failed write it is `broken`: what is on the disk is unknown
     until it is read again, so every later use raises `OSError`."""
 
-    def __init__(self, path: Path, disk: Disk, fsync: bool) -> None:
+    def __init__(self, path: Path, disk: Disk, fsync: bool, owner: object = None) -> None:
         self.path = path
+        self._owner = owner
         self.disk = disk
         self._fsync = fsync
         self._mutex = threading.Lock()
@@ -74,6 +81,9 @@ class DataDir:
 
     def lock(self) -> None:
         """Make the directory and take it for this process. Raises `DataDirError`."""
+        held = _held.get(str(self.path.absolute()))
+        if held is not None and held._owner is not None and held._owner == self._owner:
+            held.close()
         try:
             self.disk.make_directory(self.path)
             self._lock = DirectoryLock(self.path)
@@ -83,6 +93,7 @@ class DataDir:
         except OSError as error:
             text = f"cannot use data directory {self.path}: {error.strerror or error}"
             raise DataDirError(text) from error
+        _held[str(self.path.absolute())] = self
 
     def files(self) -> Files:
         """What is there."""

@@ -75,7 +75,8 @@ class Journal:
         self._actor = actor
         self._config = config
         self._publish = published
-        self._data_dir = DataDir(config.data_dir, disk, fsync=not config.unsafe_no_fsync)
+        owner = (actor.system, actor.actor_urn)
+        self._data_dir = DataDir(config.data_dir, disk, not config.unsafe_no_fsync, owner)
         self._gathering = _Batch()
         self._flying: _Batch | None = None
         self._running = False
