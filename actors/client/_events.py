@@ -65,8 +65,9 @@ class _Lru(OrderedDict[Any, Any]):
 class EventRecorder:
     """Records events in the name of `component`; the coroutines run in the client's actor."""
 
-    def __init__(self, client: Client, component: str, host: str = "") -> None:
+    def __init__(self, client: Client, component: str, host: str = "", *, queue_max: int = QUEUE_MAX) -> None:
         self.client = client
+        self.queue_max = queue_max
         self.actor = client.actor
         self.component = component
         self.host = host
@@ -241,7 +242,7 @@ class EventRecorder:
         return meta
 
     def _enqueue(self, send: Callable[[], Any]) -> None:
-        if len(self._queue) >= QUEUE_MAX:
+        if len(self._queue) >= self.queue_max:
             self.actor.log.warning("event_dropped", component=self.component, why="too many")
             return
         self._queue.append(send)
