@@ -11,6 +11,7 @@ that up; no container is restarted for it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from actors.client import Client, EventRecorder, Informer
@@ -60,6 +61,7 @@ __all__ = ["Kubelet"]
 Object = dict[str, Any]
 MAX_QUEUED_EVENTS = 1000
 SERVICES_TTL_S = 2.0
+STALE_AFTER_S = 1.0
 TOKEN_REFRESH = 0.8
 
 
@@ -187,25 +189,36 @@ class Kubelet(Serving):
         known = self.objects.get(key)
         if known is not None and not message.fresh and self.clock.monotonic() - known[0] < self.config.object_ttl_s:
             return known[1]
+        return self._shared(key, lambda: self._fetch(key), None if known is None else known[1])
+
+    def _shared(self, key: tuple[str, str, str], fetch: Callable[[], Any], stale: Any) -> Any:
+        """One request for all that ask at the same time. What was known before is good enough when
+        the API server does not answer soon: pods must go on without it."""
         under_way = self.fetching.get(key)
         if under_way is None:
-            under_way = self.fetching[key] = self.background(self._fetch(key))
-            if under_way.done:
-                self.fetching.pop(key, None)
-        return under_way
+            under_way = self.background(fetch())
+            if not under_way.done:
+                self.fetching[key] = under_way
+                under_way.add_callback(lambda _: self.fetching.pop(key, None))
+        return under_way if stale is None else self.background(self._or_stale(under_way, stale))
+
+    async def _or_stale(self, under_way: Future[Any], stale: Any) -> Any:
+        answer: Future[Any] = Future()
+        under_way.add_callback(lambda f: answer.done or answer.resolve(stale if f.exception() else f.result()))
+        timer = self.system.after(STALE_AFTER_S, lambda: answer.done or answer.resolve(stale))
+        found = await answer
+        timer.cancel()
+        return found
 
     async def _fetch(self, key: tuple[str, str, str]) -> Object | None:
         kind, namespace, name = key
         try:
             obj: Object | None = await self.client.get("configmaps" if kind == "ConfigMap" else "secrets", name, namespace)
         except StatusError as error:
-            if error.code == 403 and not self.config.admin:
-                obj = None  # the node may not see it before the pod that uses it is known to be here
-            elif error.code != 404:
+            # A node may see only what its pods use: 403 until the API server knows of the binding.
+            if error.code not in (403, 404):
                 raise
             obj = None
-        finally:
-            self.fetching.pop(key, None)
         if obj is not None:
             self.objects[key] = (self.clock.monotonic(), obj)
         else:
@@ -213,19 +226,22 @@ class Kubelet(Serving):
         return obj
 
     @handles(GetServices)
-    async def get_services(self, message: GetServices) -> list[Object]:
-        now = self.clock.monotonic()
+    def get_services(self, message: GetServices) -> Any:
         known = self.services.get(message.namespace)
-        if known is not None and now - known[0] < SERVICES_TTL_S:
+        if known is not None and self.clock.monotonic() - known[0] < SERVICES_TTL_S:
             return known[1]
+        namespace = message.namespace
+        return self._shared(("Service", namespace, ""), lambda: self._fetch_services(namespace), None if known is None else known[1])
+
+    async def _fetch_services(self, namespace: str) -> list[Object]:
         found: list[Object] = []
         try:
-            found = list((await self.client.list("services", message.namespace, resourceVersion="0")).get("items") or ())
-            if message.namespace != "default":
+            found = list((await self.client.list("services", namespace, resourceVersion="0")).get("items") or ())
+            if namespace != "default":
                 found.append(await self.client.get("services", "kubernetes", "default"))
         except StatusError as error:
             self.log.debug("services_unknown", error=error.message)
-        self.services[message.namespace] = (now, found)
+        self.services[namespace] = (self.clock.monotonic(), found)
         return found
 
     @handles(GetToken, serial=lambda m: m)
