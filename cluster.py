@@ -58,6 +58,7 @@ class ClusterConfig:
     runtime: str = "simulated"
     guise: str = "containerd"
     node_capacity: Mapping[str, str] = field(default_factory=dict)
+    lease_renew_s: float = 10.0
     manage_nodes_with_annotation_selector: str = ""
     controllers: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -128,7 +129,7 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
     from actors.kubelet import KubeletConfig, NodeManager, simulated_node
     from actors.network import KubeProxy
 
-    settings = KubeletConfig(kubelet_version=f"v1.{config.minor}.2")
+    settings = KubeletConfig(kubelet_version=f"v1.{config.minor}.2", lease_renew_s=config.lease_renew_s)
     refs: list[Ref] = []
     for number in range(config.nodes):
         name = f"node-{number}"
@@ -442,6 +443,14 @@ class Cluster(_Served, _Commands):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def kill_node(self, name: str) -> None:
+        """The machine `name` dies: everything on it stops without a word."""
+        for path in (name, f"kube-proxy-{name}"):
+            ref = self.system.lookup(path)
+            if ref is None:
+                raise LookupError(f"no node {name!r} runs in this cluster")
+            self.system.call(partial(self.system.kill, ref))
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run the real kubectl on this cluster; answers what it printed on stdout.

@@ -25,15 +25,15 @@ COMPONENTS = {
 
 
 def component(path: str) -> str:
-    """Who an actor's path is, in words: `controller-manager/replicaset` is `replicaset controller`."""
+    """Who an actor's path is, in words: `controller-manager/replicaset-controller` is `replicaset
+    controller`, `node-1/kubelet/...` is `kubelet node-1`."""
     parts = path.split("/")
     if parts[0] == "controller-manager":
-        return f"{parts[1]} controller" if len(parts) > 1 else "controller manager"
+        return parts[1].replace("-", " ") if len(parts) > 1 else "controller manager"
     if parts[0].startswith("kube-proxy-"):
         return f"kube-proxy {parts[0].removeprefix('kube-proxy-')}"
-    for prefix in ("kubelet-", "runtime-"):
-        if parts[0].startswith(prefix):
-            return f"{prefix[:-1]} {parts[0].removeprefix(prefix)}"
+    if len(parts) > 1 and parts[1] in ("kubelet", "runtime"):
+        return f"{parts[1]} {parts[0]}"
     return COMPONENTS.get(parts[0], parts[0])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actors.kernel._cell import BATCH, DEAD, Cell, Envelope
+from actors.kernel._cell import BATCH, DEAD, Cell, Envelope, _Start
 from actors.kernel._errors import ActorDead, BlockingCall
 from actors.kernel._future import Future, on_dispatcher
 from actors.kernel._speaker import Speaker
@@ -113,6 +113,10 @@ class ObservedCell(Cell):
             asker: Cell | None = getattr(future, "asker", None)
             receiver = asker.actor_urn if asker is not None else "outside"
             tracer.record(kind, self.system.speaker.cause, self.actor_urn, receiver, answer)
+
+    def start(self) -> None:
+        """What a new actor does at its start has the cause that made it."""
+        self.deliver(_Mail(_Start(), self.system.speaker.cause if on_dispatcher() else 0))
 
     def _refuse(self, item: Any) -> None:
         super()._refuse(item.item if type(item) is _Mail else item)

@@ -85,6 +85,12 @@ class ActorSystem:
         if self.actors.get(cell.actor_urn) is cell:
             del self.actors[cell.actor_urn]
 
+    def kill(self, ref: Ref) -> None:
+        """The actor and its children die at once and for good, without clean-up. On the
+        dispatcher's thread only."""
+        assert isinstance(ref, Cell)
+        ref.terminate()
+
     def lookup(self, path: str) -> Ref | None:
         """The actor with this path, if it lives."""
         return self.actors.get(path)
