@@ -319,7 +319,7 @@ class ReplicaController(Controller):
     async def _write_status(self, replica_set: Object, new: Object) -> None:
         """Write the status unless it says all this already; after a conflict once more."""
         old = status(replica_set)
-        generation = replica_set["metadata"].get("generation", 0)
+        generation = replica_set["metadata"].get("generation") or 0
         same = all(
             (old.get(field) or 0) == (new.get(field) or 0)
             for field in (
@@ -333,7 +333,7 @@ class ReplicaController(Controller):
             same
             and old.get("terminatingReplicas") == new.get("terminatingReplicas")
             and (old.get("conditions") or []) == (new.get("conditions") or [])
-            and old.get("observedGeneration") == generation
+            and (old.get("observedGeneration") or 0) == generation
         ):
             return
         new["observedGeneration"] = generation

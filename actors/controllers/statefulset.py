@@ -436,7 +436,7 @@ class StatefulSetController(Controller):
         old = status(stateful_set)
         keys = ("observedGeneration", "currentRevision", "updateRevision", "collisionCount")
         same = all((old.get(f) or 0) == (new.get(f) or 0) for f in COUNTS)
-        if same and all(old.get(f) == new.get(f) for f in keys):
+        if same and all((old.get(f) or 0) == (new.get(f) or 0) for f in keys):
             return
         try:
             await self.client.update_status("statefulsets", with_status(stateful_set, new))

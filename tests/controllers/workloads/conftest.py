@@ -65,7 +65,8 @@ class Nodes(ClientActor):
         """One step for one pod; its effect brings the next."""
         try:
             again = await self.step(uid, namespace, name)
-        except StatusError:
+        except StatusError as error:
+            self.log.info("pod_step_failed", error=error.message)
             again = True
         self.busy.discard(uid)
         if again:
