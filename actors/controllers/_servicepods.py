@@ -7,8 +7,8 @@ Facts: kubernetes pkg/api/v1/pod/util.go, staging/src/k8s.io/endpointslice/util.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from protocol.objects import Object, condition_status, deleting, metadata, spec, status
@@ -118,22 +118,38 @@ def _containers(pod: Object) -> Iterable[Object]:
             yield container
 
 
+FNV_OFFSET, FNV_PRIME, FNV_MASK = 0x6C62272E07BB014262B821756295C58D, (1 << 88) + 0x13B, (1 << 128) - 1
+
+
+def _fnv128a(text: str) -> str:
+    """http://www.isthe.com/chongo/tech/comp/fnv/ in hexadecimal."""
+    value = FNV_OFFSET
+    for byte in text.encode():
+        value = ((value ^ byte) * FNV_PRIME) & FNV_MASK
+    return f"{value:032x}"
+
+
+@lru_cache(maxsize=1024)
+def _hash(name: str, protocol: str, port: int, app_protocol: str, pointers: bool) -> str:
+    star = "*" if pointers else ""
+    app = f"(*string){app_protocol}" if app_protocol else "(*string)<nil>"
+    parts = {
+        "Name": f"({star}string){name}",
+        "Protocol": f"({star}v1.Protocol){protocol}",
+        "Port": f"({star}int32){port}",
+    }
+    order = ("Name", "Protocol", "Port") if pointers else ("Name", "Port", "Protocol")
+    fields = " ".join(f"{field}:{parts[field]}" for field in order)
+    return _fnv128a(f"(v1.EndpointPort){{{fields} AppProtocol:{app}}}")
+
+
 def port_hash(port: Object, *, pointers: bool) -> str:
-    """The MD5 by which ports are ordered: of the text that go-spew gives an EndpointPort.
+    """The FNV-1a hash by which ports are ordered: of the text that go-spew gives an EndpointPort.
 
     `pointers`: the fields are pointers, as in discovery/v1; plain values as in core/v1.
     """
-    star = "*" if pointers else ""
-    app = f"(*string){port['appProtocol']}" if port.get("appProtocol") else "(*string)<nil>"
-    parts = {
-        "Name": f"({star}string){port.get('name') or ''}",
-        "Protocol": f"({star}v1.Protocol){port.get('protocol', 'TCP')}",
-        "Port": f"({star}int32){port.get('port')}",
-    }
-    order = ("Name", "Protocol", "Port") if pointers else ("Name", "Port", "Protocol")
-    fields = " ".join(f"{name}:{parts[name]}" for name in order)
-    text = f"(v1.EndpointPort){{{fields} AppProtocol:{app}}}"
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    app = port.get("appProtocol") or ""
+    return _hash(port.get("name") or "", port.get("protocol", "TCP"), port.get("port") or 0, app, pointers)
 
 
 def ports_key(ports: Iterable[Object]) -> tuple[tuple[Any, ...], ...]:
