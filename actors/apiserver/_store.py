@@ -323,6 +323,31 @@ class Store:
         """Store a new object; it then belongs to the cache. Raises `Superseded` when it exists."""
         return await self._put(cache, key, obj, 0, ttl)
 
+    async def create_many(self, objects: list[tuple[ResourceCache, str, Object]]) -> None:
+        """Store new objects in one transaction; one by one when some exist already."""
+        writes = []
+        for cache, key, obj in objects:
+            value = encode(obj)
+            raw = (cache.prefix + key).encode()
+            write = _Pending(value, obj)
+            self._pending.setdefault(cache.prefix + key, []).append(write)
+            writes.append((cache.prefix + key, write, Compare(raw, "MOD", "EQUAL", 0), Put(raw, value)))
+        try:
+            response: TxnResponse = await self.actor.ask(
+                self.etcd, Txn(tuple(w[2] for w in writes), tuple(w[3] for w in writes)), timeout=30.0
+            )
+            if response.succeeded:
+                await self.reached(response.revision)
+        finally:
+            for path, write, _, _ in writes:
+                self._pending.pop(path, None)
+        if not response.succeeded:
+            for cache, key, obj in objects:
+                try:
+                    await self.create(cache, key, obj)
+                except Superseded:
+                    continue
+
     async def update(self, cache: ResourceCache, old: Entry, obj: Object, ttl: int = 0) -> Entry:
         """Replace `old`. Raises `Superseded` when `old` is not what is stored."""
         return await self._put(cache, old.key, obj, old.revision, ttl)

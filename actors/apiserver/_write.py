@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.apiserver import _parts as parts
+from actors.apiserver._authz import RBAC
 from actors.apiserver._cache import Entry
 from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._escalation import check_grant
 from actors.apiserver._options import APPLY, check_write_options, resource_version
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
@@ -109,6 +111,8 @@ async def store_new(core: Core, request: Request, obj: Object) -> Entry:
     try:
         await core.chain.admit(attributes)
         obj = attributes.object or obj
+        if kind.group == RBAC:
+            check_grant(core, request, obj, None)
         _fill_metadata(core, served, obj)
         stored = served.stored(obj)
         strategy = served.storage_strategy
@@ -323,6 +327,8 @@ async def _replace(core: Core, request: Request, entry: Entry, transform: Transf
     try:
         await core.chain.admit(attributes)
         new = attributes.object or new
+        if kind.group == RBAC:
+            check_grant(core, request, new, old)
         _check_preconditions(served, request, new, old)
         stored = served.stored(new)
         stored = _prepare(core, request, stored, entry.object, reservation)
@@ -364,6 +370,8 @@ def _prepare(core: Core, request: Request, new: Object, old: Object, reservation
     strategy = served.storage_strategy
     ctx = core.context(request.user, request.dry_run, reservation)
     sub = request.subresource
+    if sub == "binding":  # assigned past the pod's update rules (pkg/registry/core/pod/storage)
+        return new
     errors: list[FieldError] = []
     if not sub:
         errors = strategy.begin_update(new, old, ctx)
