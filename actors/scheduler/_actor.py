@@ -244,9 +244,7 @@ class Scheduler(ClientActor):
         if nominated is not None:
             self.watching.nominate(pod, nominated)
         self.reporter(pod).failed(pod, UNSCHEDULABLE, message, nominated)
-        self._requeue(
-            queued, rejected_by=diagnosis.plugins, pending_on=diagnosis.pending_plugins, message=message
-        )
+        self._requeue(queued, rejected_by=diagnosis.plugins, pending_on=diagnosis.pending_plugins, message=message)
 
     def failed(self, engine: Engine, queued: QueuedPod, status: Status, node: str) -> None:
         """What was decided could not be carried out."""

@@ -26,7 +26,7 @@ from actors.scheduler._tallies import Tallies
 __all__ = ["Cache", "NodeView"]
 
 Object = dict[str, Any]
-ANY_IP = "0.0.0.0"  # noqa: S104
+ANY_IP = "0.0.0.0"
 
 
 @dataclass(slots=True)
@@ -179,11 +179,7 @@ class Cache:
 
     def expired(self, now: float) -> list[PodInfo]:
         """Forget the assumed pods whose deadline has passed, and answer them."""
-        late = [
-            p
-            for uid in self._assumed
-            if (p := self._placed[uid]).deadline is not None and p.deadline <= now
-        ]
+        late = [p for uid in self._assumed if (p := self._placed[uid]).deadline is not None and p.deadline <= now]
         for placed in late:
             self._leave(placed)
         return [placed.info for placed in late]

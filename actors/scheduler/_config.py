@@ -229,7 +229,8 @@ def parse(raw: Mapping[str, Any]) -> SchedulerConfig:
     version, kind = raw.get("apiVersion"), raw.get("kind")
     if kind != "KubeSchedulerConfiguration" or version not in API_VERSIONS:
         raise ConfigError(f"no kind {kind!r} is registered for version {version!r}")
-    profiles = tuple(_profile(p) for p in raw.get("profiles") or ({},))
+    listed: list[Mapping[str, Any]] = raw.get("profiles") or [{}]
+    profiles = tuple(_profile(p) for p in listed)
     names = [p.name for p in profiles]
     if len(set(names)) != len(names):
         raise ConfigError("profiles: duplicate schedulerName")

@@ -41,6 +41,8 @@ from actors.scheduler._status import SUCCESS, Code, Status
 __all__ = ["Decision", "Engine"]
 
 MAX_SHARED = 64
+_FEW = 8
+"""So few changed rows are looked at one by one: arrays that small cost more than they save."""
 _REFRESH_FRACTION = 8
 """Above one changed row in so many, all rows are looked at again: it is cheaper."""
 
@@ -120,12 +122,28 @@ class Engine:
             self._refresh(cycle, shared, None)
         elif shared.position < end:
             changed = set(table.log[shared.position - table.log_start :])
-            if len(changed) * _REFRESH_FRACTION > table.size:
+            if len(changed) <= _FEW:
+                for row in changed:
+                    self._refresh_one(cycle, shared, row)
+            elif len(changed) * _REFRESH_FRACTION > table.size:
                 self._refresh(cycle, shared, None)
             else:
                 self._refresh(cycle, shared, np.array(sorted(changed), np.intp))
         shared.position = end
         return shared
+
+    def _refresh_one(self, cycle: Cycle, shared: _Shared, row: int) -> None:
+        """`_refresh` for one row, without arrays."""
+        code = 0
+        for plugin in self.profile.row_filters:
+            code = plugin.filter_one(cycle, row)
+            if code:
+                break
+        shared.codes[row] = code
+        if code or not self.table.alive[row]:
+            shared.key[row] = -1
+            return
+        shared.key[row] = sum(w * p.score_one(cycle, row) for p, w in self.profile.row_scores)
 
     def _refresh(self, cycle: Cycle, shared: _Shared, rows: np.ndarray[Any, Any] | None) -> None:
         where: Any = slice(0, self.table.size) if rows is None else rows
@@ -217,8 +235,8 @@ class Engine:
     def _is_plain(self, cycle: Cycle) -> bool:
         """Whether nothing but the shared verdicts can refuse a node."""
         skip = cycle.skip_filter
-        return not self.extenders and not self.handle.nominated and all(
-            p.name in skip for p in self.profile.late_filters
+        return (
+            not self.extenders and not self.handle.nominated and all(p.name in skip for p in self.profile.late_filters)
         )
 
     def _pick_plain(self, cycle: Cycle, shared: _Shared) -> Decision | None:
@@ -236,7 +254,7 @@ class Engine:
         """Whether a score besides the row-scoped ones tells nodes apart."""
         if any(self._node_scores(cycle, shared, p) is not None for p, _ in self.profile.node_scores):
             return True
-        if not self.profile.late_scores:
+        if not any(not isinstance(p, ColumnPlugin) or p.may_score(cycle) for p, _ in self.profile.late_scores):
             return False
         rows: Ints = np.flatnonzero(key >= 0)
         self.prepare_score(cycle, rows)
@@ -269,12 +287,11 @@ class Engine:
         narrowing: list[str] = []
         refused: Status | None = None
         for plugin in self.profile.pre_filter:
-            said = plugin.pre_filter(cycle)
-            if said is SUCCESS:
+            answer = plugin.pre_filter(cycle)
+            if answer is SUCCESS:
                 continue
-            narrowed = None
-            if isinstance(said, PreFilterResult):
-                said, narrowed = said.status, said.nodes
+            result = answer if isinstance(answer, PreFilterResult) else PreFilterResult(answer)
+            said, narrowed = result
             if said.code is Code.SKIP:
                 cycle.skip_filter.add(plugin.name)
                 continue
@@ -294,9 +311,7 @@ class Engine:
         if names is not None:
             diagnosis.plugins.update(narrowing)
             listed = " ".join(sorted(narrowing))
-            diagnosis.absent = Status(
-                Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{listed}]",)
-            )
+            diagnosis.absent = Status(Code.UNRESOLVABLE, (f"node(s) didn't satisfy plugin(s) [{listed}]",))
         return refused or SUCCESS, names
 
     def prepare(self, cycle: Cycle) -> frozenset[str] | None:

@@ -247,9 +247,7 @@ class Plugin:
     @classmethod
     def overrides(cls, method: str) -> bool:
         """Whether this plugin speaks at an extension point."""
-        return any(
-            method in base.__dict__ for base in cls.__mro__ if base not in (Plugin, ColumnPlugin, object)
-        )
+        return any(method in base.__dict__ for base in cls.__mro__ if base not in (Plugin, ColumnPlugin, object))
 
 
 class ColumnPlugin(Plugin):
@@ -273,6 +271,21 @@ class ColumnPlugin(Plugin):
     def score_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         """A score per row; None when it is 0 for all."""
         return None
+
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        """`filter_rows` for one row. Override it where arrays of one are too slow."""
+        said = self.filter_rows(cycle, np.array([row]))
+        return 0 if said is None else int(said[0])
+
+    def score_one(self, cycle: Cycle, row: int) -> int:
+        """`score_rows` for one row."""
+        said = self.score_rows(cycle, np.array([row]))
+        return 0 if said is None else int(said[0])
+
+    def may_score(self, cycle: Cycle) -> bool:
+        """Whether this plugin's scores could differ between nodes for this pod; a cheap question
+        that may be answered yes in doubt."""
+        return True
 
 
 def default_normalize(scores: Ints, reverse: bool) -> Ints:

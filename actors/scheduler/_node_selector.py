@@ -88,8 +88,7 @@ class NodeSelector(NamedTuple):
 
 def _requirements(listed: Iterable[Mapping[str, Any]] | None) -> tuple[NodeRequirement, ...]:
     return tuple(
-        NodeRequirement(e.get("key", ""), e.get("operator", ""), tuple(e.get("values") or ()))
-        for e in listed or ()
+        NodeRequirement(e.get("key", ""), e.get("operator", ""), tuple(e.get("values") or ())) for e in listed or ()
     )
 
 

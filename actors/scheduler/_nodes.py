@@ -188,11 +188,7 @@ class NodeTable:
             self.requested = np.vstack((self.requested, extra))
 
     def _set_allocatable(self, row: int, offered: Mapping[str, Any]) -> None:
-        places = [
-            (self.resources.place(name), amount(name, text))
-            for name, text in offered.items()
-            if name != "pods"
-        ]
+        places = [(self.resources.place(name), amount(name, text)) for name, text in offered.items() if name != "pods"]
         self.ensure_resources()
         self.allocatable[:, row] = 0
         for place, number in places:

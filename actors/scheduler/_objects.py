@@ -21,9 +21,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._all: dict[str, dict[str, Object]] = defaultdict(dict)
-        self._by_namespace: dict[str, dict[str, dict[str, Object]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        self._by_namespace: dict[str, dict[str, dict[str, Object]]] = defaultdict(lambda: defaultdict(dict))
         self.versions: dict[str, int] = defaultdict(int)
 
     def put(self, resource: str, obj: Object) -> Object | None:

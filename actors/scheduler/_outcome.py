@@ -18,6 +18,9 @@ __all__ = ["Reporter"]
 
 Object = dict[str, Any]
 NOTE_MAX = 1024
+EVENTS_MAX = 50_000
+"""Events that may wait to be sent: bindings are never kept waiting by events, so a large rollout
+writes its events a little later than its bindings."""
 UNSCHEDULABLE = "Unschedulable"
 ERROR = "SchedulerError"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -28,7 +31,7 @@ class Reporter:
 
     def __init__(self, client: Client, scheduler_name: str) -> None:
         self.client = client
-        self.events = EventRecorder(client, scheduler_name)
+        self.events = EventRecorder(client, scheduler_name, queue_max=EVENTS_MAX)
 
     def event(
         self,
@@ -68,9 +71,7 @@ class Reporter:
             return
         body = {"metadata": {"uid": pod.uid}, "status": status}
         try:
-            await self.client.patch(
-                "pods", pod.name, pod.namespace, body, patch_type=STRATEGIC, subresource="status"
-            )
+            await self.client.patch("pods", pod.name, pod.namespace, body, patch_type=STRATEGIC, subresource="status")
         except StatusError as error:
             # 404, 409: the pod is gone, or is another one of the same name.
             if error.code not in (404, 409):

@@ -178,9 +178,7 @@ def _selector(raw: Mapping[str, Any] | None) -> Selector:
         return NOTHING
 
 
-def _narrowed(
-    selector: Selector, labels: Mapping[str, str], match: list[str], mismatch: list[str]
-) -> Selector:
+def _narrowed(selector: Selector, labels: Mapping[str, str], match: list[str], mismatch: list[str]) -> Selector:
     """A selector with `matchLabelKeys`/`mismatchLabelKeys` of the pod joined in.
 
     The API server writes them into the selector of an affinity term already; doing it again adds
@@ -250,13 +248,24 @@ def _host_ports(spec: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
         for port in container.get("ports") or ():
             number = port.get("hostPort")
             if number:
-                ip = port.get("hostIP") or "0.0.0.0"  # noqa: S104
+                ip = port.get("hostIP") or "0.0.0.0"
                 found.append((ip, port.get("protocol") or "TCP", int(number)))
     return tuple(sorted(set(found)))
 
 
-_VOLUMES = ("persistentVolumeClaim", "ephemeral", "gcePersistentDisk", "awsElasticBlockStore", "rbd", "iscsi", "csi")
-_VOLUMES += ("azureDisk", "cinder", "image")
+_VOLUMES = frozenset(
+    (
+        "persistentVolumeClaim",
+        "ephemeral",
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "rbd",
+        "iscsi",
+        "csi",
+        "image",
+    )
+)
+"""Sources of volumes that some plugin looks at."""
 
 
 def _volumes(spec: Mapping[str, Any]) -> list[Object]:
@@ -264,9 +273,7 @@ def _volumes(spec: Mapping[str, Any]) -> list[Object]:
 
 
 def _containers_signature(listed: Any) -> list[Any]:
-    return [
-        (c.get("image"), c.get("resources"), c.get("ports"), c.get("restartPolicy")) for c in listed or ()
-    ]
+    return [(c.get("image"), c.get("resources"), c.get("ports"), c.get("restartPolicy")) for c in listed or ()]
 
 
 def _signature(pod: Object) -> bytes:
@@ -308,9 +315,7 @@ def _signature(pod: Object) -> bytes:
 def _images(spec: Mapping[str, Any]) -> tuple[str, ...]:
     named = [c.get("image") or "" for c in spec.get("initContainers") or ()]
     named += [c.get("image") or "" for c in spec.get("containers") or ()]
-    named += [
-        v["image"].get("reference") or "" for v in spec.get("volumes") or () if v.get("image")
-    ]
+    named += [v["image"].get("reference") or "" for v in spec.get("volumes") or () if v.get("image")]
     return tuple(named)
 
 

@@ -151,9 +151,7 @@ class SchedulingQueue:
         queued.attempts += 1
         if queued.first_attempt_at is None:
             queued.first_attempt_at = now
-        self._in_flight[queued.pod.uid] = _Flight(
-            queued.pod, self._events_start + len(self._events)
-        )
+        self._in_flight[queued.pod.uid] = _Flight(queued.pod, self._events_start + len(self._events))
         return queued
 
     def _pop_active(self) -> QueuedPod | None:

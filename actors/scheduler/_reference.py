@@ -187,7 +187,7 @@ def _wants_node(pod: Object, node: Object) -> bool:
 
 def _ports(pod: Object) -> list[tuple[str, str, int]]:
     return [
-        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])  # noqa: S104
+        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", p["hostPort"])
         for c in pod["spec"].get("containers") or ()
         for p in c.get("ports") or ()
         if p.get("hostPort")
@@ -197,7 +197,7 @@ def _ports(pod: Object) -> list[tuple[str, str, int]]:
 def _port_taken(cluster: ReferenceCluster, pod: Object, node: Object) -> bool:
     held = [p for other in cluster.on(node["metadata"]["name"]) for p in _ports(other)]
     return any(
-        a[1:] == b[1:] and (a[0] == b[0] or "0.0.0.0" in (a[0], b[0]))  # noqa: S104
+        a[1:] == b[1:] and (a[0] == b[0] or "0.0.0.0" in (a[0], b[0]))
         for a in _ports(pod)
         for b in held
     )
@@ -298,9 +298,7 @@ def _selects(constraint: Object, owner: Object, pod: Object) -> bool:
 
 
 def _counts(cluster: ReferenceCluster, pod: Object, constraint: Object, node: str) -> int:
-    return sum(
-        _selects(constraint, pod, p) and not p["metadata"].get("deletionTimestamp") for p in cluster.on(node)
-    )
+    return sum(_selects(constraint, pod, p) and not p["metadata"].get("deletionTimestamp") for p in cluster.on(node))
 
 
 def _counted(pod: Object, constraint: Object, all_of: list[Object], node: Object) -> bool:
@@ -349,14 +347,12 @@ def judge(cluster: ReferenceCluster, pod: Object, node: Object) -> Refusal | Non
     if _port_taken(cluster, pod, node):
         text = "node(s) didn't have free ports for the requested pod ports"
         return "NodePorts", (text,), True
-    return (
-        _fit(cluster, pod, node) or _topology(cluster, pod, node) or _pod_affinity(cluster, pod, node)
-    )
+    return _fit(cluster, pod, node) or _topology(cluster, pod, node) or _pod_affinity(cluster, pod, node)
 
 
 def scores(cluster: ReferenceCluster, pod: Object, nodes: list[str]) -> dict[str, dict[str, int]]:
     """Normalised scores of the feasible nodes, per plugin."""
-    found = {
+    return {
         "TaintToleration": _scaled(
             {
                 n: sum(
@@ -374,7 +370,6 @@ def scores(cluster: ReferenceCluster, pod: Object, nodes: list[str]) -> dict[str
         "InterPodAffinity": _affinity_scores(cluster, pod, nodes),
         "ImageLocality": {n: _images(cluster, pod, n) for n in nodes},
     }
-    return found
 
 
 def _scaled(raw: dict[str, int], reverse: bool) -> dict[str, int]:
@@ -407,9 +402,7 @@ def _balanced(cluster: ReferenceCluster, pod: Object, node: str) -> int:
     offered, used, asked = _offered(cluster.nodes[node]), _used(cluster, node, {}), requests(pod, {})
     if not asked.get("cpu") and not asked.get("memory"):
         return 0
-    shares = [
-        min((used.get(n, 0) + asked.get(n, 0)) / offered[n], 1.0) for n in ("cpu", "memory") if offered.get(n)
-    ]
+    shares = [min((used.get(n, 0) + asked.get(n, 0)) / offered[n], 1.0) for n in ("cpu", "memory") if offered.get(n)]
     deviation = abs(shares[0] - shares[1]) / 2 if len(shares) == 2 else 0.0
     return int((1 - deviation) * 100)
 

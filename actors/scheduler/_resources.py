@@ -107,9 +107,7 @@ def _allocated(pod: Mapping[str, Any]) -> dict[str, Amounts]:
     return found
 
 
-def _effective(
-    pod: Mapping[str, Any], defaults: Mapping[str, int], allocated: Mapping[str, Amounts]
-) -> Amounts:
+def _effective(pod: Mapping[str, Any], defaults: Mapping[str, int], allocated: Mapping[str, Amounts]) -> Amounts:
     spec = pod.get("spec") or {}
     total: Amounts = {}
     for container in spec.get("containers") or ():
@@ -151,5 +149,3 @@ def scoring_requests(pod: Mapping[str, Any]) -> tuple[int, int]:
     defaults = {n: d for n, d in _SCORING_DEFAULTS.items() if n not in level}
     found = _effective(pod, defaults, {})
     return found.get("cpu", 0), found.get("memory", 0)
-
-

@@ -88,9 +88,7 @@ class Watching:
                 partial(self._other_deleted, resource),
             )
 
-    def _inform(
-        self, resource: str, needed: bool, add: Any, update: Any, delete: Any, fields: str = ""
-    ) -> Informer:
+    def _inform(self, resource: str, needed: bool, add: Any, update: Any, delete: Any, fields: str = "") -> Informer:
         informer = Informer(
             self.client, resource, field_selector=fields, on_add=add, on_update=update, on_delete=delete
         )

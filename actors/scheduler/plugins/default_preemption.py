@@ -106,9 +106,7 @@ class DefaultPreemption(Plugin):
         candidates, verdicts = self.candidates(cycle, diagnosis)
         candidates = self._ask_extenders(cycle.pod, candidates)
         if not candidates:
-            text = fit_message(
-                Diagnosis(cycle.statuses, verdicts, NOT_HELPFUL), cycle.table
-            )
+            text = fit_message(Diagnosis(cycle.statuses, verdicts, NOT_HELPFUL), cycle.table)
             status = Status(Code.UNSCHEDULABLE, (f"preemption: {text}",), self.name)
             return PostFilterResult(status, nominated="")
         best = pick(candidates)
@@ -310,15 +308,14 @@ def _budgets(handle: Handle) -> list[tuple[Object, Any]]:
     return found
 
 
-def _by_budget(
-    pods: list[PodInfo], budgets: list[tuple[Object, Any]]
-) -> tuple[list[PodInfo], list[PodInfo]]:
+def _by_budget(pods: list[PodInfo], budgets: list[tuple[Object, Any]]) -> tuple[list[PodInfo], list[PodInfo]]:
     """Pods whose eviction would violate a budget, if those before them in the list were evicted
     too, and the others."""
     if not budgets:
         return [], pods
     allowed = [int((b.get("status") or {}).get("disruptionsAllowed") or 0) for b, _ in budgets]
-    violating, others = [], []
+    violating: list[PodInfo] = []
+    others: list[PodInfo] = []
     for pod in pods:
         violated = False
         for i, (budget, selector) in enumerate(budgets):

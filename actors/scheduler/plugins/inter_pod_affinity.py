@@ -40,9 +40,7 @@ class InterPodAffinity(ColumnPlugin):
     name = "InterPodAffinity"
     no_affinity = Status(Code.UNRESOLVABLE, ("node(s) didn't match pod affinity rules",), name)
     no_anti = Status(Code.UNSCHEDULABLE, ("node(s) didn't match pod anti-affinity rules",), name)
-    existing_anti = Status(
-        Code.UNSCHEDULABLE, ("node(s) didn't satisfy existing pods anti-affinity rules",), name
-    )
+    existing_anti = Status(Code.UNSCHEDULABLE, ("node(s) didn't satisfy existing pods anti-affinity rules",), name)
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         super().__init__(args, handle)
@@ -109,6 +107,9 @@ class InterPodAffinity(ColumnPlugin):
         return codes
 
     # --- score -----------------------------------------------------------------------------
+
+    def may_score(self, cycle: Cycle) -> bool:
+        return bool(cycle.cls.preferred_affinity or cycle.cache.tallies.groups)
 
     def pre_score(self, cycle: Cycle, rows: Ints) -> Status:
         cls, tallies = cycle.cls, cycle.cache.tallies

@@ -41,9 +41,7 @@ class NodeAffinity(ColumnPlugin):
     filter_scope = "row"
     score_scope = "node"
     refusal = Status(Code.UNRESOLVABLE, ("node(s) didn't match Pod's node affinity/selector",), name)
-    enforced = Status(
-        Code.UNRESOLVABLE, ("node(s) didn't match scheduler-enforced node affinity",), name
-    )
+    enforced = Status(Code.UNRESOLVABLE, ("node(s) didn't match scheduler-enforced node affinity",), name)
     conflict = Status(Code.UNRESOLVABLE, ("pod affinity terms conflict",), name)
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
@@ -76,6 +74,15 @@ class NodeAffinity(ColumnPlugin):
         if self.added is not None:
             codes[~table.matching(self.added, rows)] = cycle.statuses.code(self.enforced)
         return codes
+
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        required, table = cycle.cls.required_nodes, cycle.table
+        labels, name = table.labels[row], table.names[row] or ""
+        if self.added is not None and not self.added.matches(labels, name):
+            return cycle.statuses.code(self.enforced)
+        if required is not None and not required.matches(labels, name):
+            return cycle.statuses.code(self.refusal)
+        return 0
 
     def score_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         preferred = cycle.cls.preferred_nodes + self.added_preferred

@@ -27,6 +27,11 @@ class NodeUnschedulable(ColumnPlugin):
             return None
         return true_codes(cordoned, cycle.statuses.code(self.refusal))
 
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        if not cycle.table.unschedulable.item(row) or cycle.cls.tolerates(CORDON_TAINT):
+            return 0
+        return cycle.statuses.code(self.refusal)
+
     def events(self) -> tuple[EventHint, ...]:
         return (
             EventHint("Node", frozenset({"add", "cordon", "taints"})),
@@ -51,6 +56,12 @@ class NodeName(ColumnPlugin):
         if row is not None:
             other[row] = False
         return true_codes(other[rows], cycle.statuses.code(self.refusal))
+
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        wanted = cycle.pod.node_name
+        if not wanted or cycle.table.names[row] == wanted:
+            return 0
+        return cycle.statuses.code(self.refusal)
 
     def events(self) -> tuple[EventHint, ...]:
         return (EventHint("Node", frozenset({"add"})),)

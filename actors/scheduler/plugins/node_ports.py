@@ -32,15 +32,20 @@ class NodePorts(ColumnPlugin):
 
     name = "NodePorts"
     filter_scope = "row"
-    refusal = Status(
-        Code.UNSCHEDULABLE, ("node(s) didn't have free ports for the requested pod ports",), name
-    )
+    refusal = Status(Code.UNSCHEDULABLE, ("node(s) didn't have free ports for the requested pod ports",), name)
 
     def filter_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         if not cycle.cls.ports:
             return None
         taken = _taken(cycle.cls, cycle.cache)[rows]
         return true_codes(taken, cycle.statuses.code(self.refusal)) if taken.any() else None
+
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        for ip, protocol, port in cycle.cls.ports:
+            for held_ip, rows in cycle.cache.ports.get((protocol, port), {}).items():
+                if row in rows and (ip == held_ip or ANY_IP in (ip, held_ip)):
+                    return cycle.statuses.code(self.refusal)
+        return 0
 
     def events(self) -> tuple[EventHint, ...]:
         def frees(pod: PodInfo, event: ClusterEvent) -> bool:

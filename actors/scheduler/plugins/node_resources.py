@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/resource-bin-packing/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,14 +64,21 @@ def _shape_at(shape: list[tuple[int, int]], percent: int) -> int:
     return shape[-1][1]
 
 
+def _least_one(requested: int, capacity: int) -> int:
+    return max(capacity - requested, 0) * MAX_NODE_SCORE // capacity
+
+
+def _most_one(requested: int, capacity: int) -> int:
+    return min(requested, capacity) * MAX_NODE_SCORE // capacity
+
+
 class _Allocation:
     """The resources that are scored, with weights: requested and capacity per node."""
 
     def __init__(self, table: NodeTable, resources: Any, with_defaults: bool) -> None:
         self.with_defaults = with_defaults
         self.resources = [
-            (table.resources.place(r.get("name", "")), r.get("name", ""), int(r.get("weight") or 1))
-            for r in resources
+            (table.resources.place(r.get("name", "")), r.get("name", ""), int(r.get("weight") or 1)) for r in resources
         ]
 
     def columns(self, cycle: Cycle, rows: Rows) -> list[tuple[Ints, Ints, int]]:
@@ -89,6 +97,26 @@ class _Allocation:
                 if not number and _is_scalar(name):
                     continue
                 requested = table.requested[place][rows] + number
+            found.append((requested, capacity, weight))
+        return found
+
+
+    def cells(self, cycle: Cycle, row: int) -> list[tuple[int, int, int]]:
+        """`columns` for one row."""
+        table, cls = cycle.table, cycle.cls
+        if len(table.resources) > table.allocatable.shape[0]:
+            table.ensure_resources()
+        found = []
+        for place, name, weight in self.resources:
+            capacity = table.allocatable.item(place, row)
+            if self.with_defaults and place in (CPU, MEMORY):
+                more = cls.scoring_cpu if place == CPU else cls.scoring_memory
+                requested = table.scored.item(place, row) + more
+            else:
+                number = next((n for p, n in cls.requests if p == place), 0)
+                if not number and _is_scalar(name):
+                    continue
+                requested = table.requested.item(place, row) + number
             found.append((requested, capacity, weight))
         return found
 
@@ -115,9 +143,14 @@ class NodeResourcesFit(ColumnPlugin):
         if self.strategy == "RequestedToCapacityRatio":
             points = (strategy.get("requestedToCapacityRatio") or {}).get("shape") or ()
             shape = [(int(p.get("utilization") or 0), int(p.get("score") or 0) * 10) for p in points]
-            self.scorer = _by_shape(shape or [(0, 0), (100, 100)])
+            shape = shape or [(0, 0), (100, 100)]
+            self.scorer = _by_shape(shape)
+            at = [_shape_at(shape, percent) for percent in range(101)]
+            self.score_cell = lambda r, c: at[100 if r > c else r * 100 // c]
+        elif self.strategy == "MostAllocated":
+            self.scorer, self.score_cell = _most, _most_one
         else:
-            self.scorer = _most if self.strategy == "MostAllocated" else _least
+            self.scorer, self.score_cell = _least, _least_one
 
     def _requests(self, cls: PodClass) -> list[tuple[int, int]]:
         if not self.ignored and not self.ignored_groups:
@@ -148,6 +181,20 @@ class NodeResourcesFit(ColumnPlugin):
         found: Ints = np.array(codes, np.int64)[inverse]
         return found
 
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        table = cycle.table
+        if len(table.resources) > table.allocatable.shape[0]:
+            table.ensure_resources()
+        requests = self._requests(cycle.cls)
+        short = int(table.pods.item(row) >= table.pods_allowed.item(row))
+        for i, (place, number) in enumerate(requests, 1):
+            capacity = table.allocatable.item(place, row)
+            if capacity - table.requested.item(place, row) < number:
+                short |= 1 << i
+                if capacity < number:
+                    short |= _NEVER
+        return cycle.statuses.code(self._status(short, requests)) if short else 0
+
     def _status(self, kind: int, requests: list[tuple[int, int]]) -> Status:
         names = self.handle.cache.resources.names
         reasons = ["Too many pods"] if kind & 1 else []
@@ -169,6 +216,20 @@ class NodeResourcesFit(ColumnPlugin):
             return np.floor(total / np.maximum(weights, 1) + 0.5).astype(np.int64)
         found: Ints = total // np.maximum(weights, 1)
         return found
+
+    def score_one(self, cycle: Cycle, row: int) -> int:
+        total = weights = 0
+        ratio = self.strategy == "RequestedToCapacityRatio"
+        for requested, capacity, weight in self.allocation.cells(cycle, row):
+            if capacity <= 0:
+                continue
+            score = self.score_cell(requested, capacity)
+            if score > 0 or not ratio:
+                total += score * weight
+                weights += weight
+        if not weights:
+            return 0
+        return math.floor(total / weights + 0.5) if ratio else total // weights
 
     def events(self) -> tuple[EventHint, ...]:
         return (
@@ -223,6 +284,8 @@ class NodeResourcesBalancedAllocation(ColumnPlugin):
         if not any(place in self.places for place, _ in cycle.cls.requests):
             return None
         columns = self.allocation.columns(cycle, rows)
+        if not columns:
+            return None
         shares = np.array([np.minimum(r / np.maximum(c, 1), 1.0) for r, c, _ in columns])
         exists = np.array([c > 0 for _, c, _ in columns])
         if exists.all():
@@ -233,6 +296,23 @@ class NodeResourcesBalancedAllocation(ColumnPlugin):
                 here = (exists == pattern[:, None]).all(axis=0)
                 deviation[here] = _deviation(shares[pattern][:, here])
         return ((1.0 - deviation) * MAX_NODE_SCORE).astype(np.int64)
+
+    def score_one(self, cycle: Cycle, row: int) -> int:
+        if not any(place in self.places for place, _ in cycle.cls.requests):
+            return 0
+        cells = self.allocation.cells(cycle, row)
+        if not cells:
+            return 0
+        shares = [min(r / c, 1.0) for r, c, _ in cells if c > 0]
+        return int((1.0 - _deviation_one(shares)) * MAX_NODE_SCORE)
+
+
+def _deviation_one(shares: list[float]) -> float:
+    if len(shares) < 2:
+        return 0.0
+    if len(shares) == 2:
+        return abs((shares[0] - shares[1]) / 2)
+    return float(_deviation(np.array(shares)[:, None])[0])
 
 
 def _deviation(shares: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

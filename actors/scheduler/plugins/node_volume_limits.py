@@ -78,9 +78,7 @@ class NodeVolumeLimits(ColumnPlugin):
             if (driver.get("allocatable") or {}).get("count") is not None
         }
 
-    def _exceeds(
-        self, cycle: Cycle, row: int, wanted: set[tuple[str, str]], limits: dict[str, int]
-    ) -> bool:
+    def _exceeds(self, cycle: Cycle, row: int, wanted: set[tuple[str, str]], limits: dict[str, int]) -> bool:
         attached = {v for p in cycle.cache.pods_on(row).values() if p.cls.volumes for v in self._volumes(p)}
         for driver in {d for d, _ in wanted}:
             new = {v for v in wanted if v[0] == driver} - attached

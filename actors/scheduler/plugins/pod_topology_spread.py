@@ -35,7 +35,7 @@ class _Hard(NamedTuple):
 
     constraint: SpreadConstraint
     numbers: Ints
-    count: int
+    domains: int
     sums: Ints
     least: int
     own: int
@@ -53,11 +53,7 @@ def spread_tally(tallies: Tallies, namespace: str, selector: Selector, capacity:
     """Living pods of a namespace that a selector means, per node."""
 
     def means(labels: LabelClass) -> bool:
-        return (
-            labels.namespace == namespace
-            and not labels.terminating
-            and selector.matches(labels.labels)
-        )
+        return labels.namespace == namespace and not labels.terminating and selector.matches(labels.labels)
 
     return tallies.tally(("spread", namespace, selector), means, capacity)
 
@@ -122,25 +118,19 @@ class PodTopologySpread(ColumnPlugin):
         if not wanted:
             return ()
         versions = self.handle.objects.versions
-        stamp = tuple(
-            versions[r] for r in ("services", "replicasets", "replicationcontrollers", "statefulsets")
-        )
+        stamp = tuple(versions[r] for r in ("services", "replicasets", "replicationcontrollers", "statefulsets"))
         memo_key = ("spread", self.handle.scheduler_name, hard)
         kept = cls.memo.get(memo_key)
         if kept is None or kept[0] != stamp:
             selector = default_selector(cls, self.handle.objects)
             made = (
-                ()
-                if selector.empty
-                else tuple(SpreadConstraint(skew, key, hard, selector) for key, skew, _ in wanted)
+                () if selector.empty else tuple(SpreadConstraint(skew, key, hard, selector) for key, skew, _ in wanted)
             )
             kept = cls.memo[memo_key] = (stamp, made)
         found: tuple[SpreadConstraint, ...] = kept[1]
         return found
 
-    def _eligible(
-        self, cls: PodClass, table: NodeTable, constraint: SpreadConstraint, labelled: Bools
-    ) -> Bools:
+    def _eligible(self, cls: PodClass, table: NodeTable, constraint: SpreadConstraint, labelled: Bools) -> Bools:
         """Nodes whose pods count for a constraint."""
         found = labelled
         if constraint.honor_affinity:
@@ -153,9 +143,7 @@ class PodTopologySpread(ColumnPlugin):
 
     def _tally(self, cycle: Cycle, constraint: SpreadConstraint) -> Ints:
         table = cycle.table
-        tally = spread_tally(
-            cycle.cache.tallies, cycle.pod.namespace, constraint.selector, table.capacity
-        )
+        tally = spread_tally(cycle.cache.tallies, cycle.pod.namespace, constraint.selector, table.capacity)
         return _sized(tally.counts, table.size)
 
     # --- filter ----------------------------------------------------------------------------
@@ -195,12 +183,15 @@ class PodTopologySpread(ColumnPlugin):
         for part in hard:
             numbers = part.numbers[rows]
             open_ = codes == 0
-            codes[open_ & (numbers == part.count)] = missing
+            codes[open_ & (numbers == part.domains)] = missing
             skew = part.sums[numbers] + (part.own - part.least)
-            codes[open_ & (numbers < part.count) & (skew > part.constraint.max_skew)] = refused
+            codes[open_ & (numbers < part.domains) & (skew > part.constraint.max_skew)] = refused
         return codes
 
     # --- score -----------------------------------------------------------------------------
+
+    def may_score(self, cycle: Cycle) -> bool:
+        return bool(self._constraints(cycle.cls, hard=False))
 
     def pre_score(self, cycle: Cycle, rows: Ints) -> Status:
         cls, table = cycle.cls, cycle.table

@@ -31,9 +31,7 @@ class SchedulingGates(Plugin):
         if not gates:
             return SUCCESS
         names = " ".join(gate.get("name", "") for gate in gates)
-        return Status(
-            Code.UNRESOLVABLE, (f"waiting for scheduling gates: [{names}]",), self.name
-        )
+        return Status(Code.UNRESOLVABLE, (f"waiting for scheduling gates: [{names}]",), self.name)
 
     def events(self) -> tuple[EventHint, ...]:
         def own(pod: PodInfo, event: ClusterEvent) -> bool:

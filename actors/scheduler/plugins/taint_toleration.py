@@ -28,10 +28,7 @@ def _verdicts(cls: PodClass, table: NodeTable) -> tuple[Bools, Ints]:
         found: tuple[Bools, Ints] = kept
         return found
     hard = [any(t[2] in _HARD and not cls.tolerates(t) for t in taints) for taints in table.taint_sets]
-    soft = [
-        sum(t[2] == "PreferNoSchedule" and not cls.tolerates(t) for t in taints)
-        for taints in table.taint_sets
-    ]
+    soft = [sum(t[2] == "PreferNoSchedule" and not cls.tolerates(t) for t in taints) for taints in table.taint_sets]
     found = (np.array(hard, np.bool_), np.array(soft, np.int64))
     cls.memo["taints"] = found
     return found
@@ -58,6 +55,10 @@ class TaintToleration(ColumnPlugin):
         codes = np.where(hard, np.int64(cycle.statuses.code(self.refusal)), np.int64(0))
         found: Ints = codes[cycle.table.taint_set[rows]]
         return found
+
+    def filter_one(self, cycle: Cycle, row: int) -> int:
+        hard = _verdicts(cycle.cls, cycle.table)[0]
+        return cycle.statuses.code(self.refusal) if hard[cycle.table.taint_set[row]] else 0
 
     def score_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         soft = _verdicts(cycle.cls, cycle.table)[1]

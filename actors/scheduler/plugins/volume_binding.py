@@ -326,10 +326,7 @@ def _problem(name: str, ephemeral: bool, claim: Object | None, pod: PodInfo) -> 
     """Why a claim cannot be used at all; empty if it can."""
     if claim is None:
         if ephemeral:
-            return (
-                "waiting for ephemeral volume controller to create the persistentvolumeclaim"
-                f' "{name}"'
-            )
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
         return f'persistentvolumeclaim "{name}" not found'
     if (claim.get("status") or {}).get("phase") == "Lost":
         volume = (claim.get("spec") or {}).get("volumeName") or ""
@@ -339,9 +336,7 @@ def _problem(name: str, ephemeral: bool, claim: Object | None, pod: PodInfo) -> 
     if ephemeral:
         owners = claim["metadata"].get("ownerReferences") or ()
         if not any(o.get("uid") == pod.uid and o.get("controller") for o in owners):
-            return (
-                f"PVC {pod.namespace}/{name} was not created for pod {pod.key} (pod is not owner)"
-            )
+            return f"PVC {pod.namespace}/{name} was not created for pod {pod.key} (pod is not owner)"
     return ""
 
 

@@ -46,10 +46,7 @@ class VolumeRestrictions(ColumnPlugin):
     disk = Status(Code.UNSCHEDULABLE, ("node(s) had no available disk",), name)
     exclusive = Status(
         Code.UNSCHEDULABLE,
-        (
-            "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod"
-            " access mode",
-        ),
+        ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",),
         name,
     )
 
@@ -60,9 +57,7 @@ class VolumeRestrictions(ColumnPlugin):
         held = False
         for claim in claims_of(pod, objects):
             if claim.object is None:
-                return Status(
-                    Code.UNRESOLVABLE, (f'persistentvolumeclaim "{claim.name}" not found',), self.name
-                )
+                return Status(Code.UNRESOLVABLE, (f'persistentvolumeclaim "{claim.name}" not found',), self.name)
             modes = (claim.object.get("spec") or {}).get("accessModes") or ()
             if "ReadWriteOncePod" in modes:
                 users = cycle.cache.claim_users.get(f"{pod.namespace}/{claim.name}", {})

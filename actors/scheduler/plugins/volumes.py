@@ -53,9 +53,7 @@ class Assumed:
         return self._newer(self.volumes, name, objects.get("persistentvolumes", name))
 
     def all_volumes(self, objects: Objects) -> list[Object]:
-        return [
-            self._newer(self.volumes, v["metadata"]["name"], v) or v for v in objects.list("persistentvolumes")
-        ]
+        return [self._newer(self.volumes, v["metadata"]["name"], v) or v for v in objects.list("persistentvolumes")]
 
     def _newer(self, assumed: dict[str, Object], key: str, seen: Object | None) -> Object | None:
         """The assumed version, while the one seen is the one it was made from."""
@@ -88,11 +86,7 @@ def claims_of(pod: PodInfo, objects: Objects, assumed: Assumed | None = None) ->
     users = [v for v in pod.cls.volumes if "persistentVolumeClaim" in v or "ephemeral" in v]
     for volume, name in zip(users, names, strict=True):
         key = f"{pod.namespace}/{name}"
-        obj = (
-            objects.get("persistentvolumeclaims", key)
-            if assumed is None
-            else assumed.claim(objects, key)
-        )
+        obj = objects.get("persistentvolumeclaims", key) if assumed is None else assumed.claim(objects, key)
         found.append(Claim(name, "ephemeral" in volume, obj))
     return found
 
