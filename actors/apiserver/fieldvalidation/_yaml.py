@@ -7,6 +7,7 @@ are booleans, times stay text, keys become text. It must never know types.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from actors.apiserver.fieldvalidation._errors import DecodeFailure
@@ -21,6 +22,7 @@ for _false in ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Of
 
 _INT = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0b[01]+|0o?[0-7]*|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_TIME = re.compile(r"\d{4}-\d\d?-\d\d?([Tt ].*)?\Z")
 _STR = "tag:yaml.org,2002:str"
 MAX_NODES = 1_000_000
 
@@ -29,9 +31,30 @@ def to_yaml(obj: Any) -> bytes:
     """YAML text with keys in order, as Go's encoder writes it."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(obj, Dumper=dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=1 << 20)
+    text = yaml.dump(obj, Dumper=_dumper(), default_flow_style=False, allow_unicode=True, sort_keys=True, width=1 << 20)
     return bytes(text, "utf-8")
+
+
+@cache
+def _dumper() -> Any:
+    """A dumper that quotes as Go's encoder does: doubly what would read as another type."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
+        """PyYAML's safe dumper with other quotes."""
+
+    def text(dumper: Any, value: str) -> Any:
+        style = None
+        if "\n" in value:
+            style = "|"
+        elif value in _WORDS or not isinstance(plain(value), str) or _TIME.match(value):
+            style = '"'
+        return dumper.represent_scalar(_STR, value, style=style)
+
+    Dumper.add_representer(str, text)
+    return Dumper
 
 
 def plain(text: str) -> Any:
