@@ -58,7 +58,7 @@ def _key_problems(key: str) -> list[str]:
     problems = []
     if len(parts) > 2:
         return [
-            f"a qualified name {_NAME_RULE} with an optional DNS subdomain prefix and '/'"
+            f"a valid label key {_NAME_RULE} with an optional DNS subdomain prefix and '/'"
             " (e.g. 'example.com/MyName')"
         ]
     if len(parts) == 2:
@@ -315,7 +315,7 @@ class _Parser:
         token = self.peek()
         if token == ")":
             self.take()
-            return ()
+            return ("",)
         if not _is_word(token) and token != ",":
             raise SelectorError(f"found '{token}', expected: ',', ')' or identifier")
         values = self.identifiers()
