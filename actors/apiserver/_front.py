@@ -186,7 +186,7 @@ def check_route(served: Served, path: Path, verb: str) -> None:
         if verb not in subresource.verbs:
             raise status.method_not_allowed()
         return
-    if verb in ("create", "deletecollection", "list", "watch") and path.name:
+    if verb in ("create", "deletecollection", "list") and path.name:
         raise status.method_not_allowed()
     if verb in ("update", "patch", "get", "delete") and not path.name:
         raise status.method_not_allowed()

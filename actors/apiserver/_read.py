@@ -9,6 +9,8 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 from __future__ import annotations
 
 import base64
+import binascii
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -119,6 +121,8 @@ def _narrow(chosen: Selection, served: Served, terms: FieldSelector) -> None:
     known = field_names(served)
     rest = []
     for field, operator, value in terms.terms:
+        if not field and not value:
+            continue
         if field not in known:
             raise status.bad_request(_unknown_field(served, field, known))
         if field == "metadata.name" and operator == "=" and (not chosen.name or chosen.name == value):
@@ -303,13 +307,26 @@ def _page(served: Served, entries: list[Entry], revision: int, limit: int, selec
 
 
 def _decode_token(token: str) -> tuple[int, str]:
+    from actors.apiserver.fieldvalidation import DecodeFailure, parse_json
+
+    why = ""
     try:
-        found = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if found["v"] != "meta.k8s.io/v1":
-            raise ValueError
-        return int(found["rv"]), str(found["start"])
-    except (ValueError, KeyError, TypeError):
-        raise status.bad_request("continue key is not valid: encoded continue token is not valid") from None
+        found, _ = parse_json(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
+        version, revision, start = found.get("v"), found.get("rv"), found.get("start")
+        if version != "meta.k8s.io/v1":
+            why = f'server does not recognize this encoded version "{version or ""}"'
+        elif not revision or not isinstance(revision, int):
+            why = f"incorrect encoded start resourceVersion (version {version})"
+        elif not start or not isinstance(start, str):
+            why = f"encoded start key empty (version {version})"
+        else:
+            return revision, start
+    except binascii.Error:
+        valid = re.match(r"[A-Za-z0-9_-]*", token)
+        why = f"illegal base64 data at input byte {len(valid[0]) if valid else 0}"
+    except (DecodeFailure, AttributeError) as error:
+        why = str(error)
+    raise status.bad_request(f"invalid continue token: continue key is not valid: {why}")
 
 
 async def _continued(

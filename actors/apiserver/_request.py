@@ -82,10 +82,12 @@ def truthy(value: str | None) -> bool:
 def verb_of(method: str, path: Path, options: dict[str, str]) -> str:
     """The API verb of an HTTP request; empty when the method has none."""
     verb = _VERBS.get(method, "")
+    if verb == "get" and path.deprecated_watch:
+        return "watch"
     if path.name:
         return verb
     if verb == "get":
-        return "watch" if path.deprecated_watch or truthy(options.get("watch")) else "list"
+        return "watch" if truthy(options.get("watch")) else "list"
     return "deletecollection" if verb == "delete" else verb
 
 

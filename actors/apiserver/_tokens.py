@@ -233,7 +233,8 @@ async def token_request(core: Core, request: Request) -> Answer:
         )
     account = core.get("", "serviceaccounts", request.namespace, request.name)
     spec = obj.setdefault("spec", {})
-    spec.setdefault("expirationSeconds", _DEFAULT_TTL_S)
+    if spec.get("expirationSeconds") is None:
+        spec["expirationSeconds"] = _DEFAULT_TTL_S
     managedfields.update(
         core.schema.by_gvk(*gvk), None, obj, request.manager, api_version="authentication.k8s.io/v1",
         now=core.clock.rfc3339(), subresource="token", reset=managedfields.reset_filter("", "serviceaccounts", "token"),

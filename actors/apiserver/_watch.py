@@ -231,7 +231,7 @@ class Watch:
     def bookmark(self, revision: int, annotations: dict[str, str] | None = None) -> None:
         """Tell the client how far it is."""
         kind, api_version = self.bookmark_kind
-        metadata: Object = {"resourceVersion": str(revision), "creationTimestamp": None}
+        metadata: Object = {"resourceVersion": str(revision)}
         if annotations:
             metadata["annotations"] = annotations
         obj = {"kind": kind, "apiVersion": api_version, "metadata": metadata}

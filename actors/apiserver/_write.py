@@ -293,6 +293,12 @@ async def _create_instead(core: Core, request: Request, transform: Transform) ->
     if request.options.get("__apply__") is None:
         parts.own(core, request, obj, None)
     uid = obj["metadata"].get("uid")
+    if uid and request.verb == "patch":
+        kind = served.kind
+        raise status.conflict(
+            kind.group, kind.resource, request.name,
+            f"uid mismatch: the provided object specified uid {uid}, and no existing object was found",
+        )
     if uid:
         raise conflict_on_uid(served, request, uid, "")
     entry = await store_new(core, request, obj)
@@ -360,6 +366,7 @@ def _check_preconditions(served: Served, request: Request, new: Object, old: Obj
         raise status.invalid(served.kind.group, served.kind.kind, request.name, [wrong])
     if expected and str(expected) != old["metadata"]["resourceVersion"]:
         raise conflict(served, request.name)
+    metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
     uid = metadata.get("uid")
     if uid and uid != old["metadata"].get("uid"):
         raise conflict_on_uid(served, request, uid, old["metadata"].get("uid", ""))
