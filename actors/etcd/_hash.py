@@ -19,8 +19,6 @@ from protocol.etcd import KeyValue
 
 __all__ = ["hash_all", "hash_kv", "history_pairs", "revision_key"]
 
-TOMBSTONE_KEY_BYTES = 18
-
 
 def revision_key(main: int, sub: int, tombstone: bool) -> bytes:
     """The database key of one change: big-endian revision, "_", sub-revision, "t" for deletes."""
@@ -51,15 +49,32 @@ def _pairs(store: Store, revision: int) -> list[tuple[bytes, bytes]]:
 
 
 def hash_kv(store: Store, revision: int) -> int:
-    """Checksum of all keys' history up to `revision`. Deletions made exactly at the compacted
-    revision are left out, since older etcds have dropped them."""
+    """Checksum of all keys' history up to `revision`.
+
+    Of what lies at or below the compacted revision only the records still living at `revision`
+    count (all, if no key lives), and no deletion, since older etcds have dropped those.
+    """
+    store.trim()
+    start, compacted = store.log_start, store.compact_revision
+    any_living = store.count(b"\0", b"\0", revision) > 0
+
+    def counts(record: KeyValue) -> bool:
+        if record.mod_revision > compacted:
+            return True
+        if is_tombstone(record):
+            return record.mod_revision != compacted
+        return not any_living or store.get_at(record.key, revision) is record
+
     checksum = google_crc32c.Checksum(b"key")
-    at_compaction = struct.pack(">q", store.compact_revision)
-    for key, value in _pairs(store, revision):
-        if len(key) == TOMBSTONE_KEY_BYTES and key[:8] == at_compaction:
-            continue
-        checksum.update(key)
-        checksum.update(value)
+    for record in sorted(store.base(), key=lambda each: each.mod_revision):
+        if counts(record):
+            checksum.update(revision_key(record.mod_revision, 0, False))
+            checksum.update(stored_value(record))
+    for main, changes in enumerate(store.history(start, revision), start):
+        for sub, record in enumerate(changes):
+            if counts(record):
+                checksum.update(revision_key(main, sub, is_tombstone(record)))
+                checksum.update(stored_value(record))
     return int.from_bytes(checksum.digest(), "big")
 
 

@@ -136,11 +136,28 @@ class RealEtcd:
         cluster = ",".join(f"m{i}={peer}" for i, peer in enumerate(peers))
         self.commands = [
             [
-                self.program, "--name", f"m{i}", "--data-dir", str(directory / f"m{i}"),
-                "--listen-client-urls", self.urls[i], "--advertise-client-urls", self.urls[i],
-                "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
-                "--initial-cluster", cluster, "--log-level", "error", "--unsafe-no-fsync",
-                "--heartbeat-interval", "50", "--election-timeout", "500",
+                self.program,
+                "--name",
+                f"m{i}",
+                "--data-dir",
+                str(directory / f"m{i}"),
+                "--listen-client-urls",
+                self.urls[i],
+                "--advertise-client-urls",
+                self.urls[i],
+                "--listen-peer-urls",
+                peers[i],
+                "--initial-advertise-peer-urls",
+                peers[i],
+                "--initial-cluster",
+                cluster,
+                "--log-level",
+                "error",
+                "--unsafe-no-fsync",
+                "--heartbeat-interval",
+                "50",
+                "--election-timeout",
+                "500",
             ]  # fmt: skip
             for i in range(members)
         ]

@@ -399,7 +399,9 @@ def test_keeping_alive_starts_the_time_anew(world: World) -> None:
     assert world.ask(LeaseKeepAlive(lease.id)).ttl == 0
 
 
-@pytest.mark.parametrize(("asked", "granted"), [(0, 2), (-5, 2), (1, 2), (2, 2), (60, 60), (9_000_000_000, 9_000_000_000)])
+@pytest.mark.parametrize(
+    ("asked", "granted"), [(0, 2), (-5, 2), (1, 2), (2, 2), (60, 60), (9_000_000_000, 9_000_000_000)]
+)
 def test_times_to_live_below_two_seconds_become_two(world: World, asked: int, granted: int) -> None:
     assert world.ask(LeaseGrant(asked, 7)).ttl == granted
 
@@ -411,7 +413,9 @@ def test_times_to_live_below_two_seconds_become_two(world: World, asked: int, gr
         (LeaseGrant(60, 7), 9, "etcdserver: lease already exists"),
     ],
 )
-def test_leases_that_are_refused(world: World, refusal: Callable[..., Any], grant: LeaseGrant, code: int, message: str) -> None:
+def test_leases_that_are_refused(
+    world: World, refusal: Callable[..., Any], grant: LeaseGrant, code: int, message: str
+) -> None:
     world.ask(LeaseGrant(60, 7))
     assert refusal(world.ask, grant) == (code, message)
 
