@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from actors.kubelet._messages import Flush
 from actors.kubelet._probing import Probing
 from actors.kubelet._spec import is_deleting
-from actors.kubelet._status import OWNED, pod_status, status_patch
+from actors.kubelet._status import OWNED, merged, pod_status, status_patch
 from protocol.api import StatusError
 
 __all__ = ["Reporting"]
@@ -50,17 +52,10 @@ class Reporting(Probing):
         """The status as it is now."""
         return pod_status(self.pod, self.members, self.facts, self.clock.now())
 
-    def _news(self) -> Object | None:
-        """The patch that is due, if any."""
-        new = self.current_status()
-        if self._said(new):
-            return None
-        return status_patch(self.pod, new)
-
     def _said(self, new: Object) -> bool:
         """Whether the API has it already. What was sent counts as said, whatever form the server
         gave it; but a condition of ours that somebody changed is said anew."""
-        if self.sent is None or not _same(self.sent, new):
+        if self.sent != fingerprint(new):
             return False
         theirs = {c["type"]: c.get("status") for c in (self.pod.get("status") or {}).get("conditions") or ()}
         return all(theirs.get(c["type"]) == c["status"] for c in new["conditions"] if c["type"] in OWNED)
@@ -74,11 +69,10 @@ class Reporting(Probing):
                     break
                 patch = status_patch(self.pod, new)
                 if patch is None:
-                    self.sent = new
+                    self.sent = fingerprint(new)
                     break
                 try:
-                    answer = await self.client.patch("pods", self.pod_name, self.namespace, patch,
-                                                     patch_type=STRATEGIC_PATCH, subresource="status")
+                    answer = await self._send(new, patch)
                 except StatusError as error:
                     if error.code in (404, 409):
                         break  # gone, or another pod of this name: the watch will say
@@ -88,10 +82,22 @@ class Reporting(Probing):
                     failures += 1
                     continue
                 failures = 0
-                self.sent = new
+                self.sent = fingerprint(new)
                 self.adopt(answer)
         finally:
             self.writing = False
+
+    async def _send(self, new: Object, patch: Object) -> Object:
+        """Replace the status of the pod as it was last seen, which costs the server least; if
+        somebody wrote meanwhile, patch what is ours as the real kubelet does."""
+        status = merged(self.pod.get("status") or {}, new)
+        try:
+            return await self.client.update_status("pods", {**self.pod, "status": status})
+        except StatusError as error:
+            if error.code != 409:
+                raise
+        return await self.client.patch("pods", self.pod_name, self.namespace, patch, patch_type=STRATEGIC_PATCH,
+                                       subresource="status")
 
     def adopt(self, pod: Object) -> None:
         """Take an object that the API answered for what it is: the newest known."""
@@ -126,19 +132,9 @@ def _newer(pod: Object, than: Object) -> bool:
     return True
 
 
-def _same(a: Object, b: Object) -> bool:
-    """Equal but for transition times, which may be ours or the API's."""
-    if len(a) != len(b):
-        return False
-    for key, value in a.items():
-        if key == "conditions":
-            if _plain(value) != _plain(b.get(key)):
-                return False
-        elif b.get(key) != value:
-            return False
-    return True
-
-
-def _plain(conditions: Any) -> Any:
-    return [(c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
-            for c in conditions or () if c["type"] in OWNED or c["type"] == "DisruptionTarget"]
+def fingerprint(status: Object) -> int:
+    """Stands for all that a status says, but for transition times, which may be ours or the API's.
+    A pod keeps this instead of a second copy of its status."""
+    plain = [(c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
+             for c in status["conditions"] if c["type"] in OWNED or c["type"] == "DisruptionTarget"]
+    return hash(orjson.dumps([{**status, "conditions": None}, plain]))

@@ -55,7 +55,7 @@ class WorkerBase(Actor):
         self.grace_s = 0.0
         self.done = False
         # reporting
-        self.sent: Object | None = None
+        self.sent: int | None = None
         self.writing = False
         self.held = False
         self.deadline_timer: Any = None
