@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from actors.apiserver import _authn as authn
 from actors.apiserver import _render as rendering
 from actors.apiserver._authz import Attributes
@@ -80,6 +82,17 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:
         return await _unserved(server, core, call, path)
+    try:
+        return await _served(server, core, call, path, options, user, verb, served)
+    except StatusError as error:
+        reply = failure(core, call, error)
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *_deprecations(core, served)))
+
+
+async def _served(
+    server: ApiServer, core: Core, call: HttpCall, path: Path, options: dict[str, str], user: UserInfo, verb: str,
+    served: Served,
+) -> HttpReply:
     if not verb:
         raise status.method_not_allowed()
     check_route(served, path, verb)
@@ -151,17 +164,23 @@ _DEPRECATED = {
 
 def warning_headers(core: Core, request: Request) -> tuple[tuple[str, str], ...]:
     """One Warning header per warning, each text once."""
-    kind = request.served.kind
-    deprecated = _DEPRECATED.get((kind.group, kind.version, kind.kind))
+    found = _deprecations(core, request.served)
+    if not request.warnings:
+        return found
+    more = tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(request.warnings))
+    return (*found, *(header for header in more if header not in found))
+
+
+def _deprecations(core: Core, served: Served) -> tuple[tuple[str, str], ...]:
+    """The warning that a version of a kind carries with every answer."""
+    kind = served.kind
     texts: list[str] = []
+    deprecated = _DEPRECATED.get((kind.group, kind.version, kind.kind))
     if deprecated is not None and core.config.minor >= deprecated[0]:
         texts.append(deprecated[1])
-    if request.served.custom is not None:
-        texts += request.served.custom.deprecation(request.served)
-    texts += request.warnings
-    if not texts:
-        return ()
-    return tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(texts))
+    if served.custom is not None:
+        texts += served.custom.deprecation(served)
+    return tuple(("Warning", f'299 - "{_quoted(text)}"') for text in texts) if texts else ()
 
 
 def _quoted(text: str) -> str:

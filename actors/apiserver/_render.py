@@ -55,10 +55,21 @@ def columns(served: Served) -> list[Object]:
 
 def row(served: Served, obj: Object, now: float, include: str) -> Object:
     """One row of a table."""
-    cells = served.strategy.row(obj, now)
-    if include == "None":
-        return {"cells": cells, "object": None}
-    return {"cells": cells, "object": obj if include == "Object" else partial(obj)}
+    made: Object = {"cells": served.strategy.row(obj, now)}
+    if obj.get("kind") == "Pod":
+        ended = _POD_ENDS.get((obj.get("status") or {}).get("phase", ""))
+        if ended is not None:
+            made["conditions"] = [ended]
+    made["object"] = None if include == "None" else obj if include == "Object" else partial(obj)
+    return made
+
+
+_POD_ENDS = {
+    "Succeeded": {
+        "type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully.",
+    },
+    "Failed": {"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."},
+}
 
 
 def table(served: Served, objects: list[Object], metadata: Object, now: float, include: str) -> Object:

@@ -183,6 +183,13 @@ def _with_scale(core: Core, request: Request, old: Object, wanted: Object) -> Ob
     target[paths.spec[-1]] = replicas
     new["metadata"]["resourceVersion"] = metadata.get("resourceVersion") or ""
     applying = request.content_type == APPLY
+    owners = old["metadata"].get("managedFields") or []
+    fields = [f"f:{word}" for word in paths.spec]
+    if not applying and not any(_owns(entry.get("fieldsV1"), fields) for entry in owners):
+        return new  # nobody's count: a Scale that nobody has tracked stays untracked
+    if not replicas and changed:  # a Scale of zero has no count that could be owned
+        new["metadata"]["managedFields"] = [e for e in (_disowned(entry, fields) for entry in copy({"e": owners})["e"]) if e]
+        return new
     entries = managedfields.scale_entries(
         old,
         request.manager,
@@ -195,3 +202,25 @@ def _with_scale(core: Core, request: Request, old: Object, wanted: Object) -> Ob
     if entries is not None:
         new["metadata"]["managedFields"] = entries
     return new
+
+
+def _owns(fields: Object | None, path: list[str]) -> bool:
+    for word in path:
+        if not isinstance(fields, dict) or word not in fields:
+            return False
+        fields = fields[word]
+    return True
+
+
+def _disowned(entry: Object, path: list[str]) -> Object | None:
+    """A manager's entry without a field; None when nothing is left of it."""
+    trail = [entry.get("fieldsV1") or {}]
+    for word in path:
+        if word not in trail[-1]:
+            return entry
+        trail.append(trail[-1][word])
+    for parent, word in zip(reversed(trail[:-1]), reversed(path), strict=True):
+        del parent[word]
+        if parent:
+            break
+    return entry if entry.get("fieldsV1") else None

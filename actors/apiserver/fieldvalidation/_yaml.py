@@ -43,7 +43,11 @@ def _dumper() -> Any:
     base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
     class Dumper(base):  # type: ignore[misc]
-        """PyYAML's safe dumper with other quotes."""
+        """PyYAML's safe dumper with other quotes, and without anchors."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            """Equal parts are written twice, as JSON has them."""
+            return True
 
     def text(dumper: Any, value: str) -> Any:
         style = None
