@@ -68,7 +68,7 @@ def view_of(endpoint_slice: Mapping[str, Any], family: str, node_name: str) -> S
     raw = endpoint_slice.get("endpoints") or ()
     ports: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
     for port in endpoint_slice.get("ports") or ():
-        if port.get("name") is None and "name" in port or not port.get("port"):
+        if (port.get("name") is None and "name" in port) or not port.get("port"):
             continue
         key = (port.get("name") or "", (port.get("protocol") or "TCP").lower())
         read = tuple(_endpoint(e, port["port"], node_name) for e in raw if _usable_address(e, family))

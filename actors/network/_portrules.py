@@ -67,8 +67,7 @@ class _Port:
         protocol = self.port.protocol
         where = f"-d {_host(ip)} " if ip else ""
         return (
-            f'{before}{where}-p {protocol} -m comment --comment "{comment}" '
-            f"-m {protocol} --dport {number} -j {target}"
+            f'{before}{where}-p {protocol} -m comment --comment "{comment}" -m {protocol} --dport {number} -j {target}'
         )
 
 
@@ -103,9 +102,7 @@ def _shared_rules(
     port, name = p.port, p.name
     nat: list[tuple[str, str]] = []
     filters: list[tuple[str, str]] = []
-    target, comment = (
-        ("DROP", f"{name} has no local endpoints") if anywhere else ("REJECT", f"{name} has no endpoints")
-    )
+    target, comment = ("DROP", f"{name} has no local endpoints") if anywhere else ("REJECT", f"{name} has no endpoints")
     if internal_ok:
         chain = p.svl if port.internal_local else p.svc
         nat.append((SERVICES, p.to(port.cluster_ip, f"{name} cluster IP", chain)))
@@ -159,15 +156,11 @@ def _cluster_ip_masquerade(p: _Port) -> tuple[str, ...]:
 def _external_chain(p: _Port, external_ok: bool) -> tuple[str, ...]:
     name, rules = p.name, []
     if not p.port.external_local:
-        rules.append(
-            f'-m comment --comment "masquerade traffic for {name} external destinations" -j {MARK_MASQ}'
-        )
+        rules.append(f'-m comment --comment "masquerade traffic for {name} external destinations" -j {MARK_MASQ}')
     else:
         if p.config.local_match:
             match = " ".join(p.config.local_match)
-            rules.append(
-                f'{match} -m comment --comment "pod traffic for {name} external destinations" -j {p.svc}'
-            )
+            rules.append(f'{match} -m comment --comment "pod traffic for {name} external destinations" -j {p.svc}')
         for what, target in (("masquerade", MARK_MASQ), ("route", p.svc)):
             rules.append(
                 f'-m comment --comment "{what} LOCAL traffic for {name} external destinations" '
@@ -191,9 +184,7 @@ def _firewall_chain(p: _Port) -> tuple[str, ...]:
 
 def _balance(p: _Port, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
     rules = []
-    targets = [
-        (p.sep(e), "" if p.large else f'-m comment --comment "{p.name} -> {e.address}" ') for e in endpoints
-    ]
+    targets = [(p.sep(e), "" if p.large else f'-m comment --comment "{p.name} -> {e.address}" ') for e in endpoints]
     if p.port.affinity_seconds:
         for chain, comment in targets:
             rules.append(

@@ -47,9 +47,7 @@ NAT_CHAINS = (SERVICES, NODE_PORTS, POSTROUTING, MARK_MASQ)
 FILTER_CHAINS = (SERVICES, EXTERNAL, FORWARD, NODE_PORTS, FIREWALL, KUBELET_FIREWALL)
 _PORTALS = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
 _NEW = "-m conntrack --ctstate NEW "
-_VISIBLE = (
-    _NEW + '-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
-)
+_VISIBLE = _NEW + '-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
 _BALANCER = _NEW + '-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
 JUMPS: dict[str, dict[str, tuple[str, ...]]] = {
     "nat": {

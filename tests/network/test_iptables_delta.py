@@ -117,10 +117,13 @@ def test_an_endpoint_change_writes_only_its_own_chains() -> None:
         rules.set_service(service(name, 30001, False))
         rules.set_slice(endpoint_slice(f"s-{name}", name, [1], True))
     delta = rules.set_slice(endpoint_slice("s-a", "a", [1, 2], True))
-    assert not delta.added and not delta.removed
+    assert not delta.added
+    assert not delta.removed
     assert sorted(c[:9] for c in delta.nat) == ["KUBE-SEP-", "KUBE-SVC-"]
     text = delta.restore_text()
-    assert text.startswith("*nat\n:KUBE-") and text.endswith("COMMIT\n") and "KUBE-SERVICES" not in text
+    assert text.startswith("*nat\n:KUBE-")
+    assert text.endswith("COMMIT\n")
+    assert "KUBE-SERVICES" not in text
 
 
 def test_setting_the_same_objects_again_changes_nothing() -> None:

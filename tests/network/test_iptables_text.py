@@ -40,9 +40,7 @@ def endpoint_slice(
     kind: str = "IPv4",
     **conditions: bool,
 ) -> dict[str, Any]:
-    endpoints = [
-        {"addresses": [a], "nodeName": node, "conditions": {"ready": True, **conditions}} for a in addresses
-    ]
+    endpoints = [{"addresses": [a], "nodeName": node, "conditions": {"ready": True, **conditions}} for a in addresses]
     return {
         "kind": "EndpointSlice",
         "metadata": {"namespace": "default", "name": name, "labels": {"kubernetes.io/service-name": service}},
@@ -64,7 +62,8 @@ def chain(lines: list[str], start: str) -> list[str]:
 @pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
 def test_rules_are_those_of_a_real_kube_proxy(path: Path) -> None:
     spec = importlib.util.spec_from_file_location("check_iptables", GOLDEN / "check_iptables.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     checker = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(checker)
     case = json.loads(path.read_text())
@@ -132,7 +131,8 @@ def test_dual_stack_service_gets_rules_of_the_asked_family_only() -> None:
     assert "fd00" not in "\n".join(lines)
     assert chain(lines, "KUBE-SERVICES")[0].startswith("-A KUBE-SERVICES -d 10.96.0.7/32")
     text = render([NODE, dual, endpoint_slice("10.244.1.5"), v6], "node-a", CONFIG, ["nat"], family="IPv6")
-    assert "10.244.1.5" not in text and "--to-destination [fd00:1::5]:8080" in text
+    assert "10.244.1.5" not in text
+    assert "--to-destination [fd00:1::5]:8080" in text
 
 
 def test_source_range_with_the_node_lets_the_balancer_address_in() -> None:
