@@ -245,7 +245,9 @@ class ResourceCache:
         self.changes = 0
         """Grows with every change: whoever derives something from the entries can tell if it is stale."""
         self.sink: Callable[[Change], None] | None = None
-        """Called with every change, after the indexes are up to date."""
+        """Called with every change, after the indexes are up to date: the watches."""
+        self.listeners: list[Callable[[Change], None]] = []
+        """Called before the watches, so that what follows from a change stands when clients hear of it."""
 
     def get(self, namespace: str, name: str) -> Entry | None:
         """The current entry, or None."""
@@ -325,6 +327,8 @@ class ResourceCache:
         self.changes += 1
         if len(history) > self.history_bound:
             self.floor = history.popleft().revision
+        for listener in self.listeners:
+            listener(change)
         if self.sink is not None:
             self.sink(change)
         return change

@@ -51,7 +51,7 @@ class Served:
         self.to_storage = to_storage
         self.from_storage = from_storage
         self.custom = custom
-        """For a custom resource: what `actors.apiserver.crd` knows about it."""
+        """For a custom resource: a `CustomResource` (see `_custom`); None for built-in kinds."""
         self.qualified = kind.qualified_resource
         self._strategy = strategy
         self._storage_strategy = strategy

@@ -77,6 +77,10 @@ class ApiServer(Actor):
                 self.log.warning("bootstrap_failed", error=repr(error))
                 await self.sleep(delay)
                 delay = min(2 * delay, 5.0)
+        from actors.apiserver import crd
+
+        if hasattr(crd, "attach"):
+            crd.attach(self.core)
         self.ready.resolve()
         self.log.info("apiserver_ready", revision=self.core.store.revision)
 
