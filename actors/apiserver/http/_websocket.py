@@ -115,8 +115,8 @@ class WebSocket:
                 for channel in (2 * index, 2 * index + 1):
                     self._send(channel, int(port).to_bytes(2, "little"))
             return
-        for channel in (STDIN, STDOUT, STDERR):  # the first, empty frame of a channel opens it
-            self._send(channel, b"")
+        wanted = self.tunnel.request  # an empty frame tells the client that the stream stands
+        self._send(STDOUT if wanted.stdout else STDERR if wanted.stderr else ERROR, b"")
 
     def _refuse(self, error: StatusError) -> None:
         reply = HttpReply(error.code, "application/json", orjson.dumps(error.status))
