@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "kubectl": ("kubectl", "kubectl with this cluster's kubeconfig"),
     "trace": ("trace", "the causal tree of messages that a manifest sets off"),
     "iptables": ("iptables", "the iptables rules of a node"),
+    "packet": ("packet", "the chains and rules that a packet meets"),
     "cgroups": ("cgroups", "the cgroup values of a pod"),
     "explain-schedule": ("explain", "why the scheduler puts a pod where it does"),
 }
