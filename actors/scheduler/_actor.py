@@ -135,14 +135,14 @@ class Scheduler(ClientActor):
             self.handles[profile.name] = handle
             self.engines[profile.name] = engine
             self.reporters[profile.name] = reporter
-        if self.config.extenders:
-            from actors.scheduler._extender import attach
-
-            attach(self, self.config.extenders)
 
     # --- life ------------------------------------------------------------------------------
 
     def on_start(self) -> None:
+        if self.config.extenders:
+            from actors.scheduler._extender import attach
+
+            attach(self, self.config.extenders)
         self.watching.start()
         self.background(self._begin())
         self.every(TICK_S, _Tick())
@@ -210,6 +210,37 @@ class Scheduler(ClientActor):
         if self.cache.placed(pod.uid) is not None:
             self.queue.done(pod.uid)
             return
+        if any(e.interested(pod) for e in engine.extenders):
+            self.background(self._consult(engine, queued))
+            return
+        self._decide(engine, queued)
+
+    async def _consult(self, engine: Engine, queued: QueuedPod) -> None:
+        """Ask the extenders about a pod, then place it."""
+        pod = queued.pod
+        table = self.cache.table
+        names = [n for n, row in table.index.items() if table.alive[row]]
+        try:
+            for extender in engine.extenders:
+                if extender.interested(pod):
+                    names = await extender.consult(pod, names)
+        except OSError as error:
+            self.counters["errors"] += 1
+            if self._unplaced(pod) is not None:
+                self.reporter(pod).failed(pod, ERROR, str(error), "")
+                self._requeue(queued, message=str(error))
+            return
+        seen = self._unplaced(pod)
+        if seen is None or self.cache.placed(pod.uid) is not None:
+            self.queue.done(pod.uid)
+            return
+        queued.pod = seen
+        self._decide(engine, queued)
+        for extender in engine.extenders:
+            extender.forget(pod.uid)
+
+    def _decide(self, engine: Engine, queued: QueuedPod) -> None:
+        pod = queued.pod
         self.counters["attempts"] += 1
         self.cache.table.trim_log()
         began = self.clock.monotonic()

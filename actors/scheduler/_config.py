@@ -71,7 +71,6 @@ class ExtenderConfig:
     url_prefix: str
     filter_verb: str = ""
     prioritize_verb: str = ""
-    preempt_verb: str = ""
     bind_verb: str = ""
     weight: int = 1
     timeout_s: float = 5.0
@@ -210,11 +209,12 @@ def _extender(raw: Mapping[str, Any]) -> ExtenderConfig:
     prefix = raw.get("urlPrefix") or ""
     if not prefix:
         raise ConfigError("extenders: an entry without urlPrefix")
+    if raw.get("preemptVerb"):
+        raise ConfigError("extenders: preemptVerb is not supported")
     return ExtenderConfig(
         prefix.rstrip("/"),
         raw.get("filterVerb") or "",
         raw.get("prioritizeVerb") or "",
-        raw.get("preemptVerb") or "",
         raw.get("bindVerb") or "",
         int(raw.get("weight") or 1),
         _duration(raw.get("httpTimeout") or "5s", "httpTimeout"),

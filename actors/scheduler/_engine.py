@@ -429,7 +429,7 @@ class Engine:
                 continue
             names = [self.table.names[r] or "" for r in rows.tolist()]
             kept, refused = extender.filter(cycle.pod, names)
-            if codes is not None:
+            if codes is not None and refused:
                 for name, status in refused.items():
                     codes[self.table.index[name]] = self.statuses.code(status)
             rows = np.array([r for r in rows.tolist() if self.table.names[r] in kept], np.int64)

@@ -196,11 +196,7 @@ def _ports(pod: Object) -> list[tuple[str, str, int]]:
 
 def _port_taken(cluster: ReferenceCluster, pod: Object, node: Object) -> bool:
     held = [p for other in cluster.on(node["metadata"]["name"]) for p in _ports(other)]
-    return any(
-        a[1:] == b[1:] and (a[0] == b[0] or "0.0.0.0" in (a[0], b[0]))
-        for a in _ports(pod)
-        for b in held
-    )
+    return any(a[1:] == b[1:] and (a[0] == b[0] or "0.0.0.0" in (a[0], b[0])) for a in _ports(pod) for b in held)
 
 
 # --- pods near pods -------------------------------------------------------------------------------

@@ -249,7 +249,8 @@ def test_explaining_names_the_plugin_that_rejected_each_node_and_the_scores_of_t
     nodes = {n["name"]: n for n in account["nodes"]}
     assert nodes["b"]["rejected"] == {"NodeResourcesFit": ["Insufficient cpu"]}
     assert nodes["c"]["rejected"] == {"TaintToleration": ["node(s) had untolerated taint(s)"]}
-    assert nodes["a"]["feasible"] and nodes["a"]["scores"]["NodeResourcesFit"]["raw"] > 0
+    assert nodes["a"]["feasible"]
+    assert nodes["a"]["scores"]["NodeResourcesFit"]["raw"] > 0
     assert nodes["a"]["total"] == sum(s["weighted"] for s in nodes["a"]["scores"].values())
     with pytest.raises(StatusError):
         world.sim.ask(world.scheduler, ExplainPod("default", "nobody"))

@@ -104,7 +104,6 @@ class DefaultPreemption(Plugin):
         if refusal:
             return PostFilterResult(Status(Code.UNSCHEDULABLE, (f"preemption: {refusal}",), self.name))
         candidates, verdicts = self.candidates(cycle, diagnosis)
-        candidates = self._ask_extenders(cycle.pod, candidates)
         if not candidates:
             text = fit_message(Diagnosis(cycle.statuses, verdicts, NOT_HELPFUL), cycle.table)
             status = Status(Code.UNSCHEDULABLE, (f"preemption: {text}",), self.name)
@@ -112,12 +111,6 @@ class DefaultPreemption(Plugin):
         best = pick(candidates)
         self._evict(cycle.pod, best)
         return PostFilterResult(SUCCESS, nominated=best.node)
-
-    def _ask_extenders(self, pod: PodInfo, candidates: list[Candidate]) -> list[Candidate]:
-        for extender in self.engine.extenders:
-            if candidates and extender.preempts and extender.interested(pod):
-                candidates = extender.preempt(pod, candidates)
-        return candidates
 
     def _ineligible(self, pod: PodInfo, diagnosis: Diagnosis) -> str:
         """Why the pod may not preempt (again); empty if it may."""

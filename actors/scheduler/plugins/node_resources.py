@@ -100,7 +100,6 @@ class _Allocation:
             found.append((requested, capacity, weight))
         return found
 
-
     def cells(self, cycle: Cycle, row: int) -> list[tuple[int, int, int]]:
         """`columns` for one row."""
         table, cls = cycle.table, cycle.cls
