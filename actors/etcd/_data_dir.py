@@ -196,6 +196,9 @@ class DataDir:
             if old < sequence:
                 self.disk.remove(self.path / snapshot_name(old))
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Stop using the directory; waits for a write that is under way. Safe to repeat."""
         with self._mutex:

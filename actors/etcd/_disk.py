@@ -81,16 +81,21 @@ class DirectoryLock:
             _lock(self._fd)
         except OSError:
             holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
-            os.close(self._fd)
+            self.release()
             raise BlockingIOError(f"process {holder}" if holder else "another process") from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let others in."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # Whoever used the directory crashed and is gone.
+        if getattr(self, "_fd", -1) >= 0:
+            self.release()
 
 
 if os.name == "nt":  # pragma: no cover - exercised on Windows only
