@@ -28,6 +28,8 @@ class Lookup(Protocol):
 
     random: random.Random
     """The API server's seeded generator, for names that plugins make."""
+    schema: Any
+    """The types of the built-in kinds (`protocol.schema.Schema`)."""
 
     def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """The stored object (storage version), or None."""

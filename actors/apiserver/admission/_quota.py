@@ -9,6 +9,7 @@ https://kubernetes.io/docs/concepts/policy/resource-quotas/
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -115,10 +116,20 @@ class ResourceQuota(Plugin):
             used = dict(quota["status"].get("used") or {})
             for key, amount in wanted.items():
                 used[key] = _add(used.get(key, "0"), amount)
-            quota["status"] = {**quota["status"], "used": used}
-            return quota
+            new = {**quota, "metadata": dict(quota["metadata"]), "status": {**quota["status"], "used": used}}
+            _own(attributes, quota, new)
+            return new
 
         await attributes.lookup.update("", "resourcequotas", attributes.namespace, name, change, "status")
+
+
+def _own(attributes: Attributes, old: Object, new: Object) -> None:
+    """Counting is the API server's own write."""
+    from actors.apiserver.managedfields import update
+
+    type_ = attributes.lookup.schema.by_gvk("", "v1", "ResourceQuota")
+    now = datetime.fromtimestamp(attributes.lookup.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    update(type_, old, new, "kube-apiserver", api_version="v1", now=now, subresource="status")
 
 
 def _add(left: str, right: str) -> str:

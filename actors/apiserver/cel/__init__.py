@@ -1,0 +1,18 @@
+"""CEL with Kubernetes' functions, for validation rules and admission policies.
+
+Owns environments, compiled programs and the words of their errors. It must never know what an
+expression is for. The engine is `cel-expr-python` (the CEL project's own runtime); it is loaded
+when the first expression is compiled.
+
+    program = compile_program("self.replicas <= self.max", ("self", "oldSelf"))
+    program.run({"self": {"replicas": 3, "max": 5}})
+
+https://kubernetes.io/docs/reference/using-api/cel/
+"""
+
+from __future__ import annotations
+
+from actors.apiserver.cel._engine import CelError, Program, compile_program, with_authorizer
+from actors.apiserver.cel._typed import check_types
+
+__all__ = ["CelError", "Program", "check_types", "compile_program", "with_authorizer"]
