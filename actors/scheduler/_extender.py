@@ -179,8 +179,8 @@ class Extender:
             said = await self._call(self.config.bind_verb, body)
         except OSError as error:
             return Status(Code.ERROR, (str(error),), NAME)
-        error = (said or {}).get("error") or (said or {}).get("Error")
-        return Status(Code.ERROR, (error,), NAME) if error else SUCCESS
+        problem = (said or {}).get("error") or (said or {}).get("Error")
+        return Status(Code.ERROR, (problem,), NAME) if problem else SUCCESS
 
 
 def attach(scheduler: Scheduler, configs: tuple[ExtenderConfig, ...]) -> list[Extender]:
