@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from actors.apiserver import managedfields
+from actors.apiserver._memo import Memo, content
 from actors.apiserver._request import truthy
 from actors.apiserver.fieldvalidation import decode as _decode
 
@@ -48,6 +51,15 @@ def own(core: Core, request: Request, new: Object, old: Object | None) -> None:
     type_ = type_of(core, served)
     if type_ is None:
         return
+    key: Any = None
+    if old is None and served.custom is None and "managedFields" not in new["metadata"]:
+        text = content(new)
+        if text:
+            key = (id(type_), request.manager, request.subresource, text)
+            known = _owned.get(key)
+            if known is not None:
+                _adopt(core, new, known)
+                return
     managedfields.update(
         type_,
         old,
@@ -58,6 +70,22 @@ def own(core: Core, request: Request, new: Object, old: Object | None) -> None:
         subresource=request.subresource,
         reset=_reset(served, request.subresource),
     )
+    if key is not None:
+        entries = new["metadata"].get("managedFields") or []
+        _owned.put(key, (type_, orjson.dumps(entries)))
+
+
+_owned = Memo()
+
+
+def _adopt(core: Core, new: Object, known: tuple[Any, bytes]) -> None:
+    """Give an object the managedFields of its twin."""
+    entries = orjson.loads(known[1])
+    now = core.clock.rfc3339()
+    for entry in entries:
+        entry["time"] = now
+    if entries:
+        new["metadata"]["managedFields"] = entries
 
 
 def type_of(core: Core, served: Any) -> Any:
