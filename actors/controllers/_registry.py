@@ -30,6 +30,9 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("statefulset-controller", "statefulset:StatefulSetController"),
     Entry("daemonset-controller", "daemonset:DaemonSetController"),
     Entry("job-controller", "job:JobController"),
+    Entry("cronjob-controller", "cronjob:CronJobController"),
+    Entry("ttl-after-finished-controller", "ttlafterfinished:TtlAfterFinishedController"),
+    Entry("disruption-controller", "disruption:DisruptionController"),
     # services
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
