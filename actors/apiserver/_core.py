@@ -103,6 +103,8 @@ class Core:
         self.server: Any = None
         """The actor, for the verbs that start others."""
         self.discovery: Any = None
+        self.definitions: Any = None
+        """What follows the definitions of custom resources (`actors.apiserver.crd`)."""
         self.openapi: Any = None
         self.openapi_generation = 0
         self.openapi_packed: dict[str, tuple[bytes, bytes]] = {}

@@ -61,6 +61,10 @@ async def delete_entry(core: Core, request: Request, entry: Entry, options: Dele
     request.warnings += attributes.warnings
     if (served.cache.group, served.cache.resource) == ("", "namespaces"):
         return await _delete_namespace(core, served, entry, options, dry_run)
+    if (served.cache.group, served.cache.resource) == ("apiextensions.k8s.io", "customresourcedefinitions"):
+        check_preconditions(served, entry, options)
+        answer: Answer = await core.definitions.delete(served, entry, dry_run)
+        return answer
     return await _Deletion(core, served, options, dry_run).run(entry)
 
 

@@ -139,7 +139,7 @@ def _legacy(kind: Kind) -> list[Object]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": sorted(kind.verbs),
+        "verbs": list(kind.verbs),
     }
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)

@@ -193,7 +193,7 @@ def _with_scale(core: Core, request: Request, old: Object, wanted: Object) -> Ob
     entries = managedfields.scale_entries(
         old,
         request.manager,
-        now=core.clock.rfc3339(),
+        api_version=served.kind.api_version,
         changed=changed,
         operation="Apply" if applying else "Update",
         force=truthy(request.options.get("force")),
