@@ -140,7 +140,8 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         refs.append(system.spawn(Child(f"kube-proxy-{name}", partial(KubeProxy, name, apiserver)), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:
-        manager = partial(NodeManager, apiserver, partial(make_machine, config), selector)
+        plain = replace(config, guise="sim")  # machines that present themselves as what they are: sim://1
+        manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector)
         refs.append(system.spawn(Child("node-manager", manager)))
     return tuple(refs)
 
