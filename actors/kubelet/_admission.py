@@ -30,9 +30,7 @@ class Admission:
 
     def admit(self, pod: Object, node: Object) -> tuple[str, str] | None:
         """Enter the pod, or answer (reason, message) of the refusal."""
-        labels = (node.get("metadata") or {}).get("labels") or {}
-        selector = pod["spec"].get("nodeSelector") or {}
-        if labels and any(labels.get(k) != v for k, v in selector.items()):
+        if not self.selects(pod, node):
             return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed"
         limit = self.limits.get("pods")
         if limit is not None and len(self.held) + 1 > limit:
@@ -52,6 +50,13 @@ class Admission:
         for name, amount in (wanted or {}).items():
             self.used[name] = self.used.get(name, Decimal(0)) + amount
         return None
+
+    @staticmethod
+    def selects(pod: Object, node: Object) -> bool:
+        """Whether the pod's nodeSelector names this node, by the labels that are known of it."""
+        labels = (node.get("metadata") or {}).get("labels") or {}
+        selector = pod["spec"].get("nodeSelector") or {}
+        return not labels or all(labels.get(k) == v for k, v in selector.items())
 
     def release(self, uid: str) -> None:
         """The pod has ended: its share is free again."""

@@ -129,6 +129,24 @@ class Kubelet(Serving):
         if uid in self.node.workers:
             self._changed(pod, pod)
             return
+        if pod["spec"].get("nodeSelector") and not self.admission.selects(pod, self.node_object):
+            if uid not in self.node.pods:  # the Node may have got its labels since it was read
+                self.node.pods[uid] = pod
+                self.background(self._look_at_node_then_add(uid))
+            return
+        self._take(pod)
+
+    async def _look_at_node_then_add(self, uid: str) -> None:
+        try:
+            self.node_object = await self.client.get("nodes", self.node.name)
+        except StatusError as error:
+            self.log.info("node_not_read", error=error.message)
+        pod = self.node.pods.get(uid)
+        if pod is not None and uid not in self.node.workers:
+            self._take(pod)
+
+    def _take(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
         recovering = uid in self.found_sandboxes
         self.found_sandboxes.discard(uid)
         if is_terminal(pod) and not recovering and not pod["metadata"].get("deletionTimestamp"):
@@ -154,7 +172,10 @@ class Kubelet(Serving):
         uid = pod["metadata"]["uid"]
         worker = self.node.workers.get(uid)
         if worker is None:
-            self._added(pod)
+            if uid in self.node.pods:
+                self.node.pods[uid] = pod
+            else:
+                self._added(pod)
             return
         self.node.pods[uid] = pod
         if is_terminal(pod):
@@ -165,6 +186,8 @@ class Kubelet(Serving):
         worker = self.node.workers.get(pod["metadata"]["uid"])
         if worker is not None:
             worker.tell(PodRemoved())
+        else:
+            self.node.pods.pop(pod["metadata"]["uid"], None)
 
     @handles(WorkerGone)
     def worker_gone(self, message: WorkerGone) -> None:

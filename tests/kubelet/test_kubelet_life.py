@@ -366,3 +366,12 @@ def test_an_ephemeral_container_runs_beside_the_others_and_ends_alone(world: Wor
     world.until(lambda: bool(world.status().get("ephemeralContainerStatuses")), 5)
     world.until(lambda: "terminated" in world.status()["ephemeralContainerStatuses"][0]["state"], 10)
     assert world.ready()
+
+
+def test_a_pod_is_judged_by_the_labels_that_the_node_has_now(world: World) -> None:
+    world.do(world.client.patch("nodes", "node-0", "", {"metadata": {"labels": {"zone": "a"}}}))
+    world.pod("here", nodeSelector={"zone": "a"})
+    world.pod("elsewhere", nodeSelector={"zone": "b"})
+    world.until(lambda: world.ready("here"), 2)
+    world.until(lambda: world.phase("elsewhere") == "Failed", 2)
+    assert world.status("elsewhere")["reason"] == "NodeAffinity"
