@@ -129,7 +129,9 @@ class Reservation:
 
     def _wanted_ip(self, network: Any, wanted: str) -> str:
         address = ipaddress.ip_address(wanted)
-        if address not in network or address in (network.network_address, network.broadcast_address):
+        if address not in network:
+            raise AllocationError("the provided network does not match the current range")
+        if address in (network.network_address, network.broadcast_address):
             raise AllocationError(
                 f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
             )

@@ -36,6 +36,7 @@ _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
 async def delete(core: Core, request: Request) -> Answer:
     """DELETE of one object."""
     options = delete_options(request.body, request.options)
+    _warn_of_orphans(request, options)
     served: Served = request.served
     namespace = request.namespace if served.kind.namespaced else ""
     entry = served.cache.get(namespace, request.name)
@@ -45,6 +46,15 @@ async def delete(core: Core, request: Request) -> Answer:
     if entry is None:
         raise status.not_found(served.kind.group, served.kind.resource, request.name)
     return await delete_entry(core, request, entry, options)
+
+
+def _warn_of_orphans(request: Request, options: DeleteOptions) -> None:
+    kind = request.served.kind
+    if (kind.group, kind.resource) == ("batch", "jobs") and options.orphan is None and options.policy is None:
+        request.warnings.append(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove "
+            "them or set propagationPolicy=Orphan to suppress this warning"
+        )
 
 
 async def delete_entry(core: Core, request: Request, entry: Entry, options: DeleteOptions) -> Answer:
@@ -263,6 +273,7 @@ async def _delete_namespace(
 async def delete_collection(core: Core, request: Request) -> Answer:
     """DELETE of a collection: everything that the selectors select. Answers what was there."""
     options = delete_options(request.body, request.options)
+    _warn_of_orphans(request, options)
     listed = await list_objects(core, request)
     listing: Listing = listed.list
     for entry in list(listing.entries):

@@ -82,16 +82,17 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:
         return await _unserved(server, core, call, path)
+    warnings: list[str] = []
     try:
-        return await _served(server, core, call, path, options, user, verb, served)
+        return await _served(server, core, call, path, options, user, verb, served, warnings)
     except StatusError as error:
         reply = failure(core, call, error)
-        return msgspec.structs.replace(reply, headers=(*reply.headers, *_deprecations(core, served)))
+        return msgspec.structs.replace(reply, headers=(*reply.headers, *warning_headers(core, served, warnings)))
 
 
 async def _served(
     server: ApiServer, core: Core, call: HttpCall, path: Path, options: dict[str, str], user: UserInfo, verb: str,
-    served: Served,
+    served: Served, warnings: list[str],
 ) -> HttpReply:
     if not verb:
         raise status.method_not_allowed()
@@ -104,6 +105,7 @@ async def _served(
         verb, served, path.namespace, path.name, path.subresource, options, body, content_type, user,
         call.headers.get("user-agent", ""), call.query,
     )
+    request.warnings = warnings
     if verb == "watch":
         return await _watch(server, core, call, request)
     form = choose(call.headers.get("accept", "")) if path.subresource not in _RAW else _JSON_FORM
@@ -143,7 +145,7 @@ def from_protobuf(served: Served, subresource: str, verb: str, body: bytes) -> A
 def respond(core: Core, call: HttpCall, request: Request, answer: Answer, form: Form) -> HttpReply:
     """A verb's answer as a response."""
     body = rendering.render(answer, form, request.options, core.clock.now())
-    headers = warning_headers(core, request)
+    headers = warning_headers(core, request.served, request.warnings)
     if len(body) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
         body = gzip(body)
         headers = (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
@@ -162,12 +164,12 @@ _DEPRECATED = {
 }
 
 
-def warning_headers(core: Core, request: Request) -> tuple[tuple[str, str], ...]:
+def warning_headers(core: Core, served: Served, warnings: list[str]) -> tuple[tuple[str, str], ...]:
     """One Warning header per warning, each text once."""
-    found = _deprecations(core, request.served)
-    if not request.warnings:
+    found = _deprecations(core, served)
+    if not warnings:
         return found
-    more = tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(request.warnings))
+    more = tuple(("Warning", f'299 - "{_quoted(text)}"') for text in dict.fromkeys(warnings))
     return (*found, *(header for header in more if header not in found))
 
 
@@ -201,6 +203,8 @@ def check_route(served: Served, path: Path, verb: str) -> None:
     if path.subresource:
         subresource = kind.subresource(path.subresource)
         if subresource is None or (path.rest and path.subresource != "proxy"):
+            if served.custom is not None:
+                raise status.not_found(kind.group, kind.resource, path.name)
             raise status.page_not_found()
         if verb not in subresource.verbs:
             raise status.method_not_allowed()
@@ -215,7 +219,7 @@ def check_route(served: Served, path: Path, verb: str) -> None:
 
 async def _unserved(server: ApiServer, core: Core, call: HttpCall, path: Path) -> HttpReply:
     """A group, version or resource that is not served here."""
-    if core.resources.group_known(path.group):
+    if core.resources.builtin_group(path.group):
         raise status.page_not_found()
     return _NOT_FOUND
 
@@ -239,7 +243,7 @@ async def _watch(server: ApiServer, core: Core, call: HttpCall, request: Request
     )
     await server.open_watch(request, call.stream, call.stream_id, renderer)
     content_type = form.content_type
-    return HttpReply(200, content_type, headers=warning_headers(core, request), streaming=True)
+    return HttpReply(200, content_type, headers=warning_headers(core, served, request.warnings), streaming=True)
 
 
 def _same(obj: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Listing:
     def metadata(self) -> Object:
         """The list's metadata."""
         metadata: Object = {"resourceVersion": str(self.revision)}
-        if self.continue_token:
+        if self.continue_token or self.served.custom is not None:  # untyped lists always have the field
             metadata["continue"] = self.continue_token
         if self.remaining:
             metadata["remainingItemCount"] = self.remaining

@@ -43,6 +43,7 @@ _ROOT = b"/registry/"
 _ROOT_END = b"/registry0"
 _PAGE = 5000
 _FEED_TIMEOUT_S = 1.0
+_SETTLE_TIMEOUT_S = 10.0
 
 
 class Superseded(Exception):
@@ -89,7 +90,8 @@ class Store:
         self._watch_id = 0
         self._watch_seq = 0
         self._leases: dict[int, tuple[int, float]] = {}
-        self._rebuilding = False
+        self._rebuilt: Future[None] | None = None
+        """Set while the cache is read anew: nobody may trust it until this is done."""
 
     # --- the feed ---------------------------------------------------------------------------
 
@@ -103,7 +105,8 @@ class Store:
                 placed = self._decode(kv.key, kv.value, kv.mod_revision)
                 if placed is not None:
                     loaded.append(placed)
-        for cache in self.caches.values():
+        for cache in self.caches.values():  # from here to the watch nothing awaits: nobody sees it half full
+            cache.clear()
             cache.floor = revision
         for cache, entry in loaded:
             cache.load(entry)
@@ -189,9 +192,24 @@ class Store:
 
     def rebuild(self) -> None:
         """Start over from etcd's current state; watches of clients end and they list again."""
-        if not self._rebuilding:
-            self._rebuilding = True
+        if self._rebuilt is None:
+            self._rebuilt = Future()
             self.actor.background(self._rebuild())
+
+    async def settled(self) -> None:
+        """Return when the cache is not being read anew. Raises `StatusError` (503) when that takes
+        too long, as it does while etcd is away."""
+        waited = self._rebuilt
+        if waited is None:
+            return
+        gone = status.service_unavailable("the storage is being read anew")
+        late = self.actor.system.after(_SETTLE_TIMEOUT_S, lambda: given_up.fail(gone))
+        given_up: Future[None] = Future()
+        waited.add_callback(lambda _: given_up.resolve(None))
+        try:
+            await given_up
+        finally:
+            late.cancel()
 
     async def _rebuild(self) -> None:
         try:
@@ -205,14 +223,13 @@ class Store:
                     await self.actor.sleep(delay)
                     delay = min(delay * 2, 5.0)
         finally:
-            self._rebuilding = False
+            rebuilt, self._rebuilt = self._rebuilt, None
+            if rebuilt is not None:
+                rebuilt.resolve(None)
 
     async def _replace(self) -> None:
         old = Watch(self.actor.ref, self._watch_id, b"")
         self.etcd.tell(CancelWatch(old.watcher, old.watch_id))
-        for cache in self.caches.values():
-            cache.clear()
-        self.revision = 0
         await self.start()
         for revision, future in self._waiting:
             if revision > self.revision:

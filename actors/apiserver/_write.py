@@ -172,7 +172,6 @@ def _fill_metadata(core: Core, served: Served, obj: Object) -> None:
     metadata.pop("deletionTimestamp", None)
     metadata.pop("deletionGracePeriodSeconds", None)
     metadata.pop("selfLink", None)
-    metadata.pop("resourceVersion", None)
     if not served.kind.namespaced:
         metadata.pop("namespace", None)
 
@@ -181,10 +180,13 @@ async def _insert(core: Core, request: Request, obj: Object) -> Entry:
     served: Served = request.served
     metadata = obj["metadata"]
     key = served.key(metadata.get("namespace", ""), metadata["name"])
+    version = metadata.get("resourceVersion") or "0"
     if request.dry_run:
         if key in served.cache.all.entries:
             raise _exists(served, metadata["name"], served.cache.all.entries[key])
-        return unstored(served, key, obj)
+        return unstored(served, key, obj, int(version) if version.isdigit() else 0)
+    if version != "0":
+        raise status.unknown_error("resourceVersion should not be set on objects to be created")
     try:
         return await core.store.create(served.cache, key, obj, ttl(core, served))
     except Superseded as lost:
@@ -390,12 +392,12 @@ def _check_preconditions(served: Served, request: Request, new: Object, old: Obj
         wrong = FieldError(
             "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
         )
-        raise status.invalid(served.kind.group, served.kind.kind, request.name, [wrong])
+        raise status.invalid(served.kind.group, served.kind.resource, request.name, [wrong])
     if expected and str(expected) != old["metadata"]["resourceVersion"]:
         raise conflict(served, request.name)
     metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
     uid = metadata.get("uid")
-    if uid and uid != old["metadata"].get("uid"):
+    if uid and uid != old["metadata"].get("uid") and request.verb == "update":
         raise conflict_on_uid(served, request, uid, old["metadata"].get("uid", ""))
 
 
@@ -488,9 +490,10 @@ async def patch(core: Core, request: Request) -> Answer:
     options = dict(request.options)
     check_write_options("PatchOptions", options, media)
     applying = media == APPLY
+    kept = len(request.warnings)
 
     async def transform(old: Object | None) -> Object:
-        request.warnings.clear()
+        del request.warnings[kept:]
         if applying:
             applied = parts.apply(core, request, old)
             _keep_identity(request, applied, old)
