@@ -33,6 +33,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("cronjob-controller", "cronjob:CronJobController"),
     Entry("ttl-after-finished-controller", "ttlafterfinished:TtlAfterFinishedController"),
     Entry("disruption-controller", "disruption:DisruptionController"),
+    Entry("horizontal-pod-autoscaler-controller", "hpa:HorizontalPodAutoscalerController"),
     # services
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),

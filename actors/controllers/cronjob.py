@@ -114,7 +114,7 @@ class CronJobController(Controller):
         cron_job = self.cron_jobs.get(key)
         if cron_job is None or deleting(cron_job):
             return
-        jobs = [j for j in self.jobs.by("owner", uid(cron_job))]
+        jobs = list(self.jobs.by("owner", uid(cron_job)))
         new = dict(status(cron_job))
         new["active"] = await self._still_active(cron_job, jobs)
         self._note_success(new, jobs)
