@@ -13,7 +13,34 @@ from actors.client import Store
 from actors.controllers._servicepods import ready
 from protocol.objects import Object, Selector, deleting, key, labels, metadata, selector_of, spec, status
 
-__all__ = ["ServiceSelectors"]
+__all__ = ["Pace", "ServiceSelectors"]
+
+SECONDS_PER_POD = 0.0005
+SLOWEST_S = 2.0
+
+
+class Pace:
+    """How long to wait before a Service is looked at again.
+
+    One look costs its number of pods, and during a rollout each of them changes several times:
+    looking at once each time would cost the square. So a Service rests in proportion to its size,
+    nothing at all for a handful of pods, and a burst of changes is one look.
+    """
+
+    def __init__(self) -> None:
+        self._looked: dict[str, tuple[float, float]] = {}  # key -> (when, rest)
+
+    def rest_s(self, key: str, now: float) -> float:
+        """Seconds until `key` may be looked at; 0 for at once."""
+        at, rest_s = self._looked.get(key, (0.0, 0.0))
+        return max(0.0, at + rest_s - now)
+
+    def looked(self, key: str, pods: int, now: float) -> None:
+        """`key` was looked at and has so many pods."""
+        self._looked[key] = (now, min(pods * SECONDS_PER_POD, SLOWEST_S))
+
+    def forget(self, key: str) -> None:
+        self._looked.pop(key, None)
 
 
 class ServiceSelectors:

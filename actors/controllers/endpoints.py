@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from actors.controllers._reconcile import Context, Controller
-from actors.controllers._serviceindex import ServiceSelectors
+from actors.controllers._serviceindex import Pace, ServiceSelectors
 from actors.controllers._servicepods import HEADLESS_LABEL, LAST_CHANGE, is_headless, trigger_time
 from actors.controllers._subsets import subsets_of, truncated
 from protocol.api import StatusError
@@ -29,11 +29,11 @@ class EndpointsController(Controller):
 
     component: ClassVar[str] = "endpoint-controller"
     resources: ClassVar[tuple[str, ...]] = ("services", "pods", "endpoints")
-    interval_s: ClassVar[float] = 0.05
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.selectors = ServiceSelectors()
+        self.pace = Pace()
         self._moments: dict[str, dict[str, str]] = {}
         self._fresh: dict[str, str] = {}
         self.on_change("services", self._service_changed)
@@ -45,8 +45,9 @@ class EndpointsController(Controller):
         self.queue.add(key(new or old or {}))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        now = self.clock.monotonic()
         for service_key in self.selectors.concerned(old, new):
-            self.queue.add(service_key)
+            self.queue.add_after(service_key, self.pace.rest_s(service_key, now))
 
     def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
         """Somebody deleted or left over an object that is ours."""
@@ -63,11 +64,13 @@ class EndpointsController(Controller):
         if service is None:
             self._moments.pop(key, None)
             self._fresh.pop(key, None)
+            self.pace.forget(key)
             await self._delete_leftover(key)
             return
         if not spec(service).get("selector") or spec(service).get("type") == "ExternalName":
             return
         pods = self.selectors.pods(key, self.store("pods"))
+        self.pace.looked(key, len(pods), self.clock.monotonic())
         moment = trigger_time(service, pods, self._moments.setdefault(key, {}))
         if moment:  # kept until a write has carried it
             self._fresh[key] = min(moment, self._fresh.get(key, moment))

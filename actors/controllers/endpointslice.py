@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from actors.controllers._reconcile import Context, Controller
-from actors.controllers._serviceindex import ServiceSelectors
+from actors.controllers._serviceindex import Pace, ServiceSelectors
 from actors.controllers._servicepods import (
     LAST_CHANGE,
     SERVICE_NAME_LABEL,
@@ -49,12 +49,12 @@ class EndpointSliceController(Controller):
 
     component: ClassVar[str] = "endpoint-slice-controller"
     resources: ClassVar[tuple[str, ...]] = ("services", "pods", "nodes", "endpointslices")
-    interval_s: ClassVar[float] = 0.05
     max_endpoints_per_slice: ClassVar[int] = 100
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.selectors = ServiceSelectors()
+        self.pace = Pace()
         self.hints = TopologyHints()
         self.tracker = SliceTracker()
         self._moments: dict[str, dict[str, str]] = {}
@@ -73,8 +73,9 @@ class EndpointSliceController(Controller):
         self.queue.add(key(new or old or {}))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        now = self.clock.monotonic()
         for service_key in self.selectors.concerned(old, new):
-            self.queue.add(service_key)
+            self.queue.add_after(service_key, self.pace.rest_s(service_key, now))
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or _weight(old) != _weight(new):
@@ -101,6 +102,7 @@ class EndpointSliceController(Controller):
         service = self.store("services").get(key)
         if service is None:
             self.tracker.forget(key)
+            self.pace.forget(key)
             self.hints.forget(key)
             self._moments.pop(key, None)
             self._fresh.pop(key, None)
@@ -111,6 +113,7 @@ class EndpointSliceController(Controller):
         if self.tracker.stale(key, existing):
             return  # what we wrote is still on its way to us and will bring us back
         pods = self.selectors.pods(key, self.store("pods"))
+        self.pace.looked(key, len(pods), self.clock.monotonic())
         moment = trigger_time(service, pods, self._moments.setdefault(key, {}))
         if moment:
             self._fresh[key] = min(moment, self._fresh.get(key, moment))
