@@ -92,7 +92,7 @@ def _hpa_to_v2(obj: Object) -> Object:
         metrics.insert(0, {"type": "Resource", "resource": {"name": "cpu", "target": target}})
     if metrics:
         spec["metrics"] = metrics
-    behavior = _decode(found.get(_BEHAVIOR), None)
+    behavior = _small(_decode(found.get(_BEHAVIOR), None))
     if behavior:
         spec["behavior"] = behavior
     out = {**obj, "apiVersion": "autoscaling/v2", "metadata": _annotated(obj, annotations), "spec": spec}
@@ -136,13 +136,23 @@ def _behavior(behavior: Object) -> Object:
         if direction in behavior:
             rules = behavior[direction]
             out[direction.replace("scale", "Scale")] = {
-                _capital(key): [{_capital(k): v for k, v in p.items()} for p in rules[key]]
-                if key == "policies"
-                else rules[key]
+                _capital(key): [{_capital(k): p.get(k) for k in ("type", "value", "periodSeconds")} for p in rules[key]]
+                if key == "policies" and rules.get(key)
+                else rules.get(key)
                 for key in order
-                if key in rules
             }
+        else:
+            out[direction.replace("scale", "Scale")] = None
     return out
+
+
+def _small(value: Any) -> Any:
+    """Field names as in JSON again, without what is null."""
+    if isinstance(value, dict):
+        return {k[:1].lower() + k[1:]: _small(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_small(item) for item in value]
+    return value
 
 
 def _capital(word: str) -> str:

@@ -27,6 +27,12 @@ Object = dict[str, Any]
 _RETURNS_OBJECT = {
     ("", "pods"), ("", "persistentvolumes"), ("", "persistentvolumeclaims"), ("", "podtemplates"),
     ("", "resourcequotas"), ("", "serviceaccounts"), ("", "services"),
+    *(("storage.k8s.io", resource) for resource in (
+        "csidrivers", "csinodes", "storageclasses", "volumeattachments", "volumeattributesclasses",
+    )),
+    *(("resource.k8s.io", resource) for resource in (
+        "deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices", "devicetaintrules",
+    )),
 }
 _ORPHANS_BY_DEFAULT = {("", "replicationcontrollers"), ("batch", "jobs")}
 _NO_GARBAGE_COLLECTION = {("", "events")}

@@ -53,14 +53,19 @@ def columns(served: Served) -> list[Object]:
     ]
 
 
-def row(served: Served, obj: Object, now: float, include: str) -> Object:
-    """One row of a table."""
-    made: Object = {"cells": served.strategy.row(obj, now)}
+def row(served: Served, obj: Object, now: float, include: str, stored: Object | None = None) -> Object:
+    """One row of a table. `stored`: the object as it is stored, where versions differ; cells and
+    metadata are made of that, as upstream makes them of its internal form."""
+    if stored is not None and served.custom is None:
+        made: Object = {"cells": served.storage_strategy.row(stored, now)}
+    else:
+        stored = obj
+        made = {"cells": served.strategy.row(obj, now)}
     if obj.get("kind") == "Pod":
         ended = _POD_ENDS.get((obj.get("status") or {}).get("phase", ""))
         if ended is not None:
             made["conditions"] = [ended]
-    made["object"] = None if include == "None" else obj if include == "Object" else partial(obj)
+    made["object"] = None if include == "None" else obj if include == "Object" else partial(stored)
     return made
 
 
@@ -72,14 +77,16 @@ _POD_ENDS = {
 }
 
 
-def table(served: Served, objects: list[Object], metadata: Object, now: float, include: str) -> Object:
-    """Some objects as a Table."""
+def table(served: Served, rows: list[Object], metadata: Object) -> Object:
+    """Some rows as a Table."""
+    if not metadata.get("continue", "x"):
+        del metadata["continue"]
     return {
         "kind": "Table",
         "apiVersion": _META,
         "metadata": metadata,
         "columnDefinitions": columns(served),
-        "rows": [row(served, obj, now, include) for obj in objects],
+        "rows": rows,
     }
 
 
@@ -137,9 +144,12 @@ def _shaped(answer: Any, served: Served, shape: str, options: dict[str, str], no
         include = options.get("includeObject", "")
         check_include(include)
         if answer.list is not None:
-            return table(served, value["items"], value["metadata"], now, include)
+            stored = [e.object if served.to_storage else None for e in answer.list.entries]
+            items = zip(value["items"], stored, strict=True)
+            return table(served, [row(served, obj, now, include, old) for obj, old in items], value["metadata"])
         metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
-        return table(served, [value], metadata, now, include)
+        old = answer.entry.object if answer.entry is not None and served.to_storage else None
+        return table(served, [row(served, value, now, include, old)], metadata)
     if answer.list is not None:
         items = [partial(item) for item in value["items"]]
         return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": value["metadata"], "items": items}

@@ -27,7 +27,7 @@ from actors.apiserver._request import Path, Request
 from actors.apiserver._watch import ObjectRenderer, Renderer
 from actors.kernel import Actor, ActorDead, AskTimeout, Future, MailboxFull, Ref, handles
 from protocol import status
-from protocol.api import ApiRequest, CancelWatch, Hold
+from protocol.api import ApiRequest, CancelWatch, Hold, StatusError
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
 from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
@@ -83,6 +83,22 @@ class ApiServer(Actor):
             crd.attach(self.core)
         self.ready.resolve()
         self.log.info("apiserver_ready", revision=self.core.store.revision)
+
+    async def _read_store(self) -> None:
+        """Read everything and create what is missing; an etcd that is away is waited for."""
+        delay = 0.05
+        while True:
+            try:
+                await self.core.store.start()
+                if self.config.bootstrap:
+                    from actors.apiserver._bootstrap import bootstrap
+
+                    await bootstrap(self)
+                return
+            except (ActorDead, AskTimeout, StatusError) as error:
+                self.log.warning("etcd_unreachable", error=str(error))
+                await self.sleep(delay)
+                delay = min(delay * 2, 5.0)
 
     def on_stop(self) -> None:
         """Tell every watcher that it is over."""
@@ -164,6 +180,7 @@ class ApiServer(Actor):
     async def execute(self, request: Request) -> Answer:
         """Run a verb other than watch. Raises `StatusError`."""
         try:
+            await self.core.store.settled()
             return await self._execute(request)
         except (ActorDead, MailboxFull) as error:
             self.core.store.rebuild()
@@ -191,8 +208,7 @@ class ApiServer(Actor):
 
     async def open_watch(self, request: Request, address: Address, watch_id: int, renderer: Renderer) -> None:
         """Open a watch for a client; raises `StatusError` for wrong options."""
-        if request.name and request.verb == "watch":
-            request.options = dict(request.options)
+        await self.core.store.settled()
         self._serial += 1
         await _watching.open_watch(self.core, request, address, watch_id, renderer, self._serial)
 

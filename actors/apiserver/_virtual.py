@@ -53,7 +53,7 @@ def _component_statuses(request: Request) -> Answer:
         for item in items:
             if item["metadata"]["name"] == request.name:
                 return Answer(request.served, obj=item)
-        raise status.not_found("", "componentstatuses", request.name)
+        raise status.not_found("", "componentstatus", request.name)
     bare = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in items]
     obj = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": bare}
     return Answer(obj=obj)

@@ -455,11 +455,15 @@ async def _write_back(core: Core, request: Request, entry: Entry, new: Object) -
     old = entry.object
     if _may_vanish(served, new):
         return await _delete_instead(core, request, entry, new)
-    if unchanged(new, old) and not served.storage_strategy.__dict__.get("always_writes"):
+    if unchanged(new, old) and not (request.verb == "update" and served.qualified in _ALWAYS_WRITTEN):
         return entry
     if request.dry_run:
         return unstored(served, entry.key, new, entry.revision)
     return await core.store.update(served.cache, entry, new, ttl(core, served))
+
+
+_ALWAYS_WRITTEN = ("persistentvolumeclaims",)
+"""A PUT of these is a new version even when nothing differs."""
 
 
 def _may_vanish(served: Served, new: Object) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "KeyPair", "new_key", "server_context", "user_of"]
 
 _YEARS = 10
+_UID_OID = "1.3.6.1.4.1.57683.2"
+"""Kubernetes' own object identifier for a user's uid in a certificate's subject."""
 
 
 class KeyPair:
@@ -48,12 +50,14 @@ def _pem(key: EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _name(common: str, organizations: Sequence[str] = ()) -> Any:
+def _name(common: str, organizations: Sequence[str] = (), uid: str = "") -> Any:
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
     parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in organizations]
     parts.append(x509.NameAttribute(NameOID.COMMON_NAME, common))
+    if uid:
+        parts.append(x509.NameAttribute(x509.ObjectIdentifier(_UID_OID), uid))
     return x509.Name(parts)
 
 
@@ -114,9 +118,9 @@ class Authority:
                 names.append(x509.DNSName(host))
         return self._issue(_name("kube-apiserver"), names, server=True)
 
-    def client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
-        """A certificate that names a user and its groups."""
-        return self._issue(_name(user, groups), [], server=False)
+    def client(self, user: str, groups: Sequence[str] = (), uid: str | None = None) -> KeyPair:
+        """A certificate that names a user, its groups and its uid (by default its name)."""
+        return self._issue(_name(user, groups, user if uid is None else uid), [], server=False)
 
     def _issue(self, subject: Any, names: list[Any], server: bool) -> KeyPair:
         from cryptography import x509
@@ -205,13 +209,15 @@ def server_context(pair: KeyPair, client_ca: bytes = b"") -> ssl.SSLContext:
     return context
 
 
-def user_of(peer_certificate: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """User and groups that a verified client certificate names (common name, organizations)."""
-    common, organizations = "", []
+def user_of(peer_certificate: dict[str, Any]) -> tuple[str, tuple[str, ...], str]:
+    """User, groups and uid that a verified client certificate names."""
+    common, organizations, uid = "", [], ""
     for part in peer_certificate.get("subject", ()):
         for key, value in part:
             if key == "commonName":
                 common = value
             elif key == "organizationName":
                 organizations.append(value)
-    return common, tuple(organizations)
+            elif key == _UID_OID:
+                uid = value
+    return common, tuple(organizations), uid

@@ -62,7 +62,7 @@ class Standalone:
              "kubernetes.default.svc", "10.96.0.1"]
         )
         self.admin = self.authority.client("admin", ("system:masters",))
-        tokens = {options.token: UserInfo("admin", ("system:masters",))} if options.token else {}
+        tokens = {options.token: UserInfo("admin", ("system:masters",), "admin")} if options.token else {}
         config = ApiServerConfig(
             minor=options.minor, exclusive=options.exclusive, tokens=tokens, client_ca=self.authority.certificate,
             advertise_address=options.host, service_account_key=self._account_key(),

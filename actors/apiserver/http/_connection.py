@@ -106,9 +106,9 @@ class Connection(asyncio.Protocol):
         self.peer_address = address[0] if address else ""
         certificate = transport.get_extra_info("peercert")
         if certificate:
-            name, groups = user_of(certificate)
+            name, groups, uid = user_of(certificate)
             if name:
-                self.peer = UserInfo(name, groups)
+                self.peer = UserInfo(name, groups, uid)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
