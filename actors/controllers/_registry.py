@@ -38,6 +38,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
     Entry("endpointslice-mirroring-controller", "endpointslicemirroring:EndpointSliceMirroringController"),
+    Entry("service-cidr-controller", "servicecidr:ServiceCIDRController"),
     # nodes
     Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleController"),
     Entry("taint-eviction-controller", "tainteviction:TaintEvictionController"),
