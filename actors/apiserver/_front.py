@@ -16,7 +16,7 @@ from actors.apiserver import _render as rendering
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._messages import HttpCall, HttpReply
-from actors.apiserver._negotiate import JSON, YAML, Form, choose
+from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
 from actors.apiserver._request import Path, Request, parse_path, parse_query, verb_of
 from actors.apiserver._resources import Served
 from actors.apiserver._watch import FrameRenderer
@@ -124,7 +124,7 @@ _RAW = ("log", "exec", "attach", "portforward", "proxy")
 
 def from_protobuf(served: Served, subresource: str, verb: str, body: bytes) -> Any:
     """The object in a protobuf body. Raises 400."""
-    from actors.apiserver.protobuf import ProtobufError, unwrap
+    from protocol.protobuf import ProtobufError, decode
 
     kind = served.kind
     group, version, name = kind.group, kind.version, kind.kind
@@ -135,7 +135,7 @@ def from_protobuf(served: Served, subresource: str, verb: str, body: bytes) -> A
         if found is not None:
             group, version, name = found.group, found.version, found.kind
     try:
-        return unwrap(body, group, version, name)
+        return decode(body, (group, version, name))
     except ProtobufError as error:
         raise status.bad_request(
             f"the object provided is unrecognized (must be of type {name}): {error} ({body[:30].hex()})"
@@ -235,14 +235,14 @@ async def _watch(server: ApiServer, core: Core, call: HttpCall, request: Request
         shape = rendering.table_shape(request.served, core.clock.now, include)
     elif form.shape:
         shape = rendering.partial_shape
-    elif form.media == YAML:
+    elif form.media != JSON:
         shape = _same
     served = request.served
     renderer = FrameRenderer(
         served.kind.api_version, served.from_storage, rendering.event_bytes(form.media), shape
     )
     await server.open_watch(request, call.stream, call.stream_id, renderer)
-    content_type = form.content_type
+    content_type = form.content_type + (";stream=watch" if form.media == PROTOBUF else "")
     return HttpReply(200, content_type, headers=warning_headers(core, served, request.warnings), streaming=True)
 
 

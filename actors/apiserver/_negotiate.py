@@ -51,12 +51,14 @@ def _clauses(accept: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
 @lru_cache(1024)
 def negotiate(accept: str, watching: bool = False) -> Form | None:
-    """The best representation that is served, or None. Protobuf is not served: clients that also
-    take JSON get that."""
-    shaped_but_wrong = False
+    """The best representation that is served, or None. Clients that take protobuf and JSON get JSON,
+    which is encoded once per revision; protobuf is for those that take nothing else."""
+    shaped_but_wrong = binary = False
     for media, parameters in _clauses(accept or "*/*"):
         if media == "*/*":
             media = JSON
+        if media == PROTOBUF and not parameters:
+            binary = True
         if media not in (JSON, YAML):
             continue
         found = dict(parameters)
@@ -66,6 +68,8 @@ def negotiate(accept: str, watching: bool = False) -> Form | None:
                 shaped_but_wrong = True
                 continue
         return Form(media, shape, media)
+    if binary:
+        return Form(PROTOBUF, "", PROTOBUF)
     if shaped_but_wrong:
         return _WRONG_SHAPE
     return None

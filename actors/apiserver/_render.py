@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors.apiserver._negotiate import YAML, Form
+from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form
 from actors.apiserver._resources import Served
 from protocol import status
 
@@ -118,9 +118,39 @@ def partial_shape(obj: Object) -> Object:
 
 def event_bytes(media: str) -> Callable[[str, Object], bytes]:
     """How a watch event is written in a media type."""
+    if media == PROTOBUF:
+        return _binary_event
     if media == YAML:
         return lambda kind, obj: b"---\n" + to_yaml({"type": kind, "object": obj})
     return lambda kind, obj: orjson.dumps({"type": kind, "object": obj}) + b"\n"
+
+
+def to_protobuf(obj: Object) -> bytes:
+    """An object in its binary envelope. Raises 406 for kinds that have no such form."""
+    from protocol.protobuf import ProtobufError, encode
+
+    try:
+        return encode(obj)
+    except ProtobufError:
+        raise status.not_acceptable((JSON, YAML)) from None
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _binary_event(kind: str, obj: Object) -> bytes:
+    """A WatchEvent (type in field 1, the enveloped object in field 2) behind its length."""
+    data = to_protobuf(obj)
+    raw = b"\x0a" + _varint(len(data)) + data
+    word = kind.encode()
+    event = b"\x0a" + _varint(len(word)) + word + b"\x12" + _varint(len(raw)) + raw
+    return len(event).to_bytes(4, "big") + event
 
 
 def render(answer: Any, form: Form, options: dict[str, str], now: float) -> bytes:
@@ -132,6 +162,8 @@ def render(answer: Any, form: Form, options: dict[str, str], now: float) -> byte
         return to_yaml(made) if form.media == YAML else orjson.dumps(made)
     if form.media == YAML:
         return to_yaml(answer.value())
+    if form.media == PROTOBUF:
+        return to_protobuf(answer.value())
     data: bytes = answer.json()
     if options.get("pretty", "").lower() in ("1", "true"):
         return orjson.dumps(orjson.loads(data), option=orjson.OPT_INDENT_2) + b"\n"
