@@ -5,6 +5,8 @@ is either the API server actor of the same process or an `HttpTransport` that sp
 API server. Nothing here knows which, nor any kind beyond its metadata (events and leases apart).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from actors.client._client import Client, ClientActor, resource
 from actors.client._events import EventRecorder
 from actors.client._expectations import Expectations, UidExpectations
@@ -16,6 +18,10 @@ from actors.client._shared import Changes, InformerActor, SharedInformer, Shared
 from actors.client._store import Store, by_controller, by_namespace
 from protocol.api import Resource, StatusError, UserInfo
 
+if TYPE_CHECKING:
+    from actors.client._kubeconfig import KubeConfig, load_kubeconfig
+    from actors.client._transport import HttpTransport
+
 __all__ = [
     "Backoff",
     "Changes",
@@ -23,8 +29,10 @@ __all__ = [
     "ClientActor",
     "EventRecorder",
     "Expectations",
+    "HttpTransport",
     "Informer",
     "InformerActor",
+    "KubeConfig",
     "LeaderElector",
     "OutsideClient",
     "Resource",
@@ -39,5 +47,19 @@ __all__ = [
     "WorkQueue",
     "by_controller",
     "by_namespace",
+    "load_kubeconfig",
     "resource",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the HTTPS side on first use: a cluster within one process never needs it."""
+    if name == "HttpTransport":
+        from actors.client._transport import HttpTransport
+
+        return HttpTransport
+    if name in ("KubeConfig", "load_kubeconfig"):
+        from actors.client import _kubeconfig
+
+        return getattr(_kubeconfig, name)
+    raise AttributeError(name)
