@@ -103,7 +103,7 @@ class Scheduler(ClientActor):
         )
         self.binder = Binder(self, self.work)
         self.elector: LeaderElector | None = None
-        self.leading = not self.config.leader_elect
+        self.leading = not self.config.leader_elect and not self.config.passive
         self.synced = False
         self._working = False
         self.counters = {"scheduled": 0, "attempts": 0, "failed": 0, "errors": 0, "preempted": 0}
@@ -147,7 +147,7 @@ class Scheduler(ClientActor):
         self.background(self._begin())
         self.every(TICK_S, _Tick())
         self.every(FLUSH_S, _Flush())
-        if self.config.leader_elect:
+        if self.config.leader_elect and not self.config.passive:
             self.elector = LeaderElector(
                 self.client,
                 self.config.leader_name,

@@ -112,6 +112,8 @@ class SchedulerConfig:
     """Bindings that may be under way at once; the next pod waits for one to finish."""
     batch: int = 32
     """Pods placed before other messages are looked at."""
+    passive: bool = False
+    """Watch and answer questions, but place nothing."""
     explain: bool = False
     """Write an account of every decision into the pod's annotation (costs time)."""
 
