@@ -46,4 +46,6 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Changes kept per resource, for watches that start in the past."""
     min_watch_timeout: float = 1800.0
     """A watch without timeoutSeconds ends after one to two times this."""
+    max_in_flight: int = 3000
+    """HTTP requests that may be under way (open watches do not count); more are answered 429."""
     max_body_bytes: int = 3 * 1024 * 1024

@@ -38,10 +38,30 @@ _JSON_FORM = Form(JSON)
 async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     """Answer one HTTP request; never raises for what a client can do wrong."""
     core = server.core
+    started = core.clock.monotonic()
+    server.in_flight += 1
     try:
-        return await _serve(server, core, call)
+        if server.in_flight > core.config.max_in_flight:
+            raise status.too_many_requests("Too many requests, please try again later.", 1)
+        reply = await _serve(server, core, call)
     except StatusError as error:
-        return failure(core, call, error)
+        reply = failure(core, call, error)
+    finally:
+        server.in_flight -= 1
+    path = parse_path(call.path)
+    if path is not None and path.resource:
+        server.counters.count(_counter_key(call.method, path, reply.streaming), reply.status, core.clock.monotonic() - started)
+    return reply
+
+
+_METHOD_VERBS = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
+
+
+def _counter_key(method: str, path: Path, streaming: bool) -> tuple[str, str, str, str, str, str]:
+    """The labels under which upstream counts a request."""
+    verb = "WATCH" if streaming else _METHOD_VERBS.get(method) or ("GET" if path.name else "LIST")
+    scope = "resource" if path.name else "namespace" if path.namespace else "cluster"
+    return verb, path.group, path.version, path.resource, path.subresource, scope
 
 
 def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:

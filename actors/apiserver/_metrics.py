@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Counters", "metrics"]
 
 _BUCKETS_S = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+_MAX_SERIES = 4000
 Key = tuple[str, str, str, str, str, str]
 
 
@@ -25,7 +26,9 @@ class Counters:
         self.durations: dict[Key, list[float]] = {}
 
     def count(self, key: Key, code: int, seconds: float) -> None:
-        """One request has been answered."""
+        """One request has been answered. Paths that a client made up are counted together."""
+        if len(self.requests) > _MAX_SERIES and (key, code) not in self.requests:
+            key = (key[0], "", "", "other", "", "")
         self.requests[key, code] = self.requests.get((key, code), 0) + 1
         slots = self.durations.get(key)
         if slots is None:

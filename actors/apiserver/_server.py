@@ -48,6 +48,7 @@ class ApiServer(Actor):
         self.ready: Future[None]
         self.counters = Counters()
         self.started_at = 0.0
+        self.in_flight = 0
         self._serial = 0
         self._followed: dict[tuple[str, int], Address] = {}
         self._compact_at = 0
