@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from actors.client import HttpTransport, OutsideClient
+from actors.client import HttpTransport, OutsideClient, load_kubeconfig
 from actors.kernel import Child, LiveSystem, Ref
 from cli._errors import Failed, UsageError
 from protocol.api import StatusError
@@ -25,7 +25,7 @@ def remote_system(kubeconfig: Path, name: str = "kubekka-cli") -> Iterator[tuple
     system = LiveSystem(name).start_thread()
     try:
         try:
-            make = partial(HttpTransport.from_kubeconfig, kubeconfig)
+            make = partial(HttpTransport, load_kubeconfig(kubeconfig))
             transport = system.spawn(Child("transport", make))
             OutsideClient(system, transport, name="check", timeout_s=15.0).list("namespaces", limit="1")
         except ValueError as error:
