@@ -311,7 +311,7 @@ class _Parser:
     def values(self) -> tuple[str, ...]:
         token = self.take()
         if token != "(":
-            raise SelectorError(f"found '{token}', expected: '('")
+            raise SelectorError(f"found '{token}' expected: '('")
         token = self.peek()
         if token == ")":
             self.take()
