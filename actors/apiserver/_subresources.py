@@ -115,6 +115,9 @@ def _assigned(core: Core, pods: Served, old: Object, node: str, wanted: Object) 
         raise _refused(name, f"pod {name} has non-empty .spec.schedulingGates")
     new = copy(old)
     new["spec"]["nodeName"] = node
+    if core.config.minor >= 35:
+        # What a pod hoped for is over once it has a node (KEP-5278, on by default since 1.35).
+        new.setdefault("status", {}).pop("nominatedNodeName", None)
     if wanted.get("annotations"):
         new["metadata"].setdefault("annotations", {}).update(wanted["annotations"])
     if wanted.get("labels"):
