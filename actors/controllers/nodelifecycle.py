@@ -164,6 +164,8 @@ class NodeLifecycleController(Controller):
         self._monitoring = True
         try:
             await self._look_at_all()
+        except StatusError as error:
+            self.log.info("nodes_not_judged", error=error.message)
         finally:
             self._monitoring = False
 
