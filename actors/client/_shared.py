@@ -38,6 +38,10 @@ class Subscribe(Message, frozen=True):
     subscriber: Address
 
 
+class _Publish(Message, frozen=True):
+    """Told to itself: tell the subscribers what has been collected."""
+
+
 class SharedInformer:
     """What outlives the informer actor of one resource: store, subscribers, address."""
 
@@ -62,8 +66,10 @@ class InformerActor(ClientActor):
         self.shared = shared
         self.client = make_client(self)
         self.informer = Informer(
-            self.client, shared.resource, store=shared.store, on_batch=self._publish
+            self.client, shared.resource, store=shared.store, on_batch=self._collect
         )
+        self._pending: list[Change] = []
+        self._publishing = False
 
     def on_start(self) -> None:
         self.informer.start()
@@ -81,8 +87,18 @@ class InformerActor(ClientActor):
     def unsubscribe(self, message: Terminated) -> None:
         self.shared.subscribers.pop(message.actor_urn, None)
 
-    def _publish(self, changes: list[Change]) -> None:
+    def _collect(self, changes: list[Change]) -> None:
+        """Publish after the mail that is here now: in a burst, many changes are told at once."""
+        self._pending += changes
+        if not self._publishing:
+            self._publishing = True
+            self.ref.tell(_Publish())
+
+    @handles(_Publish)
+    def publish(self, _: _Publish) -> None:
+        self._publishing = False
         self.shared.synced = True
+        changes, self._pending = self._pending, []
         message = Changes(self.shared.resource, tuple(changes), True)
         for subscriber in self.shared.subscribers.values():
             subscriber.tell(message)

@@ -155,7 +155,8 @@ class Controller(ClientActor):
                 for function in functions:
                     function(old, new)
             self._held = False
-            self._wake()
+            if len(self.queue):
+                self._wake()
         if message.synced and self._unsynced:
             self._unsynced.discard(message.resource)
             if not self._unsynced:
