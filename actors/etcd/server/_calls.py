@@ -31,7 +31,11 @@ SNAPSHOT_CHUNK_BYTES = 32 * 1024
 STREAM_BUFFER = 128
 """So many watch responses may wait in one stream before the store is told that it is slow."""
 
-CANCELLED, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 1, 2, 12, 13, 14
+MAX_MESSAGE_BYTES = 1_572_864 + 512 * 1024
+"""The largest message that a client may send: etcd's request limit and 0.5 MiB of overhead."""
+
+UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED = 2, 3, 5, 8
+UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 
 
 class Sink(Protocol):
@@ -69,6 +73,8 @@ class Services:
         self.etcd = etcd
         self.identity = identity
         self._streams = count(1)
+        self._told: WatchResponse | None = None
+        self._told_reply: Any = None
 
     def open(self, path: str, sink: Sink) -> Call | None:
         """Begin a call; None when there is no such method."""
@@ -90,6 +96,21 @@ class Services:
 
         asked: Any = self.etcd.ask(message, block=False)
         asked.add_callback(answered)
+
+    def watch_reply(self, response: WatchResponse) -> Any:
+        """A watch response for the wire. Many streams are told the same, one right after the
+        other, and share what was made for the first."""
+        told = self._told
+        if told is None or not (
+            told.events is response.events
+            and told.watch_id == response.watch_id
+            and told.revision == response.revision
+            and told.fragment == response.fragment
+            and response.events
+        ):
+            self._told = response
+            self._told_reply = watch_response(response, response.watch_id, self.identity)
+        return self._told_reply
 
     def stream_urn(self) -> str:
         """A name for one watch stream, unique among the addresses that the store knows."""
@@ -183,8 +204,7 @@ class WatchCall:
         if response.canceled and not response.created:
             self._ids.discard(response.watch_id)
         if self._open:
-            identity = self._services.identity
-            self._sink.send(watch_response(response, response.watch_id, identity))
+            self._sink.send(self._services.watch_reply(response))
 
     def half_close(self) -> None:
         """The stream lives on: etcd, too, goes on sending."""

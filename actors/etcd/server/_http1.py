@@ -18,7 +18,16 @@ import orjson
 import wsproto
 from wsproto import events as ws_events
 
-from actors.etcd.server._calls import STREAMING, Call, Services
+from actors.etcd.server._calls import (
+    INVALID_ARGUMENT,
+    MAX_MESSAGE_BYTES,
+    NOT_FOUND,
+    RESOURCE_EXHAUSTED,
+    STREAMING,
+    UNIMPLEMENTED,
+    Call,
+    Services,
+)
 from actors.etcd.server._json import BadJson, JsonStream, decode_request, encode_reply
 from actors.etcd.server._pages import PAGES
 
@@ -56,8 +65,6 @@ METHODS = {
 }
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_QUEUED_REQUESTS = 100
-INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RESOURCE_EXHAUSTED = 3, 5, 12, 8
-MAX_MESSAGE_BYTES = 1_572_864 + 512 * 1024
 
 
 class _Request:

@@ -8,12 +8,12 @@ import ssl
 from typing import Protocol, cast
 
 from actors.etcd.server._calls import Services
+from actors.etcd.server._grpc import grpc_connection
 from actors.etcd.server._http1 import HttpConnection
-from actors.etcd.server._http2 import GrpcConnection
+from actors.etcd.server._http2 import PREFACE
 
 __all__ = ["Listener"]
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
 
 
@@ -50,7 +50,7 @@ class _Sniffer(asyncio.Protocol):
             return
         services = self._listener.services
         if self._first.startswith(PREFACE):
-            self._connection = GrpcConnection(services, self._transport)
+            self._connection = grpc_connection(services, self._transport)
         else:
             self._connection = HttpConnection(services, self._transport)
         self._connection.data_received(self._first)
