@@ -10,12 +10,25 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
+
+import orjson
 
 from protocol.api import UserInfo
 
-__all__ = ["CONNECT", "CREATE", "DELETE", "UPDATE", "Attributes", "Chain", "Lookup", "Plugin"]
+__all__ = [
+    "CONNECT",
+    "CREATE",
+    "DELETE",
+    "UPDATE",
+    "Attributes",
+    "Chain",
+    "Lookup",
+    "Plugin",
+    "Reinvocation",
+    "same",
+]
 
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
@@ -30,6 +43,10 @@ class Lookup(Protocol):
     """The API server's seeded generator, for names that plugins make."""
     schema: Any
     """The types of the built-in kinds (`protocol.schema.Schema`)."""
+    authorizer: Any
+    """Who may do what (`actors.apiserver._authz.Authorizer`)."""
+    resources: Any
+    """What is served, in which versions (`actors.apiserver._resources.Resources`)."""
 
     def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """The stored object (storage version), or None."""
@@ -79,6 +96,7 @@ class Attributes:
         "on_failure",
         "operation",
         "options",
+        "reinvoke",
         "subresource",
         "user",
         "warnings",
@@ -113,6 +131,8 @@ class Attributes:
         self.audit_annotations: dict[str, str] = {}
         self.extra: dict[str, Any] = {}
         """For a plugin's notes between its two phases, under its own name."""
+        self.reinvoke = False
+        """Set by a plugin that changed the object on a user's behalf: all mutating plugins run once more."""
         self.on_failure: list[Callable[[], None]] = []
         """Called in reverse order when the write fails after admission (to return a reservation)."""
 
@@ -150,6 +170,60 @@ class Plugin:
         return None
 
 
+def same(left: Object | None, right: Object | None) -> bool:
+    """Whether two objects are equal."""
+    return left is right or left == right
+
+
+class Reinvocation:
+    """What one plugin remembers of its first turn at a write, for the second.
+
+    When a policy or webhook changes an object, all mutating plugins run once more, so that they see
+    what it added. In that second turn only those policies and webhooks run that ask for it and that
+    ran before the last change.
+    """
+
+    def __init__(self) -> None:
+        self.second = False
+        self._eligible: set[Hashable] = set()
+        self._due: set[Hashable] = set()
+        self._output: bytes | None = None
+
+    @classmethod
+    def of(cls, attributes: Attributes, plugin: str) -> Reinvocation:
+        """The memory of a plugin about this write, as its turn begins."""
+        found = attributes.extra.get(plugin)
+        if found is None:
+            found = attributes.extra[plugin] = cls()
+            return found
+        assert isinstance(found, Reinvocation)
+        found.second = True
+        if found._output != _encoded(attributes.object):
+            found._due |= found._eligible
+        return found
+
+    def wants(self, key: Hashable) -> bool:
+        """Whether a policy or webhook is to run in this turn."""
+        return not self.second or key in self._due
+
+    def ran(self, attributes: Attributes, key: Hashable, again: bool, changed: bool) -> None:
+        """It ran; `again`: it may run in a second turn."""
+        self._due.discard(key)
+        if changed:
+            self._due |= self._eligible
+            attributes.reinvoke = True
+        if again:
+            self._eligible.add(key)
+
+    def done(self, attributes: Attributes) -> None:
+        """The turn ends."""
+        self._output = _encoded(attributes.object)
+
+
+def _encoded(obj: Object | None) -> bytes:
+    return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
+
+
 class Chain:
     """Plugins in order. All `admit`s run before defaulting is repeated and validation happens, all
     `validate`s after it."""
@@ -181,6 +255,12 @@ class Chain:
     async def admit(self, attributes: Attributes) -> None:
         """Run the mutating phase."""
         key = (attributes.operation, attributes.group, attributes.resource, attributes.subresource)
+        for plugin in self.admitters(*key):
+            waiting = plugin.admit(attributes)
+            if waiting is not None:
+                await waiting
+        if not attributes.reinvoke:
+            return
         for plugin in self.admitters(*key):
             waiting = plugin.admit(attributes)
             if waiting is not None:

@@ -13,6 +13,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 from actors.apiserver.managedfields._apply import apply
+from actors.apiserver.managedfields._check import check
 from actors.apiserver.managedfields._config import read_config
 from actors.apiserver.managedfields._managers import (
     Manager,
@@ -25,17 +26,20 @@ from actors.apiserver.managedfields._managers import (
 from actors.apiserver.managedfields._reset import Filter, exclude, include, reset_filter
 from actors.apiserver.managedfields._scale import scale_entries
 from actors.apiserver.managedfields._update import update
+from actors.apiserver.managedfields._walk import merge
 
 __all__ = [
     "Filter",
     "Manager",
     "apply",
+    "check",
     "decode_managers",
     "encode_managers",
     "exclude",
     "include",
     "keep_timestamps",
     "manager_name",
+    "merge",
     "read_config",
     "reset_filter",
     "scale_entries",

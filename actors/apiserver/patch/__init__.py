@@ -20,14 +20,17 @@ from actors.apiserver.patch._apply import (
     apply_strategic,
 )
 from actors.apiserver.patch._gotext import go_quote, go_value
+from actors.apiserver.patch._json import PatchProblem, apply_operations
 
 __all__ = [
     "APPLY",
     "JSON",
     "MERGE",
     "STRATEGIC",
+    "PatchProblem",
     "apply_json",
     "apply_merge",
+    "apply_operations",
     "apply_patch",
     "apply_strategic",
     "go_quote",

@@ -1,0 +1,213 @@
+"""ValidatingAdmissionPolicy: CEL expressions that a write must satisfy.
+
+Owns how results become refusals, warnings and audit annotations
+(k8s.io/apiserver/pkg/admission/plugin/policy/validating).
+
+https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from actors.apiserver.admission._base import CONNECT, Attributes, Plugin
+from actors.apiserver.admission._matching import EXEMPT, in_version
+from actors.apiserver.admission._policies import GROUP, Invocation, Policies, Refusal, Rules
+from actors.apiserver.admission._policy_terms import Inputs, Term, conditions_met
+from actors.apiserver.cel import CelError
+from protocol import status
+from protocol.api import StatusError
+
+__all__ = ["ValidatingAdmissionPolicy"]
+
+Object = dict[str, Any]
+_MAX_MESSAGE_BYTES = 5 * 1024
+_MAX_FAILURES_NOTED = 50
+_MAX_ANNOTATION_BYTES = 10 * 1024
+_CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413}
+
+
+class _Validation(NamedTuple):
+    term: Term
+    message: str
+    message_term: Term | None
+    reason: str
+
+
+class ValidatingRules(Rules):
+    """A compiled policy."""
+
+    def __init__(self, policy: Object) -> None:
+        super().__init__(policy)
+        spec = policy["spec"]
+        self.validations = [
+            _Validation(
+                Term(v["expression"]),
+                (v.get("message") or "").strip(),
+                Term(v["messageExpression"]) if v.get("messageExpression") else None,
+                v.get("reason") or "Invalid",
+            )
+            for v in spec.get("validations") or ()
+        ]
+        self.annotations = [(a["key"], Term(a["valueExpression"])) for a in spec.get("auditAnnotations") or ()]
+
+
+class _Failure(NamedTuple):
+    index: int
+    message: str
+    reason: str
+
+
+class ValidatingAdmissionPolicy(Plugin):
+    """Runs the validating policies that are bound."""
+
+    name = "ValidatingAdmissionPolicy"
+
+    def __init__(self) -> None:
+        self._policies = Policies("validatingadmissionpolicies", "validatingadmissionpolicybindings", ValidatingRules)
+
+    def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
+        """All but what configures admission itself."""
+        return not (group == GROUP and resource in EXEMPT)
+
+    def validate(self, attributes: Attributes) -> None:
+        """Refuse, warn or note, as the bindings say. The first refusal is what the client reads."""
+        if not self._policies.any(attributes.lookup):
+            return
+        run = _Run(attributes)
+        for invocation in self._policies.concerning(attributes, run.refusals.append):
+            run.invoke(invocation)
+        run.finish()
+
+
+class _Run:
+    """The policies' verdicts on one write."""
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self.refusals: list[Refusal] = []
+        self._noted: list[Object] = []
+        self._annotations: dict[str, list[str]] = {}
+
+    def invoke(self, invocation: Invocation[ValidatingRules]) -> None:
+        """Run one policy with one binding and one parameter object."""
+        rules, attributes = invocation.rules, self.attributes
+        binding = str(invocation.binding["metadata"]["name"])
+        lookup, kind = attributes.lookup, invocation.match.kind
+        inputs = Inputs(
+            attributes,
+            invocation.match,
+            in_version(lookup, attributes.object, kind),
+            in_version(lookup, attributes.old_object, kind),
+            invocation.params,
+            rules.variables,
+        )
+        try:
+            if not conditions_met(rules.conditions, inputs):
+                return
+        except CelError as error:
+            if rules.fails:
+                self._act(invocation, binding, [_Failure(0, str(error), "")])
+            return
+        self._act(invocation, binding, _failures(rules, inputs))
+        self._annotate(rules, binding, inputs)
+
+    def _act(self, invocation: Invocation[ValidatingRules], binding: str, failures: list[_Failure]) -> None:
+        policy = invocation.rules.name
+        actions = invocation.binding["spec"].get("validationActions") or ()
+        for failure in failures:
+            for action in actions:
+                if action == "Deny":
+                    self.refusals.append(Refusal(policy, binding, failure.message, failure.reason))
+                elif action == "Warn":
+                    self.attributes.warnings.append(
+                        f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}':"
+                        f" {failure.message}"
+                    )
+                elif action == "Audit":
+                    self._noted.append(
+                        {
+                            "message": failure.message,
+                            "policy": policy,
+                            "binding": binding,
+                            "expressionIndex": failure.index,
+                            "validationActions": list(actions),
+                        }
+                    )
+
+    def _annotate(self, rules: ValidatingRules, binding: str, inputs: Inputs) -> None:
+        for key, term in rules.annotations:
+            try:
+                value = inputs.run(term)
+            except CelError as error:
+                if rules.fails:
+                    words = f"expression '{term.source}' resulted in error: {error}"
+                    self.refusals.append(Refusal(rules.name, binding, words))
+                continue
+            if value is None or (isinstance(value, str) and not value.strip()):
+                continue
+            if not isinstance(value, str):
+                words = (
+                    f"valueExpression '{term.source}' resulted in unsupported return type: {type(value).__name__}. "
+                    "Return type must be either string or null."
+                )
+                self.refusals.append(Refusal(rules.name, binding, words))
+                continue
+            values = self._annotations.setdefault(f"{rules.name}/{key}", [])
+            text = value.strip()[:_MAX_ANNOTATION_BYTES]
+            if text not in values:
+                values.append(text)
+
+    def finish(self) -> None:
+        """Publish what was noted; refuse if any policy does. Raises `StatusError`."""
+        notes = self.attributes.audit_annotations
+        for key, values in self._annotations.items():
+            notes[key] = ", ".join(values)
+        if self._noted:
+            text = orjson.dumps(self._noted[:_MAX_FAILURES_NOTED]).decode()
+            notes["validation.policy.admission.k8s.io/validation_failure"] = text
+        if self.refusals:
+            raise _denied(self.attributes, self.refusals[0])
+
+
+def _failures(rules: ValidatingRules, inputs: Inputs) -> list[_Failure]:
+    """The validations that a write does not satisfy."""
+    failures: list[_Failure] = []
+    for index, validation in enumerate(rules.validations):
+        try:
+            held = inputs.run(validation.term) is True
+        except CelError as error:
+            if rules.fails:
+                words = f"expression '{validation.term.source}' resulted in error: {error}"
+                failures.append(_Failure(index, words, ""))
+            continue
+        if not held:
+            failures.append(_Failure(index, _message(validation, inputs), validation.reason))
+    return failures
+
+
+def _message(validation: _Validation, inputs: Inputs) -> str:
+    if validation.message_term is not None:
+        try:
+            value = inputs.run(validation.message_term)
+        except CelError:
+            value = None
+        if isinstance(value, str):
+            text = value.strip()
+            if text and len(text.encode()) <= _MAX_MESSAGE_BYTES and "\n" not in text:
+                return text
+    return validation.message or f"failed expression: {validation.term.source.strip()}"
+
+
+def _denied(attributes: Attributes, refusal: Refusal) -> StatusError:
+    bound = f" with binding '{refusal.binding}'" if refusal.binding else ""
+    message = f"ValidatingAdmissionPolicy '{refusal.policy}'{bound} denied request: {refusal.message}"
+    name = "" if attributes.operation == CONNECT else attributes.name
+    error = status.forbidden(attributes.group, attributes.resource, name, message)
+    reason = refusal.reason or "Invalid"
+    error.status["reason"] = reason
+    error.status["code"] = _CODES.get(reason, 422)
+    error.status["details"]["causes"] = [{"message": message}]
+    return error
