@@ -6,7 +6,9 @@ from pathlib import Path
 
 from protocol.message import Message
 
-__all__ = ["EtcdConfig"]
+__all__ = ["DEFAULT_QUOTA_BYTES", "EtcdConfig"]
+
+DEFAULT_QUOTA_BYTES = 2 * 1024**3
 
 
 class EtcdConfig(Message, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class EtcdConfig(Message, frozen=True, kw_only=True):
     client_urls: tuple[str, ...] = ()
     """What `member list` says; where the server listens is not this actor's affair."""
     peer_urls: tuple[str, ...] = ("http://localhost:2380",)
-    quota_bytes: int = 2 * 1024**3
+    quota_bytes: int = DEFAULT_QUOTA_BYTES
     """Above this much stored, writes are refused and the NOSPACE alarm stands; below 0: never."""
     max_request_bytes: int = 1_572_864
     max_txn_ops: int = 128

@@ -31,10 +31,11 @@ from actors.etcd._recovery import Captured, State
 from actors.etcd._store import Changes
 from actors.etcd._writer import Append, LogWriter, Open, Rotate, SnapshotWriter, WriteSnapshot
 from actors.kernel import ActorDead, Child, Future, Restart
+from protocol.etcd import EtcdError
 from protocol.message import Message
 
 if TYPE_CHECKING:
-    from actors.etcd._actor import Etcd
+    from actors.etcd._core import Core
 
 __all__ = ["DiskFailed", "Flush", "Journal", "NoteTime"]
 
@@ -70,7 +71,7 @@ class _Batch:
 class Journal:
     """The write-ahead log as the `Etcd` actor sees it."""
 
-    def __init__(self, actor: Etcd, config: EtcdConfig, disk: Disk, published: Callable[[Changes], None]) -> None:
+    def __init__(self, actor: Core, config: EtcdConfig, disk: Disk, published: Callable[[Changes], None]) -> None:
         assert config.data_dir is not None
         self._actor = actor
         self._config = config
@@ -153,11 +154,13 @@ class Journal:
 
     def when_durable(self, response: Any) -> Any:
         """The response itself, or a future of it that is done when everything that it could
-        depend on is on the disk."""
+        depend on is on the disk. An `EtcdError` is raised, or fails the future."""
         if self._failed is not None:
             raise errors.stopped()
         batch = self._gathering if self._gathering.records else self._flying
         if batch is None:
+            if isinstance(response, EtcdError):
+                raise response
             return response
         future: Future[Any] = Future()
         batch.waiting.append((future, response))
@@ -181,7 +184,10 @@ class Journal:
         for changes in batch.published:
             self._publish(changes)
         for future, response in batch.waiting:
-            future.resolve(response)
+            if isinstance(response, EtcdError):
+                future.fail(response)
+            else:
+                future.resolve(response)
         if length > self._config.snapshot_wal_bytes and not self._snapshotting:
             self._snapshotting = True
             sequence = await self._actor.ask(self._log_writer, Rotate())

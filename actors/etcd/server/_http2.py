@@ -136,7 +136,7 @@ class Connection:
         self._flushing = False
         self._paused = False
         self._closing = False
-        self._handlers = {
+        self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
             DATA: self._data,
             HEADERS: self._headers,
             RST_STREAM: self._reset,
@@ -288,7 +288,7 @@ class Connection:
         self._write(frame(SETTINGS, ACK, 0))
         self._pump_all()
 
-    def _push_promise(self, *_: object) -> None:
+    def _push_promise(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
         raise BrokenProtocol(PROTOCOL_ERROR, "a client cannot push")
 
     def _ping(self, flags: int, _: int, payload: bytes) -> None:
@@ -297,7 +297,7 @@ class Connection:
         if not flags & ACK:
             self._write(frame(PING, ACK, 0, payload))
 
-    def _goaway(self, *_: object) -> None:
+    def _goaway(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
         self._closing = True
         self._close_if_idle()
 
