@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from actors.etcd.server._calls import INTERNAL, MAX_MESSAGE_BYTES, RESOURCE_EXHAUSTED, UNIMPLEMENTED, Call, Services
-from actors.etcd.server._http2 import Connection, literal_headers
+from actors.etcd.server._headers import literal_headers
+from actors.etcd.server._http2 import Connection
 
 __all__ = ["grpc_connection"]
 

@@ -11,12 +11,9 @@ import asyncio
 from collections import deque
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httptools
-import orjson
-import wsproto
-from wsproto import events as ws_events
 
 from actors.etcd.server._calls import (
     INVALID_ARGUMENT,
@@ -28,8 +25,9 @@ from actors.etcd.server._calls import (
     Call,
     Services,
 )
-from actors.etcd.server._json import BadJson, JsonStream, decode_request, encode_reply
+from actors.etcd.server._json import BadJson, JsonStream, decode_request, encode_reply, error_body
 from actors.etcd.server._pages import PAGES
+from actors.etcd.server._websocket import WebSocketCall
 
 __all__ = ["HttpConnection"]
 
@@ -92,7 +90,7 @@ class HttpConnection:
         self._incoming = _Request()
         self._queue: deque[_Request] = deque()
         self._current: _Request | None = None
-        self._socket: _WebSocket | None = None
+        self._socket: WebSocketCall | None = None
         self._paused = False
 
     # From the socket
@@ -207,7 +205,7 @@ class HttpConnection:
             self._current = request
             self.respond(404, error_body(NOT_FOUND, "Not Found"))
             return
-        self._socket = _WebSocket(self, request, path, method)
+        self._socket = WebSocketCall(self.services, self, list(request.headers.items()), path, method)
 
 
 def _head(status: int, content_type: str, *more: str) -> bytes:
@@ -223,11 +221,6 @@ def _target(request: _Request) -> tuple[str, str]:
     """The path of a request and the gRPC method that it names, or ""."""
     path = urlsplit(request.url.decode("latin-1")).path
     return path, METHODS.get(path, "")
-
-
-def error_body(code: int, message: str) -> bytes:
-    """A failure as the gateway reports it."""
-    return orjson.dumps({"code": code, "message": message, "details": []})
 
 
 class _Exchange:
@@ -350,72 +343,3 @@ class _Exchange:
 
     def backlog(self) -> int:
         return self._connection.backlog()
-
-
-class _WebSocket:
-    """A streaming call over a web socket; the sink of its call."""
-
-    def __init__(self, connection: HttpConnection, request: _Request, path: str, method: str) -> None:
-        self._connection = connection
-        self._socket = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
-        self._socket.initiate_upgrade_connection(list(request.headers.items()), path)
-        self._text = ""
-        self._call: Call | None = None
-        for event in self._socket.events():
-            if isinstance(event, ws_events.Request):
-                connection.write(self._socket.send(ws_events.AcceptConnection()))
-                self._call = connection.services.open(method, self)
-
-    def data_received(self, data: bytes) -> None:
-        """Take frames."""
-        try:
-            self._socket.receive_data(data)
-            for event in self._socket.events():
-                self._handle(event)
-        except (wsproto.utilities.ProtocolError, BadJson) as error:
-            self.finish(INVALID_ARGUMENT, str(error))
-
-    def _handle(self, event: ws_events.Event) -> None:
-        match event:
-            case ws_events.TextMessage() | ws_events.BytesMessage():
-                data = event.data
-                self._text += data if isinstance(data, str) else bytes(data).decode()
-                if event.message_finished and self._call is not None:
-                    text, self._text = self._text, ""
-                    self._call.receive(decode_request(text.encode(), self._call.request))
-            case ws_events.Ping():
-                self._connection.write(self._socket.send(event.response()))
-            case ws_events.CloseConnection():
-                self._connection.write(self._socket.send(event.response()))
-                self.cancel()
-                self._connection.shut_down()
-
-    def cancel(self) -> None:
-        """The client is gone."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-
-    def send(self, reply: Any) -> None:
-        if self._call is not None:
-            self._send_text(encode_reply(reply, streamed=True))
-
-    def _send_text(self, line: bytes) -> None:
-        self._connection.write(self._socket.send(ws_events.TextMessage(data=line.decode())))
-
-    def finish(self, code: int = 0, message: str = "") -> None:
-        if self._call is None:
-            return
-        if code:
-            self._send_text(b'{"error":' + error_body(code, message) + b"}")
-        self.cancel()
-        self._connection.write(self._socket.send(ws_events.CloseConnection(code=1000)))
-        self._connection.shut_down()
-
-    def backlog(self) -> int:
-        return self._connection.backlog()
-
-
-def query_method(url: bytes) -> str:
-    """The method that a web socket's URL stands for."""
-    return parse_qs(urlsplit(url.decode("latin-1")).query).get("method", [""])[0]

@@ -15,7 +15,9 @@ from typing import Protocol
 
 import hpack
 
-__all__ = ["PREFACE", "Connection", "Stream", "literal_headers"]
+from actors.etcd.server._headers import HEADER_BLOCK_BYTES, HeaderDecoder
+
+__all__ = ["PREFACE", "Connection", "Stream"]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -32,9 +34,7 @@ OUR_FRAME_BYTES = 16_384
 OUR_WINDOW_BYTES = 4 * 1024 * 1024
 DEFAULT_WINDOW_BYTES = 65_535
 LARGEST_WINDOW_BYTES = 2**31 - 1
-HEADER_BLOCK_BYTES = 65_536
 MAX_STREAMS = 100_000
-CACHED_BLOCKS = 1_000
 FLUSH_FRAMES = 24
 """So many frames are written at once rather than at the end of the loop's turn."""
 _HEAD = struct.Struct(">BHBBI")
@@ -70,43 +70,6 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     return _HEAD.pack(size >> 16, size & 0xFFFF, kind, flags, stream_id) + payload
 
 
-def literal_headers(*headers: tuple[bytes, bytes]) -> bytes:
-    """A header block that compresses nothing and leaves the client's table alone."""
-    return b"".join(b"\0" + _text(name) + _text(value) for name, value in headers)
-
-
-def _text(data: bytes) -> bytes:
-    if len(data) < 127:
-        return bytes((len(data),)) + data
-    rest = len(data) - 127
-    length = bytearray(b"\x7f")
-    while rest > 127:
-        length.append(rest & 127 | 128)
-        rest >>= 7
-    length.append(rest)
-    return bytes(length) + data
-
-
-class _HeaderDecoder:
-    """Decodes header blocks; one that only points into the tables, as most do, is remembered."""
-
-    def __init__(self) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=HEADER_BLOCK_BYTES)
-        self._known: dict[bytes, dict[bytes, bytes]] = {}
-
-    def decode(self, block: bytes) -> dict[bytes, bytes]:
-        """The headers of a block. Raises `hpack.HPACKError`."""
-        headers = self._known.get(block)
-        if headers is None:
-            headers = dict(self._decoder.decode(block, raw=True))
-            if all(0x80 <= byte < 0xFF for byte in block):
-                if len(self._known) < CACHED_BLOCKS:
-                    self._known[block] = headers
-            else:
-                self._known.clear()  # the table may have moved
-        return headers
-
-
 class Connection:
     """One connection of a client. `open_stream(connection, id, headers)` answers a request with
     a `Stream`, or with None when it has been answered already."""
@@ -127,7 +90,7 @@ class Connection:
         self._frame_bytes = OUR_FRAME_BYTES
         self._received = 0
         self._stream_received: dict[int, int] = {}
-        self._decoder = _HeaderDecoder()
+        self._decoder = HeaderDecoder()
         self._buffer = b""
         self._greeted = False
         self._last_stream = 0

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from google.protobuf import json_format
 
-__all__ = ["BadJson", "JsonStream", "decode_request", "encode_reply"]
+__all__ = ["BadJson", "JsonStream", "decode_request", "encode_reply", "error_body"]
 
 
 class BadJson(ValueError):
@@ -40,6 +40,11 @@ def encode_reply(reply: Any, streamed: bool = False) -> bytes:
     """One reply message; in a stream it is wrapped as a `result`."""
     value = json_format.MessageToDict(reply, preserving_proto_field_name=True)
     return orjson.dumps({"result": value} if streamed else value)
+
+
+def error_body(code: int, message: str) -> bytes:
+    """A failure as the gateway reports it."""
+    return orjson.dumps({"code": code, "message": message, "details": []})
 
 
 class JsonStream:
