@@ -41,6 +41,7 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Admission plugins in order; None means the default set."""
     bookmark_period: float = 60.0
     compaction_period: float = 300.0
+    storage_check_period: float = 5.0
     event_ttl: int = 3600
     history: int = 8192
     """Changes kept per resource, for watches that start in the past."""

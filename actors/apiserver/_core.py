@@ -124,6 +124,7 @@ class Core:
         self.watches.close_all("storage was read anew")
         self.authorizer.forget()
         self.allocators.forget()
+        self.server.restock()
 
     # --- admission.Lookup -------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ __all__ = [
     "HttpCall",
     "HttpReply",
     "StopFrames",
+    "StorageTick",
     "Tunnel",
     "WatchExpired",
 ]
@@ -88,6 +89,10 @@ class BookmarkTick(Message, frozen=True):
 
 class CompactTick(Message, frozen=True):
     """Time to let etcd forget old revisions."""
+
+
+class StorageTick(Message, frozen=True):
+    """Time to see whether etcd is still the one that was read."""
 
 
 class WatchExpired(Message, frozen=True):

@@ -20,6 +20,7 @@ from actors.apiserver._messages import (
     HttpCall,
     HttpReply,
     StopFrames,
+    StorageTick,
     WatchExpired,
 )
 from actors.apiserver._metrics import Counters
@@ -62,6 +63,7 @@ class ApiServer(Actor):
         await self.core.store.start()
         self.every(self.config.bookmark_period, BookmarkTick())
         self.every(self.config.compaction_period, CompactTick())
+        self.every(self.config.storage_check_period, StorageTick())
         self.background(self._prepare())
 
     async def _prepare(self) -> None:
@@ -100,6 +102,13 @@ class ApiServer(Actor):
                 self.log.warning("etcd_unreachable", error=str(error))
                 await self.sleep(delay)
                 delay = min(delay * 2, 5.0)
+
+    def restock(self) -> None:
+        """The store was read anew, and may be another one: create again what is missing."""
+        if self.config.bootstrap and self.ready.done:
+            from actors.apiserver._bootstrap import bootstrap
+
+            self.background(bootstrap(self))
 
     def on_stop(self) -> None:
         """Tell every watcher that it is over."""
@@ -256,6 +265,11 @@ class ApiServer(Actor):
         for watch in list(self.core.watches.open.values()):
             if watch.bookmarks and watch.since <= revision:
                 watch.bookmark(revision)
+
+    @handles(StorageTick)
+    async def check_storage(self, message: StorageTick) -> None:
+        """See whether etcd is still the one that was read."""
+        await self.core.store.check()
 
     @handles(CompactTick)
     async def compact(self, message: CompactTick) -> None:

@@ -211,6 +211,20 @@ class Store:
         finally:
             late.cancel()
 
+    async def check(self) -> None:
+        """Notice an etcd that began anew while nobody wrote. Called now and then."""
+        try:
+            message = Range(_ROOT, limit=1, count_only=True)
+            response: RangeResponse = await self.actor.ask(self.etcd, message, timeout=5.0)
+        except Exception as error:
+            self.actor.log.debug("etcd_check_failed", error=repr(error))
+            return
+        if response.revision < self.revision:
+            self.actor.log.warning("etcd_began_anew", revision=response.revision, have=self.revision)
+            self.rebuild()
+        elif self.exclusive and response.revision > self.revision:
+            await self.reached(response.revision)
+
     async def _rebuild(self) -> None:
         try:
             delay = 0.05
@@ -392,7 +406,19 @@ class Store:
             pending.remove(write)
             if not pending:
                 self._pending.pop(path, None)
-        return write.entry or cache.entry(key, obj, value, response.revision)
+        if write.entry is None:
+            await self._confirm(cache, key, response.revision)
+            return cache.entry(key, obj, value, response.revision)
+        return write.entry
+
+    async def _confirm(self, cache: ResourceCache, key: str, revision: int) -> None:
+        """A write succeeded and its event was not seen: either somebody wrote again at once, or the
+        feed is lost (etcd began anew) and everything has to be read again."""
+        known = cache.all.entries.get(key)
+        if known is None or known.revision < revision:
+            self.actor.log.warning("etcd_feed_lost", revision=revision, have=self.revision)
+            self.rebuild()
+            await self.settled()
 
     async def delete(self, cache: ResourceCache, old: Entry) -> Entry:
         """Remove `old`; answers it under the revision of its deletion. Raises `Superseded`."""
