@@ -72,6 +72,9 @@ def has_invalid_value(selector: Object | None) -> bool:
 
 def compile_selector(selector: Object | None) -> Selector | None:
     """The selector ready to match; None where it is not a selector at all."""
+    for expression in (selector or {}).get("matchExpressions") or ():
+        if expression.get("values") and expression.get("operator") in ("Exists", "DoesNotExist"):
+            return None
     try:
         return selector_of(selector)
     except SelectorError:

@@ -160,6 +160,20 @@ def _basic_amount(amount: str, path: str) -> list[FieldError]:
     return [invalid(path, number, "must be a valid resource quantity")] if number < 0 else []
 
 
+_SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+
+
+def _drop_foreign_source(spec: Object) -> None:
+    """`dataSource` is for claims and snapshots; others are silently dropped (KEP-1495)."""
+    source = spec.get("dataSource")
+    if source and (source.get("apiGroup") or "", source.get("kind", "")) not in _SOURCES:
+        del spec["dataSource"]
+
+
+def _reference(source: Object) -> Object:
+    return {key: source[key] for key in ("apiGroup", "kind", "name") if key in source}
+
+
 class ClaimStrategy(Strategy):
     """PersistentVolumeClaim."""
 
@@ -176,15 +190,14 @@ class ClaimStrategy(Strategy):
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
         """A source and its reference stand for each other where they can."""
         spec = new["spec"]
+        before = old["spec"] if old is not None else {}
+        if before.get("dataSource") is None and before.get("dataSourceRef") is None:
+            _drop_foreign_source(spec)
         source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
         if source is not None and reference is None:
-            spec["dataSourceRef"] = {k: source[k] for k in ("apiGroup", "kind", "name") if k in source}
+            spec["dataSourceRef"] = _reference(source)
         elif reference is not None and source is None and not reference.get("namespace"):
-            known = ("PersistentVolumeClaim", "VolumeSnapshot")
-            if old is None or reference.get("kind") in known:
-                spec["dataSource"] = {
-                    k: reference[k] for k in ("apiGroup", "kind", "name") if k in reference
-                }
+            spec["dataSource"] = _reference(reference)
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + validate_claim_spec(obj.get("spec") or {}, "spec")

@@ -30,7 +30,7 @@ from actors.apiserver.strategies._names import (
 from actors.apiserver.strategies._tables import more
 from actors.apiserver.strategies._warnings import ip_warnings
 
-__all__ = ["EndpointSliceStrategy", "EndpointsStrategy"]
+__all__ = ["EndpointSliceStrategy", "EndpointsStrategy", "reserved_address"]
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
@@ -41,7 +41,7 @@ _MAX_TOPOLOGY = 16
 _MAX_HINTS = 8
 
 
-def _reserved(value: str, path: str) -> list[FieldError]:
+def reserved_address(value: str, path: str) -> list[FieldError]:
     """Addresses that no backend can have."""
     parsed = parse_ip(value)
     if parsed is None:
@@ -72,7 +72,7 @@ def _address(address: Object, path: str) -> list[FieldError]:
     name = address.get("nodeName")
     if name is not None:
         errors += [invalid(path + ".nodeName", name, m) for m in dns1123_subdomain(name)]
-    return errors + _reserved(value, path + ".ip")
+    return errors + reserved_address(value, path + ".ip")
 
 
 def _port(port: Object, needs_name: bool, path: str) -> list[FieldError]:
@@ -128,12 +128,6 @@ class EndpointsStrategy(Strategy):
             return errors
         return errors + _subsets(new.get("subsets") or [])
 
-    def canonicalize(self, obj: Object) -> None:
-        """Subsets with equal ports are joined, and all sorted, so that equal sets look equal."""
-        subsets = obj.get("subsets")
-        if subsets:
-            obj["subsets"] = _repacked(subsets)
-
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out: list[str] = []
         for index, subset in enumerate(new.get("subsets") or ()):
@@ -160,45 +154,6 @@ class EndpointsStrategy(Strategy):
 
 def _host_port(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _port_key(port: Object) -> tuple[Any, ...]:
-    return (port.get("name", ""), port.get("protocol", ""), port.get("port", 0))
-
-
-def _address_key(address: Object) -> tuple[str, str]:
-    target = address.get("targetRef") or {}
-    return (address.get("ip", ""), target.get("uid", ""))
-
-
-def _repacked(subsets: list[Object]) -> list[Object]:
-    """Addresses regrouped by the set of ports that they serve, ready ones first."""
-    by_address: dict[tuple[str, str], tuple[Object, dict[tuple[Any, ...], Object], bool]] = {}
-    for subset in subsets:
-        ports = subset.get("ports") or []
-        for kind in ("addresses", "notReadyAddresses"):
-            for address in subset.get(kind) or ():
-                key = (*_address_key(address),)
-                known = by_address.get(key)
-                ready = kind == "addresses"
-                if known is None:
-                    known = by_address[key] = (address, {}, ready)
-                elif ready is False and known[2]:
-                    by_address[key] = (known[0], known[1], False)
-                for port in ports:
-                    known[1][_port_key(port)] = port
-    groups: dict[tuple[Any, ...], Object] = {}
-    for key in sorted(by_address):
-        address, ports_of, ready = by_address[key]
-        ordered = [ports_of[port] for port in sorted(ports_of)]
-        group = groups.setdefault(tuple(sorted(ports_of)), {"ports": ordered})
-        group.setdefault("addresses" if ready else "notReadyAddresses", []).append(address)
-    out = []
-    for key in sorted(groups):
-        group = groups[key]
-        kept = ("addresses", "notReadyAddresses", "ports")
-        out.append({name: group[name] for name in kept if group.get(name)})
-    return out
 
 
 # --- endpoint slices ----------------------------------------------------------------------------
@@ -319,7 +274,7 @@ def _slice_addresses(addresses: list[str], kind: str, path: str) -> list[FieldEr
             parsed = parse_ip(address)
             if parsed is not None and parsed.version != int(kind[-1]):
                 errors.append(invalid(at, address, f"must be an {kind} address"))
-            errors += _reserved(address, at)
+            errors += reserved_address(address, at)
     return errors
 
 

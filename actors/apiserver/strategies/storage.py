@@ -1,0 +1,452 @@
+"""The kinds of `storage.k8s.io`.
+
+Owns StorageClass, VolumeAttributesClass, CSIDriver, CSINode, CSIStorageCapacity and
+VolumeAttachment: defaults, validation, what may change, columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
+from actors.apiserver.strategies._dump import internal_form
+from actors.apiserver.strategies._errors import (
+    FieldError,
+    duplicate,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
+from actors.apiserver.strategies._meta import immutable
+from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
+from actors.apiserver.strategies._selectors import selector_form, validate_selector
+from actors.apiserver.strategies._volume_sources import (
+    validate_csi_driver_name,
+    validate_topology_term,
+)
+from actors.apiserver.strategies._warnings import node_label_warning
+from protocol.quantity import parse_quantity
+
+__all__ = [
+    "CSIDriverStrategy",
+    "CSINodeStrategy",
+    "CSIStorageCapacityStrategy",
+    "StorageClassStrategy",
+    "VolumeAttachmentStrategy",
+    "VolumeAttributesClassStrategy",
+]
+
+_RECLAIM = ("Delete", "Retain")
+_BINDING = ("Immediate", "WaitForFirstConsumer")
+_MAX_PARAMETERS = 512
+_MAX_PARAMETER_BYTES = 256 * 1024
+_FS_GROUP = ("File", "None", "ReadWriteOnceWithFSType")
+_MODES = ("Persistent", "Ephemeral")
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+
+
+def _parameters(parameters: dict[str, str] | None, allow_empty: bool) -> list[FieldError]:
+    given = parameters or {}
+    errors: list[FieldError] = []
+    if len(given) > _MAX_PARAMETERS:
+        detail = f"Provisioner Parameters exceeded max allowed: may not be more than {_MAX_PARAMETERS} bytes"
+        return [FieldError("FieldValueTooLong", "parameters", f"Too long: {detail}")]
+    total = 0
+    for key, value in given.items():
+        if not key:
+            errors.append(invalid("parameters", key, "field can not be empty."))
+        total += len(key.encode()) + len((value or "").encode())
+    if total > _MAX_PARAMETER_BYTES:
+        errors.append(too_long("parameters", _MAX_PARAMETER_BYTES))
+    if not allow_empty and not given:
+        errors.append(required("parameters", "must contain at least one key/value pair"))
+    return errors
+
+
+class StorageClassStrategy(Strategy):
+    """StorageClass."""
+
+    allow_unconditional_update = True
+
+    def default(self, obj: Object) -> None:
+        if obj.get("reclaimPolicy") is None:
+            obj["reclaimPolicy"] = "Delete"
+        if obj.get("volumeBindingMode") is None:
+            obj["volumeBindingMode"] = "Immediate"
+
+    def check(self, obj: Object) -> list[FieldError]:
+        errors = self.check_meta(obj)
+        provisioner = obj.get("provisioner", "")
+        if not provisioner:
+            errors.append(required("provisioner"))
+        else:
+            problems = qualified_name(provisioner.lower())
+            errors += [invalid("provisioner", provisioner, message) for message in problems]
+        errors += _parameters(obj.get("parameters"), True)
+        policy, mode = obj.get("reclaimPolicy"), obj.get("volumeBindingMode")
+        if policy and policy not in _RECLAIM:
+            errors.append(not_supported("reclaimPolicy", policy, _RECLAIM))
+        if mode is None:
+            errors.append(required("volumeBindingMode"))
+        elif mode not in _BINDING:
+            errors.append(not_supported("volumeBindingMode", mode, _BINDING))
+        return errors + _topologies(obj.get("allowedTopologies") or [])
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check_meta_update(new, old)
+        for key in ("parameters", "provisioner", "reclaimPolicy"):
+            if (new.get(key) or None) != (old.get(key) or None):
+                errors.append(forbidden(key, f"updates to {key} are forbidden."))
+        now, was = new.get("volumeBindingMode"), old.get("volumeBindingMode")
+        return errors + immutable(now, was, "volumeBindingMode")
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        out: list[str] = []
+        for index, term in enumerate(new.get("allowedTopologies") or ()):
+            for number, item in enumerate(term.get("matchLabelExpressions") or ()):
+                if text := node_label_warning(item.get("key", "")):
+                    at = f"allowedTopologies[{index}].matchLabelExpressions[{number}].key"
+                    out.append(f"{at}: {text}")
+        return out
+
+    def columns(self) -> tuple[Column, ...]:
+        return (
+            NAME,
+            Column("Provisioner", "string", "", "Who makes volumes."),
+            Column("ReclaimPolicy", "string", "", "What becomes of volumes without claims."),
+            Column("VolumeBindingMode", "string", "", "When volumes are made and bound."),
+            Column("AllowVolumeExpansion", "string", "", "Whether volumes may grow."),
+            AGE,
+        )
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        meta = obj["metadata"]
+        annotations = meta.get("annotations") or {}
+        default = any(annotations.get(key) == "true" for key in _DEFAULT_CLASS)
+        return [
+            meta.get("name", "") + (" (default)" if default else ""),
+            obj.get("provisioner", ""),
+            obj.get("reclaimPolicy", "Delete"),
+            obj.get("volumeBindingMode", "Immediate"),
+            bool(obj.get("allowVolumeExpansion")),
+            self.age(obj, now),
+        ]
+
+
+def _topologies(terms: list[Object]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    seen: list[dict[str, set[str]]] = []
+    for index, term in enumerate(terms):
+        at = f"allowedTopologies[{index}]"
+        allowed, found = validate_topology_term(term, at)
+        errors += found
+        if allowed in seen:
+            errors.append(duplicate(f"{at}.matchLabelExpressions", ""))
+        seen.append(allowed)
+    return errors
+
+
+class VolumeAttributesClassStrategy(Strategy):
+    """VolumeAttributesClass."""
+
+    def check(self, obj: Object) -> list[FieldError]:
+        errors = self.check_meta(obj)
+        errors += validate_csi_driver_name(obj.get("driverName", ""), "driverName")
+        return errors + _parameters(obj.get("parameters"), False)
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check_meta_update(new, old)
+        for key in ("driverName", "parameters"):
+            if new.get(key) != old.get(key):
+                errors.append(forbidden(key, f"updates to {key} are forbidden."))
+        return errors
+
+    def columns(self) -> tuple[Column, ...]:
+        return (NAME, Column("DriverName", "string", "", "Driver that knows the attributes."), AGE)
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"].get("name", ""), obj.get("driverName", ""), self.age(obj, now)]
+
+
+class CSIDriverStrategy(Strategy):
+    """CSIDriver."""
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        for key, value in (
+            ("attachRequired", True),
+            ("podInfoOnMount", False),
+            ("storageCapacity", False),
+            ("fsGroupPolicy", "ReadWriteOnceWithFSType"),
+            ("requiresRepublish", False),
+            ("seLinuxMount", False),
+        ):
+            if spec.get(key) is None:
+                spec[key] = value
+        if not spec.get("volumeLifecycleModes"):
+            spec["volumeLifecycleModes"] = ["Persistent"]
+
+    def check(self, obj: Object) -> list[FieldError]:
+        name, spec = obj["metadata"].get("name", ""), obj.get("spec") or {}
+        errors = self.check_meta(obj) + validate_csi_driver_name(name, "name")
+        policy = spec.get("fsGroupPolicy")
+        if policy is not None and policy not in _FS_GROUP:
+            errors.append(not_supported("spec.fsGroupPolicy", policy, _FS_GROUP))
+        seen: set[str] = set()
+        for index, request in enumerate(spec.get("tokenRequests") or ()):
+            at = f"spec.tokenRequests[{index}]"
+            audience, seconds = request.get("audience", ""), request.get("expirationSeconds")
+            if audience in seen:
+                errors.append(duplicate(at + ".audience", audience))
+            seen.add(audience)
+            if seconds is not None:
+                where = at + ".expirationSeconds"
+                if seconds < 600:
+                    detail = "may not specify a duration less than 10 minutes"
+                    errors.append(invalid(where, seconds, detail))
+                if seconds > 1 << 32:
+                    detail = "may not specify a duration larger than 2^32 seconds"
+                    errors.append(invalid(where, seconds, detail))
+        for mode in spec.get("volumeLifecycleModes") or ():
+            if mode not in _MODES:
+                errors.append(not_supported("spec.volumeLifecycleModes", mode, _MODES))
+        return errors
+
+    def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
+        """Unlike others it counts changes only, from nothing."""
+        if old is not None and new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check(new) + self.check_meta_update(new, old)
+        spec, before = new["spec"], old["spec"]
+        for key, shown in (
+            ("attachRequired", "attachedRequired"),
+            ("volumeLifecycleModes", "volumeLifecycleModes"),
+        ):
+            errors += immutable(spec.get(key), before.get(key), f"spec.{shown}")
+        return errors
+
+    def columns(self) -> tuple[Column, ...]:
+        return _DRIVER_COLUMNS
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec = obj.get("spec") or {}
+        requests = spec.get("tokenRequests")
+        audiences = ",".join(r.get("audience", "") for r in requests or ())
+        return [
+            obj["metadata"].get("name", ""),
+            spec.get("attachRequired", True),
+            bool(spec.get("podInfoOnMount")),
+            bool(spec.get("storageCapacity")),
+            "<unset>" if requests is None else audiences,
+            bool(spec.get("requiresRepublish")),
+            ",".join(spec.get("volumeLifecycleModes") or ()) or "<none>",
+            self.age(obj, now),
+        ]
+
+
+class CSINodeStrategy(Strategy):
+    """CSINode."""
+
+    def check(self, obj: Object) -> list[FieldError]:
+        return self.check_meta(obj) + _drivers(_drivers_of(obj))
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check(new)
+        now, was = _drivers_of(new), _drivers_of(old)
+        for driver in now:
+            for before in was:
+                if before.get("name") == driver.get("name") and before != driver:
+                    allocatable = {"allocatable": driver.get("allocatable")}
+                    if {**before, **allocatable} != {**driver, **allocatable}:
+                        shown = internal_form("storage.CSINodeDriver", driver)
+                        errors.append(invalid("CSINodeDriver", shown, "field is immutable"))
+        return errors
+
+    def canonicalize(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        spec["drivers"] = spec.get("drivers") or None
+        for driver in spec["drivers"] or ():
+            driver["topologyKeys"] = driver.get("topologyKeys") or None
+
+    def columns(self) -> tuple[Column, ...]:
+        return (NAME, Column("Drivers", "integer", "", "Number of drivers on the node."), AGE)
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        return [obj["metadata"].get("name", ""), len(_drivers_of(obj)), self.age(obj, now)]
+
+
+def _drivers_of(node: Object) -> list[Object]:
+    return (node.get("spec") or {}).get("drivers") or []
+
+
+def _drivers(drivers: list[Object]) -> list[FieldError]:
+    errors: list[FieldError] = []
+    seen: set[str] = set()
+    for index, driver in enumerate(drivers):
+        at = f"spec.drivers[{index}]"
+        name, node, keys = (driver.get(k) or d for k, d in (("name", ""), ("nodeID", ""), ("topologyKeys", [])))
+        errors += validate_csi_driver_name(name, at + ".name")
+        if not node:
+            errors.append(required(at + ".nodeID"))
+        if len(node) > 256:
+            errors.append(invalid(at + ".nodeID", node, "must be 256 characters or less"))
+        count = (driver.get("allocatable") or {}).get("count")
+        if count is not None and count < 0:
+            detail = "must be greater than or equal to 0"
+            errors.append(invalid(at + ".allocatable.count", count, detail))
+        if name in seen:
+            errors.append(duplicate(at + ".name", name))
+        seen.add(name)
+        known: set[str] = set()
+        for number, key in enumerate(keys):
+            if not key:
+                errors.append(required(f"{at}.topologyKeys[{number}]"))
+            if key in known:
+                errors.append(duplicate(at + ".topologyKeys", key))
+            known.add(key)
+            errors += [invalid(at + ".topologyKeys", key, m) for m in qualified_name(key)]
+    return errors
+
+
+class CSIStorageCapacityStrategy(Strategy):
+    """CSIStorageCapacity."""
+
+    def check(self, obj: Object) -> list[FieldError]:
+        errors = self.check_meta(obj)
+        name = obj.get("storageClassName", "")
+        errors += [invalid("storageClassName", name, m) for m in dns1123_subdomain(name)]
+        errors += validate_selector(obj.get("nodeTopology"), "nodeTopology")
+        for key in ("capacity", "maximumVolumeSize"):
+            amount = obj.get(key)
+            if amount is not None and parse_quantity(amount) < 0:
+                detail = "must be greater than or equal to 0"
+                errors.append(invalid(key, amount, detail))
+        return errors
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check(new)
+        now, was = (selector_form(o.get("nodeTopology")) for o in (new, old))
+        errors += immutable(now, was, "nodeTopology")
+        names = new.get("storageClassName", ""), old.get("storageClassName", "")
+        return errors + immutable(*names, "storageClassName")
+
+    def columns(self) -> tuple[Column, ...]:
+        return (
+            NAME,
+            Column("StorageClassName", "string", "", "Class of the storage."),
+            Column("Capacity", "string", "", "How much is left."),
+        )
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        capacity = obj.get("capacity", "<unset>")
+        return [obj["metadata"].get("name", ""), obj.get("storageClassName", ""), capacity]
+
+
+class VolumeAttachmentStrategy(Strategy):
+    """VolumeAttachment."""
+
+    has_status = True
+
+    def reset_status(self, obj: Object) -> None:
+        obj["status"] = {"attached": False}
+
+    def check(self, obj: Object) -> list[FieldError]:
+        spec, errors = obj.get("spec") or {}, self.check_meta(obj)
+        attacher = spec.get("attacher", "")
+        if not attacher:
+            errors.append(required("spec.attacher"))
+        else:
+            errors += validate_csi_driver_name(attacher, "spec.attacher")
+        source = spec.get("source") or {}
+        inline, name = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")
+        at = "spec.source"
+        if inline is None and name is None:
+            detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+            errors.append(required(at, detail))
+        elif inline is not None and name is not None:
+            detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+            errors.append(forbidden(at, detail))
+        elif name is not None:
+            where = at + ".persistentVolumeName"
+            if not name:
+                errors.append(required(where, "must specify non empty persistentVolumeName"))
+            else:
+                errors += [invalid(where, name, m) for m in dns1123_subdomain(name)]
+        node = spec.get("nodeName", "")
+        errors += [invalid("spec.nodeName", node, m) for m in dns1123_subdomain(node)]
+        return errors + self._check_status_fields(obj)
+
+    def _check_status_fields(self, obj: Object) -> list[FieldError]:
+        status = obj.get("status") or {}
+        errors: list[FieldError] = []
+        metadata = status.get("attachmentMetadata") or {}
+        size = sum(len(key) + len(value or "") for key, value in metadata.items())
+        if size > 262144:
+            errors.append(too_long("status.attachmentMetadata", 262144))
+        for name in ("attachError", "detachError"):
+            problem = status.get(name)
+            if problem is not None and len(problem.get("message", "")) > 262144:
+                errors.append(too_long(f"status.{name}.message", 262144))
+        return errors
+
+    def check_update(self, new: Object, old: Object) -> list[FieldError]:
+        errors = self.check(new)
+        spec = new.get("spec") or {}
+        if spec != (old.get("spec") or {}):
+            shown = internal_form("storage.VolumeAttachmentSpec", spec)
+            errors.append(invalid("spec", shown, "field is immutable"))
+        return errors
+
+    def reset_for_status(self, new: Object, old: Object) -> None:
+        """Only the status: also metadata stays, but for the managers of fields."""
+        super().reset_for_status(new, old)
+        managers = new["metadata"].get("managedFields")
+        version = new["metadata"].get("resourceVersion")
+        new["metadata"] = dict(old["metadata"])
+        if managers is not None:
+            new["metadata"]["managedFields"] = managers
+        if version:
+            new["metadata"]["resourceVersion"] = version
+
+    def check_status(self, new: Object, old: Object) -> list[FieldError]:
+        return self.check_update(new, old)
+
+    def columns(self) -> tuple[Column, ...]:
+        return (
+            NAME,
+            Column("Attacher", "string", "name", "Driver that attaches the volume."),
+            Column("PV", "string", "", "Volume that is attached."),
+            Column("Node", "string", "", "Node that it is attached to."),
+            Column("Attached", "boolean", "", "Whether it is attached."),
+            AGE,
+        )
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        spec = obj.get("spec") or {}
+        return [
+            obj["metadata"].get("name", ""),
+            spec.get("attacher", ""),
+            (spec.get("source") or {}).get("persistentVolumeName") or "",
+            spec.get("nodeName", ""),
+            bool((obj.get("status") or {}).get("attached")),
+            self.age(obj, now),
+        ]
+
+
+_DRIVER_COLUMNS = (
+    NAME,
+    Column("AttachRequired", "boolean", "", "Whether volumes are attached first."),
+    Column("PodInfoOnMount", "boolean", "", "Whether the driver learns of the pod."),
+    Column("StorageCapacity", "boolean", "", "Whether the scheduler minds the storage left."),
+    Column("TokenRequests", "string", "", "Audiences of tokens that the driver gets."),
+    Column("RequiresRepublish", "boolean", "", "Whether volumes are mounted again from time to time."),
+    Column("Modes", "string", "", "Lifecycles of volumes that the driver knows."),
+    AGE,
+)
