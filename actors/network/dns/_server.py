@@ -22,7 +22,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from actors.kernel import LiveSystem, Ref
+from actors.kernel import Future, LiveSystem, Ref
 from actors.network.dns._actor import Query
 from actors.network.dns._zone import Answer, Record
 
@@ -63,8 +63,8 @@ def answer_of(response: dns.message.Message) -> Answer:
     return Answer(dns.rcode.to_text(response.rcode()), records)
 
 
-def forwarder(servers: Sequence[tuple[str, int]], timeout_s: float = 2.0) -> Any:
-    """A `forward` function that asks `servers` (address, port) in turn. For live systems only."""
+def forwarder(system: LiveSystem, servers: Sequence[tuple[str, int]], timeout_s: float = 2.0) -> Any:
+    """A `forward` function that asks `servers` (address, port) in turn, from the system's loop."""
 
     async def ask(name: str, kind: str) -> Answer:
         query = dns.message.make_query(name, kind)
@@ -77,7 +77,21 @@ def forwarder(servers: Sequence[tuple[str, int]], timeout_s: float = 2.0) -> Any
                 failure = error
         raise OSError(str(failure))
 
-    return ask
+    def forward(name: str, kind: str) -> Future[Answer]:
+        """An actor cannot await what asyncio runs, but a future of its own kernel."""
+        answer: Future[Answer] = Future()
+
+        def done(task: asyncio.Task[Answer]) -> None:
+            error = task.exception()
+            if error is None:
+                answer.resolve(task.result())
+            else:
+                answer.fail(error)
+
+        system.loop.create_task(ask(name, kind)).add_done_callback(done)
+        return answer
+
+    return forward
 
 
 class Server(asyncio.DatagramProtocol):
