@@ -40,6 +40,8 @@ __all__ = ["SCHEDULER_USER", "Scheduler"]
 SCHEDULER_USER = UserInfo("system:kube-scheduler", ("system:masters", "system:authenticated"))
 TICK_S = 1.0
 FLUSH_S = 30.0
+BATCH_MAX_S = 0.02
+"""No batch keeps the loop longer than this and one pod."""
 NO_NODE_AT_ALL = "(no nodes)"
 """Stands for a plugin: what rejects pods while there is no node. Every event may help."""
 
@@ -190,7 +192,10 @@ class Scheduler(ClientActor):
         self._working = False
         if not self.leading:
             return
+        began = self.clock.monotonic()
         for _ in range(self.config.batch):
+            if self.clock.monotonic() - began > BATCH_MAX_S:
+                break
             if self.binder.under_way >= self.config.binds_in_flight:
                 return  # a binding that ends calls `work`
             queued = self.queue.pop(self.clock.monotonic())

@@ -147,7 +147,8 @@ class DefaultPreemption(Plugin):
         found: list[Candidate] = []
         harmless = 0
         for row in np.roll(rows, -offset).tolist():
-            one, status = self._victims(cycle, row, budgets, simple)
+            hoped_for = (table.names[row] or "") in self.handle.nominated
+            one, status = self._victims(cycle, row, budgets, simple and not hoped_for)
             if one is None:
                 verdicts[row] = statuses.code(status)
                 continue
@@ -165,7 +166,6 @@ class DefaultPreemption(Plugin):
         profile = self.engine.profile
         return (
             not cycle.cls.ports
-            and not self.handle.nominated
             and not self.engine.extenders
             and all(p.name in cycle.skip_filter for p in profile.late_filters)
             and bool(profile.row_filters)
