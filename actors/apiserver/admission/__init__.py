@@ -34,6 +34,7 @@ def default_plugins() -> list[Plugin]:
     from actors.apiserver.admission._quota import ResourceQuota
     from actors.apiserver.admission._service_account import ServiceAccount
     from actors.apiserver.admission._validating_policy import ValidatingAdmissionPolicy
+    from actors.apiserver.admission._webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 
     return [
         NamespaceLifecycle(),
@@ -54,6 +55,8 @@ def default_plugins() -> list[Plugin]:
         storage.DefaultIngressClass(),
         pods.PodTopologyLabels(),
         MutatingAdmissionPolicy(),
+        MutatingAdmissionWebhook(),
         ValidatingAdmissionPolicy(),
+        ValidatingAdmissionWebhook(),
         ResourceQuota(),
     ]

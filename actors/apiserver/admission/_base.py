@@ -41,12 +41,16 @@ class Lookup(Protocol):
 
     random: random.Random
     """The API server's seeded generator, for names that plugins make."""
-    schema: Any
-    """The types of the built-in kinds (`protocol.schema.Schema`)."""
+    actor: Any
+    """The API server itself, for what must wait or needs actors of its own."""
     authorizer: Any
     """Who may do what (`actors.apiserver._authz.Authorizer`)."""
     resources: Any
     """What is served, in which versions (`actors.apiserver._resources.Resources`)."""
+
+    @property
+    def schema(self) -> Any:
+        """The types of the built-in kinds (`protocol.schema.Schema`)."""
 
     def get(self, group: str, resource: str, namespace: str, name: str) -> Object | None:
         """The stored object (storage version), or None."""

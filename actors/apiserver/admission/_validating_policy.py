@@ -55,7 +55,7 @@ class ValidatingRules(Rules):
 
 
 class _Failure(NamedTuple):
-    index: int
+    place: int
     message: str
     reason: str
 
@@ -132,7 +132,7 @@ class _Run:
                             "message": failure.message,
                             "policy": policy,
                             "binding": binding,
-                            "expressionIndex": failure.index,
+                            "expressionIndex": failure.place,
                             "validationActions": list(actions),
                         }
                     )

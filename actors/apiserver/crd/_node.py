@@ -52,8 +52,8 @@ class Node:
         elif extra is True:
             self.additional = _FREE
         below = [*self.properties.values(), *(n for n in (self.items, self.additional) if n is not None)]
-        self.has_defaults = self.has_default or any(n.has_defaults for n in below)
-        self.any_rules = bool(self.rules) or any(n.any_rules for n in below) or bool(schema.get("allOf"))
+        self.has_defaults: bool = self.has_default or any(n.has_defaults for n in below)
+        self.any_rules: bool = bool(self.rules) or any(n.any_rules for n in below) or bool(schema.get("allOf"))
         self.where: dict[str, Any] = {}
         """Compiled things that belong to this place, by their maker's name."""
 

@@ -141,7 +141,7 @@ def _junctors(schema: Schema, path: str) -> Errors:
         for i, part in enumerate(schema.get("anyOf") or ()):
             errors += _nested(part, f"{path}.anyOf[{i}]", False)
     for i, part in enumerate(all_of):
-        errors += _nested(part, f"{path}.allOf[{i}]", plain_all and i == 0, rules=True)
+        errors += _nested(part, f"{path}.allOf[{i}]", bool(plain_all) and i == 0, rules=True)
     for i, part in enumerate(schema.get("oneOf") or ()):
         errors += _nested(part, f"{path}.oneOf[{i}]", False)
     if schema.get("not") is not None:

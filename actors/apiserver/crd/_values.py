@@ -44,7 +44,7 @@ _GO_WORDS = {
 @lru_cache(maxsize=2048)
 def compile_pattern(pattern: str) -> Callable[[str], Any]:
     """A Go regular expression as a search. Raises `ValueError` with Go's words."""
-    import re2
+    import re2  # type: ignore[import-untyped]
 
     options = re2.Options()
     options.log_errors = False
@@ -196,12 +196,17 @@ def _check_object(schema: Schema, value: dict[str, Any], path: str, errors: Erro
             _check(sub, value[key], f"{prefix}{key}", errors)
 
 
+def _fewest(found: list[Errors]) -> Errors:
+    """The errors of the branch that fits best."""
+    return min(found, key=lambda errors: len(errors))
+
+
 def _check_junctors(schema: Schema, value: Any, path: str, errors: Errors) -> None:
     where = path or "<nil>"
     any_of = schema.get("anyOf")
     if any_of and all(check_value(sub, value, path) for sub in any_of):
         errors.append(invalid(where, "", f'"{path}" must validate at least one schema (anyOf)'))
-        errors += min((check_value(sub, value, path) for sub in any_of), key=len)
+        errors += _fewest([check_value(sub, value, path) for sub in any_of])
     one_of = schema.get("oneOf")
     if one_of:
         passing = sum(1 for sub in one_of if not check_value(sub, value, path))
@@ -209,7 +214,7 @@ def _check_junctors(schema: Schema, value: Any, path: str, errors: Errors) -> No
             tail = "Found none valid" if passing == 0 else f"Found {passing} valid alternatives"
             errors.append(invalid(where, "", f'"{path}" must validate one and only one schema (oneOf). {tail}'))
             if passing == 0:
-                errors += min((check_value(sub, value, path) for sub in one_of), key=len)
+                errors += _fewest([check_value(sub, value, path) for sub in one_of])
     all_of = schema.get("allOf")
     if all_of:
         broken = [problems for problems in (check_value(sub, value, path) for sub in all_of) if problems]
