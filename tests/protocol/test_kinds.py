@@ -40,7 +40,8 @@ def test_kubectl_names_find_kinds() -> None:
 def test_events_of_both_groups_share_one_store() -> None:
     core = kinds.by_resource("", "v1", "events")
     grouped = kinds.by_resource("events.k8s.io", "v1", "events")
-    assert core is not None and grouped is not None
+    assert core is not None
+    assert grouped is not None
     assert core.store == grouped.store
     assert kinds.by_store("", "events") is core
 

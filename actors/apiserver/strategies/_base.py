@@ -145,7 +145,7 @@ class Strategy:
 
     def check_meta(self, obj: Object) -> list[FieldError]:
         """The metadata with the kind's rule for names."""
-        errors = validate_meta(obj["metadata"], self.kind.namespaced, self.name_rule)
+        errors = validate_meta(obj["metadata"], self.kind.namespaced, type(self).name_rule)
         finalizers = obj["metadata"].get("finalizers")
         return errors + self._check_finalizers(finalizers) if finalizers else errors
 

@@ -9,7 +9,6 @@ where it is the Go name with its first word in lower case. Forms: `s` text, `i` 
 struct's own group. Owns data only.
 """
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 __all__ = ["STRUCTS"]

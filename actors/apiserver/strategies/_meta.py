@@ -12,9 +12,7 @@ from typing import Any
 from actors.apiserver.strategies._errors import (
     FieldError,
     forbidden,
-    go_json,
     invalid,
-    not_supported,
     quote,
     required,
     too_long,

@@ -52,8 +52,7 @@ _MAX_VALUE_EXPRESSION = 5 * 1024
 _NOTHING = "validations or auditAnnotations must contain at least one item"
 _is_identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z").match
 _RESERVED = frozenset(
-    "true false null in as break const continue else for function if import let loop package "
-    "namespace return var void while".split()
+    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
 )
 
 

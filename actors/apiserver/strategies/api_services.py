@@ -54,12 +54,12 @@ class APIServiceStrategy(Strategy):
         group, version = spec.get("group", ""), spec.get("version", "")
         expected = f"{version}.{group}"
 
-        def rule(name: str, prefix: bool) -> list[str]:
+        def rule(name: str, prefix: bool) -> tuple[str, ...]:
             if messages := path_segment_name(name, prefix):
-                return list(messages)
+                return messages
             if name == expected:
-                return []
-            return [f'must be `spec.version+"."+spec.group`: {quote(expected)}']
+                return ()
+            return (f'must be `spec.version+"."+spec.group`: {quote(expected)}',)
 
         errors = validate_meta(obj["metadata"], False, rule)
         if not group and version != "v1":

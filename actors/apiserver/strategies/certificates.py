@@ -205,10 +205,11 @@ class SigningRequestStrategy(Strategy):
                 verb = "add" if len(now) > len(was) else "modify"
                 detail = f'updates may not {verb} a condition of type "{kind}"'
                 errors.append(forbidden(at, detail))
-        now, was = ((o.get("status") or {}).get("certificate") or "" for o in (new, old))
-        if now != was and (was or not certificate):
-            verb = "set" if not was else "modify existing" if now else "clear"
-            errors.append(forbidden("status.certificate", f"updates may not {verb} certificate content"))
+        issued, before = ((o.get("status") or {}).get("certificate") or "" for o in (new, old))
+        if issued != before and (before or not certificate):
+            verb = "set" if not before else "modify existing" if issued else "clear"
+            detail = f"updates may not {verb} certificate content"
+            errors.append(forbidden("status.certificate", detail))
         return errors
 
     def columns(self) -> tuple[Column, ...]:

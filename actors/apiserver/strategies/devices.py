@@ -34,8 +34,8 @@ from actors.apiserver.strategies._names import (
 
 __all__ = [
     "ClaimTemplateStrategy",
-    "DeviceClassStrategy",
     "DeviceClaimStrategy",
+    "DeviceClassStrategy",
     "each",
     "validate_driver_name",
 ]

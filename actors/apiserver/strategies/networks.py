@@ -6,7 +6,7 @@ Owns peers and ports of policies, and the ranges and addresses of Services as ob
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, ClassVar
 
 from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
 from actors.apiserver.strategies._dump import internal_form
@@ -17,7 +17,7 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._meta import immutable
+from actors.apiserver.strategies._meta import NameRule, immutable
 from actors.apiserver.strategies._names import (
     Messages,
     canonical_cidr,
@@ -218,7 +218,7 @@ def _address_name(name: str, _prefix: bool) -> Messages:
 class IPAddressStrategy(Strategy):
     """IPAddress."""
 
-    name_rule = staticmethod(_address_name)
+    name_rule: ClassVar[NameRule] = staticmethod(_address_name)
 
     def check(self, obj: Object) -> list[FieldError]:
         reference = (obj.get("spec") or {}).get("parentRef")

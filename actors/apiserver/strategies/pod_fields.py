@@ -46,7 +46,7 @@ _RESOURCES = (
     "requests.memory",
 )
 _HUGE = ("limits.hugepages-", "requests.hugepages-")
-_SIZES = "1 1k 1M 1G 1T 1P 1E 1Ki 1Mi 1Gi 1Ti 1Pi 1Ei".split()
+_SIZES = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"]
 _SIZES_TEXT = f"only divisor's values {', '.join(_SIZES)} are supported with the"
 
 

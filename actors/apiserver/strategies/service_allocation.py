@@ -115,9 +115,7 @@ def _sync_addresses(spec: Object, before: Object) -> None:
         return
     if not now and many == were:
         spec.pop("clusterIPs", None)
-    elif now and many == were:
-        spec["clusterIPs"] = [now]
-    elif now and not many:
+    elif (now and many == were) or (now and not many):
         spec["clusterIPs"] = [now]
 
 

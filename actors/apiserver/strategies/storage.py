@@ -291,7 +291,7 @@ def _drivers(drivers: list[Object]) -> list[FieldError]:
     seen: set[str] = set()
     for index, driver in enumerate(drivers):
         at = f"spec.drivers[{index}]"
-        name, node, keys = (driver.get(k) or d for k, d in (("name", ""), ("nodeID", ""), ("topologyKeys", [])))
+        name, node = driver.get("name", ""), driver.get("nodeID", "")
         errors += validate_csi_driver_name(name, at + ".name")
         if not node:
             errors.append(required(at + ".nodeID"))
@@ -305,7 +305,7 @@ def _drivers(drivers: list[Object]) -> list[FieldError]:
             errors.append(duplicate(at + ".name", name))
         seen.add(name)
         known: set[str] = set()
-        for number, key in enumerate(keys):
+        for number, key in enumerate(driver.get("topologyKeys") or ()):
             if not key:
                 errors.append(required(f"{at}.topologyKeys[{number}]"))
             if key in known:
