@@ -13,10 +13,11 @@ Object = dict[str, Any]
 
 
 class NodeContext:
-    """`pods` holds the API's latest pod by uid, `workers` its worker."""
+    """`pods` holds the API's latest pod by uid, `workers` its worker, `removed` the uids of pods that
+    the API has forgotten while their worker still cleans up."""
 
     __slots__ = ("allocatable", "apiserver", "config", "kubelet", "memory_bytes", "name", "pods", "prefix",
-                 "runtime", "workers")
+                 "removed", "runtime", "workers")
 
     def __init__(self, name: str, apiserver: Ref, runtime: Ref, kubelet: Ref, config: KubeletConfig) -> None:
         self.name = name
@@ -29,3 +30,4 @@ class NodeContext:
         self.memory_bytes = 1
         self.pods: dict[str, Object] = {}
         self.workers: dict[str, Ref] = {}
+        self.removed: set[str] = set()

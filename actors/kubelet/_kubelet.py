@@ -185,6 +185,7 @@ class Kubelet(Serving):
     def _deleted(self, pod: Object) -> None:
         worker = self.node.workers.get(pod["metadata"]["uid"])
         if worker is not None:
+            self.node.removed.add(pod["metadata"]["uid"])
             worker.tell(PodRemoved())
         else:
             self.node.pods.pop(pod["metadata"]["uid"], None)
@@ -193,6 +194,7 @@ class Kubelet(Serving):
     def worker_gone(self, message: WorkerGone) -> None:
         self.node.workers.pop(message.uid, None)
         self.node.pods.pop(message.uid, None)
+        self.node.removed.discard(message.uid)
         self.admission.release(message.uid)
         for request in [r for r in self.tokens if r.pod_uid == message.uid]:
             del self.tokens[request]

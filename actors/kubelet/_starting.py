@@ -67,6 +67,9 @@ class Starting(WorkerBase):
         try:
             answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))
         except CriError as error:
+            if error.code == "AlreadyExists":
+                self.look_again()
+                return False
             self.record("Warning", "FailedCreatePodSandBox",
                         f"Failed to create pod sandbox: rpc error: code = {error.code} desc = {error.message}")
             return False
@@ -75,6 +78,13 @@ class Starting(WorkerBase):
         self.facts.sandbox_ready = True
         self.facts.ips = self.node.config.node_ips if spec.get("hostNetwork") else answer.ips
         return True
+
+    def look_again(self) -> None:
+        """The runtime has what we do not know of, from a life before a crash: ask it anew."""
+        self.members = []
+        self._make_members()
+        self.recover = True
+        self.wake_in(0.05)
 
     def _dns(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """(servers, search domains, options) that the policy gives."""
@@ -167,6 +177,9 @@ class Starting(WorkerBase):
         try:
             created = await self.ask(runtime, CreateContainer(self.sandbox_id, config))
         except CriError as error:
+            if error.code == "AlreadyExists":
+                self.look_again()
+                return
             self._wait(member, "CreateContainerError", error.message)
             self.record("Warning", "Failed", f"Error: {error.message}", member)
             self._hold(member)

@@ -50,7 +50,7 @@ class WorkerBase(Actor):
         self.wake_at = 0.0
         self.sync_failures = 0
         self.mount_failures = 0
-        self.gone = False
+        self.gone = uid in node.removed
         self.ending = False
         self.grace_s = 0.0
         self.done = False

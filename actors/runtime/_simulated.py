@@ -104,6 +104,10 @@ class SimulatedRuntime(Actor):
     @handles(RunPodSandbox)
     def run_pod_sandbox(self, message: RunPodSandbox) -> RunPodSandboxResponse:
         config = message.config
+        for record in self.machine.sandboxes.values():
+            if record.config.uid == config.uid and record.config.attempt == config.attempt:
+                name = f"{config.name}_{config.namespace}_{config.uid}_{config.attempt}"
+                raise CriError("AlreadyExists", f'failed to reserve sandbox name "{name}": name "{name}" is reserved for "{record.id}"')
         ips: tuple[str, ...] = ()
         if not config.host_network:
             address = self.machine.allocate_ip()
@@ -175,6 +179,10 @@ class SimulatedRuntime(Actor):
         if not record.ready:
             raise CriError("FailedPrecondition", f'sandbox container "{record.id}" is not running')
         config = message.config
+        for other in record.containers.values():
+            if other.config.name == config.name and other.config.attempt == config.attempt:
+                name = f"{config.name}_{record.config.name}_{record.config.namespace}_{record.config.uid}_{config.attempt}"
+                raise CriError("AlreadyExists", f'failed to reserve container name "{name}": name "{name}" is reserved for "{other.id}"')
         image = self.machine.images.status(config.image)
         if image is None:
             raise CriError("NotFound", f'failed to resolve image "{config.image}": not found')

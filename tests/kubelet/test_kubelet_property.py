@@ -51,12 +51,12 @@ class Register(dict[str, Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.made: list[tuple[str, str, int]] = []
+        self.made: list[Any] = []
 
     def __setitem__(self, ident: str, container: Any) -> None:
         twins = [c for c in self.values() if c.sandbox.config.uid == container.sandbox.config.uid and c.config.name == container.config.name]
         assert not [c for c in twins if c.state == CONTAINER_RUNNING], "two runs of one container at a time"
-        self.made.append((container.sandbox.config.uid, container.config.name, container.config.attempt))
+        self.made.append(container)
         super().__setitem__(ident, container)
 
 
@@ -121,8 +121,9 @@ class Story:
         pods = {p["metadata"]["uid"]: p for p in self.pods()}
         assert {s.config.uid for s in machine.sandboxes.values()} <= set(pods), "a sandbox nobody knows"
         counts: dict[tuple[str, str], list[int]] = {}
-        for uid, name, attempt in self.register.made:
-            counts.setdefault((uid, name), []).append(attempt)
+        for made in self.register.made:
+            if made.started_at:
+                counts.setdefault((made.sandbox.config.uid, made.config.name), []).append(made.config.attempt)
         for uid, pod in pods.items():
             self._check_pod(pod, {n: a for (u, n), a in counts.items() if u == uid})
 
