@@ -13,6 +13,7 @@ from actors.apiserver import managedfields
 from actors.apiserver._memo import Memo, content
 from actors.apiserver._request import truthy
 from actors.apiserver.fieldvalidation import decode as _decode
+from protocol.api import StatusError
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
@@ -35,7 +36,11 @@ def decode(core: Core, request: Request, body: Any, media: str = "") -> Object:
     kind = served.kind
     directive = request.options.get("fieldValidation") or "Warn"
     if served.custom is not None:
-        obj, warnings = served.custom.decode(served, body, directive, media or request.content_type)
+        try:
+            obj, warnings = served.custom.decode(served, body, directive, media or request.content_type)
+        except StatusError as error:
+            request.warnings += getattr(error, "warnings", ())
+            raise
     else:
         obj, warnings = _decode(
             core.schema, (kind.group, kind.version, kind.kind), body, directive, media or request.content_type

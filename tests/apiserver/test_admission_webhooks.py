@@ -95,8 +95,10 @@ def test_a_webhook_is_told_who_does_what_to_which_object(api: Any, hook: Hook) -
     request = hook.requests[0]
     assert (request["operation"], request["name"], request["namespace"]) == ("CREATE", "a", "default")
     assert request["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
-    assert request["userInfo"]["username"] == "admin" and request["dryRun"] is False
-    assert request["object"]["data"] == {"k": "v"} and request["oldObject"] is None
+    assert request["userInfo"]["username"] == "admin"
+    assert request["dryRun"] is False
+    assert request["object"]["data"] == {"k": "v"}
+    assert request["oldObject"] is None
     assert request["options"]["kind"] == "CreateOptions"
 
 
@@ -146,20 +148,23 @@ def test_a_webhook_that_asks_for_it_sees_later_changes(api: Any, hook: Hook) -> 
     first = hook.spec(name="first.example.com", reinvocationPolicy="IfNeeded")
     configure(api, "mutating", first, hook.spec(name="second.example.com"))
     api.config_map("a")
-    assert len(hook.requests) == 3 and hook.requests[2]["object"]["metadata"]["labels"] == {"b": "1"}
+    assert len(hook.requests) == 3
+    assert hook.requests[2]["object"]["metadata"]["labels"] == {"b": "1"}
 
 
 def test_a_webhook_is_told_of_a_dry_run(api: Any, hook: Hook) -> None:
     configure(api, "validating", hook.spec())
     api.create("configmaps", "default", {"metadata": {"name": "b"}}, dryRun="All")
-    assert hook.requests[-1]["dryRun"] is True and hook.requests[-1]["options"]["dryRun"] == ["All"]
+    assert hook.requests[-1]["dryRun"] is True
+    assert hook.requests[-1]["options"]["dryRun"] == ["All"]
 
 
 def test_a_webhook_that_cannot_be_reached_fails_the_write_or_is_ignored(api: Any, hook: Hook, refused: Any) -> None:
     nowhere = {"url": "https://127.0.0.1:1/x"}
     configure(api, "validating", hook.spec(clientConfig=nowhere))
     error = refused(api.config_map, "a")
-    assert error.code == 500 and error.message == (
+    assert error.code == 500
+    assert error.message == (
         'Internal error occurred: failed calling webhook "w.example.com": failed to call webhook: '
         'Post "https://127.0.0.1:1/x?timeout=10s": dial tcp 127.0.0.1:1: connect: connection refused'
     )

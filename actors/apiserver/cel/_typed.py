@@ -36,6 +36,11 @@ def escape(name: str) -> str:
     return out if _IDENTIFIER.match(out) else ""
 
 
+def _free(schema: Mapping[str, Any]) -> bool:
+    """Whether an object may hold what no property declares."""
+    return bool(not schema.get("properties") and schema.get("x-kubernetes-preserve-unknown-fields"))
+
+
 class _Builder:
     """Collects the message types of one schema."""
 
@@ -112,7 +117,7 @@ class _Builder:
             if form == "duration":
                 return _MESSAGE, "google.protobuf.Duration"
             return (_BYTES, "") if form == "byte" else (_STRING, "")
-        if word == "object" and schema.get("properties"):
+        if word == "object" and not _free(schema) and not schema.get("additionalProperties"):
             return _MESSAGE, self.message(schema, False)
         return _MESSAGE, "google.protobuf.Value"
 
@@ -139,10 +144,10 @@ class Checker:
     @staticmethod
     def _variable(cel: Any, builder: _Builder, holder: Any, schema: Mapping[str, Any], root: bool) -> Any:
         word = schema.get("type")
-        if word == "object" and (schema.get("properties") or root):
-            return cel.Type(builder.message(schema, root))
         if word == "object" and isinstance(schema.get("additionalProperties"), dict):
             return cel.Type.Map(cel.Type.STRING, Checker._element(cel, builder, schema["additionalProperties"]))
+        if word == "object" and (root or not _free(schema)):
+            return cel.Type(builder.message(schema, root))
         if word == "array":
             return cel.Type.List(Checker._element(cel, builder, schema.get("items") or {}))
         return Checker._element(cel, builder, schema)

@@ -59,6 +59,14 @@ def kind_of(definition: Object, version: Object) -> Kind:
     )
 
 
+class WarnedError(StatusError):
+    """A refusal of a body that deserved warnings, too."""
+
+    def __init__(self, found: Object, warnings: list[str]) -> None:
+        super().__init__(found)
+        self.warnings = warnings
+
+
 class Custom:
     """What the API server knows about one version of a custom resource."""
 
@@ -152,21 +160,31 @@ class Custom:
         obj = mutable(value)
         found_kind = str(value["kind"])
         try:
-            strict += self._shape(obj)
+            strict += self._shape(obj, self._node_of(str(found_version)))
         except DecodeFailure as failure:
             raise self._cannot_handle(found_kind, found_version, str(failure)) from None
         if strict and directive == "Strict":
             raise self._cannot_handle(found_kind, found_version, strict_message(strict))
         if found_version != kind.api_version:
-            raise status.bad_request(
+            error = status.bad_request(
                 f"the API version in the data ({found_version}) does not match the expected API version"
                 f" ({kind.api_version})"
             )
+            raise WarnedError(error.status, strict if directive != "Ignore" else [])
         if found_kind != kind.kind:
             raise self._wrong_kind(obj, found_kind)
         return obj, strict if directive != "Ignore" else []
 
-    def _shape(self, obj: Object) -> list[str]:
+    def _node_of(self, api_version: str) -> Node:
+        """The schema of a version; one that is not defined has no fields."""
+        if api_version == self.kind.api_version:
+            return self.node
+        for version in self.definition["spec"]["versions"]:
+            if api_version == f"{self.kind.group}/{version['name']}":
+                return node_of((version.get("schema") or {}).get("openAPIV3Schema") or {})
+        return node_of({"type": "object"})
+
+    def _shape(self, obj: Object, node: Node | None = None) -> list[str]:
         """Clean metadata and prune, in place; the unknown fields."""
         strict: list[str] = []
         meta = obj.get("metadata")
@@ -174,7 +192,7 @@ class Custom:
             clean, unknown = convert(self.meta, meta)
             obj["metadata"] = clean
             strict += [words.replace('field "', 'field "metadata.', 1) for words in unknown]
-        gone = prune(obj, self.node, root=True)
+        gone = prune(obj, node or self.node, root=True)
         return strict + [f'unknown field "{path}"' for path in gone]
 
     def _unrecognized(self, words: str, body: Any) -> StatusError:
