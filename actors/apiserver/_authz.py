@@ -17,7 +17,7 @@ from protocol.api import StatusError, UserInfo
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
 
-__all__ = ["Authorizer", "Attributes", "covers", "subject_of"]
+__all__ = ["Attributes", "Authorizer", "covers", "subject_of"]
 
 Object = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
@@ -208,10 +208,7 @@ def _path_matches(pattern: str, path: str) -> bool:
 
 def _resource_matches(resources: Any, resource: str, subresource: str) -> bool:
     combined = f"{resource}/{subresource}" if subresource else resource
-    for word in resources:
-        if word in ("*", combined) or (subresource and word == f"*/{subresource}"):
-            return True
-    return False
+    return any(word in ("*", combined) or (subresource and word == f"*/{subresource}") for word in resources)
 
 
 def covers(owned: list[Object], wanted: list[Object]) -> list[Object]:

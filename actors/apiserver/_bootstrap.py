@@ -89,7 +89,7 @@ def _owned(core: Core, manager: str, obj: Object) -> Object:
         reset=managedfields.reset_filter(group, resource, ""),
     )
     if obj["kind"] == "FlowSchema":
-        condition = {".": {}, **{f"f:{k}": {} for k in sorted(obj["status"]["conditions"][0])}}
+        condition: Object = {".": {}, **{f"f:{k}": {} for k in sorted(obj["status"]["conditions"][0])}}
         fields = {"f:status": {"f:conditions": {'k:{"type":"Dangling"}': condition}}}
         obj["metadata"]["managedFields"].insert(
             0,

@@ -42,11 +42,8 @@ def encode(obj: Object) -> bytes:
 
 
 def _ordered(obj: Object) -> Object:
-    ordered = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": obj["metadata"]}
-    for key, value in obj.items():
-        if key not in _LEADING:
-            ordered[key] = value
-    return ordered
+    leading = {"kind": obj["kind"], "apiVersion": obj["apiVersion"], "metadata": obj["metadata"]}
+    return {**leading, **{key: value for key, value in obj.items() if key not in _LEADING}}
 
 
 def bare(wire: bytes) -> bytes:

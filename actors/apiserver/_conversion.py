@@ -131,7 +131,7 @@ def _annotated(obj: Object, annotations: dict[str, str]) -> Object:
 
 def _behavior(behavior: Object) -> Object:
     order = ("stabilizationWindowSeconds", "selectPolicy", "policies", "tolerance")
-    out = {}
+    out: Object = {}
     for direction in ("scaleUp", "scaleDown"):
         if direction in behavior:
             rules = behavior[direction]

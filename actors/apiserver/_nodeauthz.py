@@ -31,7 +31,7 @@ def node_may(core: Core, node: str, wanted: Attributes) -> bool:
     if group == "" and resource == "persistentvolumeclaims":
         return verb == "get" and _referenced(core, node, wanted, resource)
     if group == "" and resource == "serviceaccounts":
-        return (verb == "create" and wanted.subresource == "token" or verb == "get") and _referenced(
+        return ((verb == "create" and wanted.subresource == "token") or verb == "get") and _referenced(
             core, node, wanted, resource
         )
     if group == "coordination.k8s.io" and resource == "leases":

@@ -110,7 +110,7 @@ def _discovery(core: Core, call: HttpCall, path: str) -> HttpReply:
     found = documents.document(key) if key.count("/") <= 2 else None
     if found is None:
         parts = key.split("/")
-        if len(parts) > 2 and parts[1] in documents.groups() or parts[0] == "api":
+        if (len(parts) > 2 and parts[1] in documents.groups()) or parts[0] == "api":
             raise status.page_not_found()
         return _NOT_FOUND
     data, tag = found

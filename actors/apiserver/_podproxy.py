@@ -71,7 +71,7 @@ async def in_process(core: Core, request: Request) -> Answer:
     message = _log_request(request, pod)
     if not (pod.get("spec") or {}).get("nodeName"):
         return Answer(obj={"log": ""})
-    data = await core.actor.ask(_node(core, pod), message, timeout=_LOG_TIMEOUT_S)
+    data = await _asked(core, _node(core, pod), message)
     return Answer(obj={"log": data.decode("utf-8", "replace")})
 
 

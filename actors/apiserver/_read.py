@@ -119,7 +119,7 @@ def selection(request: Request) -> Selection:
 def _narrow(chosen: Selection, served: Served, terms: FieldSelector) -> None:
     """Turn field terms into index keys where there is an index, else into a test."""
     known = field_names(served)
-    rest = []
+    rest: list[tuple[str, str, str]] = []
     for field, operator, value in terms.terms:
         if not field and not value:
             continue
@@ -171,7 +171,7 @@ class _Blank(dict[str, Any]):
 
 def _unknown_field(served: Served, field: str, known: Mapping[str, str]) -> str:
     kind = served.kind
-    if kind.group == "" and kind.resource in _CONVERTED_CORE or (kind.group, kind.resource) in _CONVERTED:
+    if (kind.group == "" and kind.resource in _CONVERTED_CORE) or (kind.group, kind.resource) in _CONVERTED:
         return f"field label not supported: {field}"
     if served.custom is not None:
         return f"field label not supported: {field}"

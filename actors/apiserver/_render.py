@@ -156,8 +156,8 @@ def _binary_event(kind: str, obj: Object) -> bytes:
 def render(answer: Any, form: Form, options: dict[str, str], now: float) -> bytes:
     """The bytes of an answer in the negotiated form."""
     served = answer.served or (answer.list.served if answer.list is not None else None)
-    plain = served is None or (answer.object is not None and answer.object.get("kind") == "Status")
-    if form.shape and not plain:
+    plain = answer.object is not None and answer.object.get("kind") == "Status"
+    if form.shape and served is not None and not plain:
         made = _shaped(answer, served, form.shape, options, now)
         return to_yaml(made) if form.media == YAML else orjson.dumps(made)
     if form.media == YAML:
@@ -177,8 +177,8 @@ def _shaped(answer: Any, served: Served, shape: str, options: dict[str, str], no
         check_include(include)
         if answer.list is not None:
             stored = [e.object if served.to_storage else None for e in answer.list.entries]
-            items = zip(value["items"], stored, strict=True)
-            return table(served, [row(served, obj, now, include, old) for obj, old in items], value["metadata"])
+            pairs = zip(value["items"], stored, strict=True)
+            return table(served, [row(served, obj, now, include, old) for obj, old in pairs], value["metadata"])
         metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
         old = answer.entry.object if answer.entry is not None and served.to_storage else None
         return table(served, [row(served, value, now, include, old)], metadata)

@@ -31,7 +31,14 @@ class Served:
     """
 
     __slots__ = (
-        "_strategy", "_storage_strategy", "cache", "custom", "from_storage", "kind", "qualified", "storage_kind",
+        "_storage_strategy",
+        "_strategy",
+        "cache",
+        "custom",
+        "from_storage",
+        "kind",
+        "qualified",
+        "storage_kind",
         "to_storage",
     )
 

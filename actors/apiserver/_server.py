@@ -54,7 +54,7 @@ class ApiServer(Actor):
         self._followed: dict[tuple[str, int], Address] = {}
         self._compact_at = 0
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]
         """Read the store, watch it, and make sure that the cluster's own objects exist."""
         self.started_at = self.clock.now()
         self.core = Core(self, self.etcd, self.config)

@@ -370,7 +370,7 @@ class Store:
             if response.succeeded:
                 await self.reached(response.revision)
         finally:
-            for path, write, _, _ in writes:
+            for path, *_ in writes:
                 self._pending.pop(path, None)
         if not response.succeeded:
             for cache, key, obj in objects:

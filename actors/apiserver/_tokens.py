@@ -52,10 +52,10 @@ class Tokens:
         self.core = core
         self.issuer = core.config.service_account_issuer
         self._key: Any = serialization.load_pem_private_key(core.config.service_account_key or pki.new_key(), None)
-        public = self._key.public_key()
+        public: Any = self._key.public_key()
         der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         self.kid = _b64(hashlib.sha256(der).digest())
-        self._public = public
+        self._public: Any = public
         self._checked: dict[str, Object] = {}
 
     # --- making -----------------------------------------------------------------------------
@@ -235,8 +235,10 @@ async def token_request(core: Core, request: Request) -> Answer:
     spec = obj.setdefault("spec", {})
     if spec.get("expirationSeconds") is None:
         spec["expirationSeconds"] = _DEFAULT_TTL_S
+    type_ = core.schema.by_gvk(*gvk)
+    assert type_ is not None
     managedfields.update(
-        core.schema.by_gvk(*gvk), None, obj, request.manager, api_version="authentication.k8s.io/v1",
+        type_, None, obj, request.manager, api_version="authentication.k8s.io/v1",
         now=core.clock.rfc3339(), subresource="token", reset=managedfields.reset_filter("", "serviceaccounts", "token"),
     )
     if account is None:

@@ -178,8 +178,18 @@ class Watch:
     """One open watch."""
 
     __slots__ = (
-        "address", "bookmarks", "cache", "closed", "renderer", "selection", "seq", "serial", "since", "timer",
-        "watch_id", "bookmark_kind",
+        "address",
+        "bookmark_kind",
+        "bookmarks",
+        "cache",
+        "closed",
+        "renderer",
+        "selection",
+        "seq",
+        "serial",
+        "since",
+        "timer",
+        "watch_id",
     )
 
     def __init__(

@@ -509,8 +509,7 @@ async def patch(core: Core, request: Request) -> Answer:
 
     if applying:
         request.options = {**request.options, "__apply__": "1"}
-    answer = await update_loop(core, request, transform, create=applying, tries=_PATCH_TRIES, own=not applying)
-    return answer
+    return await update_loop(core, request, transform, create=applying, tries=_PATCH_TRIES, own=not applying)
 
 
 def _keep_identity(request: Request, new: Object, old: Object | None) -> None:

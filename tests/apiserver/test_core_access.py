@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.apiserver._authz import covers, rule_allows
 from actors.apiserver._authz import Attributes as Wanted
+from actors.apiserver._authz import covers, rule_allows
 from protocol.api import UserInfo
 
 JANE = UserInfo("jane", ("system:authenticated",))

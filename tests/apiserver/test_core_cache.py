@@ -51,7 +51,8 @@ def test_pods_move_between_nodes_in_the_index() -> None:
     put(cache, "x/a", 2, nodeName="n1")
     assert {node: list(bucket.entries) for node, bucket in cache.by_node.items()} == {"n1": ["x/a"]}
     cache.delete("x/a", 3)
-    assert cache.by_node == {} and cache.by_namespace == {}
+    assert cache.by_node == {}
+    assert cache.by_namespace == {}
 
 
 def test_json_is_made_once_and_shared_by_lists_until_something_changes() -> None:

@@ -72,7 +72,7 @@ def kubectl(kubeconfig: Path, tmp_path: Path) -> Iterator[Kubectl]:
         assert (done.returncode != 0) == fails, done.stderr
         return done.stderr if fails else done.stdout
 
-    yield run
+    return run
 
 
 def test_kubectl_applies_shows_changes_and_deletes(kubectl: Kubectl) -> None:
@@ -110,7 +110,8 @@ def test_kubectl_creates_edits_labels_and_explains(kubectl: Kubectl) -> None:
     kubectl("patch", "cm", "made", "--type=json", "-p", '[{"op":"add","path":"/data/c","value":"d"}]')
     assert kubectl("get", "cm", "-l", "color=red", "-o", "name").strip() == "configmap/made"
     assert kubectl("get", "cm", "made", "-o", "jsonpath={.data.c}") == "d"
-    assert "FIELDS" in kubectl("explain", "deployment.spec") and "replicas" in kubectl("explain", "deployment.spec")
+    assert "FIELDS" in kubectl("explain", "deployment.spec")
+    assert "replicas" in kubectl("explain", "deployment.spec")
     assert "unknown field" in kubectl(
         "create", "-f", "-", stdin="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad}\nspek: 1\n", fails=True
     )

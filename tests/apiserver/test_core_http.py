@@ -122,7 +122,8 @@ def test_deeply_nested_json_is_refused(https: Standalone) -> None:
 def test_a_body_above_the_limit_is_refused(https: Standalone) -> None:
     body = json.dumps({"metadata": {"name": "big"}, "data": {"k": "x" * (4 * 1024 * 1024)}}).encode()
     code, _, content = call(https, "POST", CONFIG_MAPS, body)
-    assert code == 413 and json.loads(content)["reason"] == "RequestEntityTooLarge"
+    assert code == 413
+    assert json.loads(content)["reason"] == "RequestEntityTooLarge"
 
 
 def test_a_certificate_names_its_user_and_no_credentials_nobody(https: Standalone, tmp_path: Path) -> None:
@@ -156,9 +157,11 @@ def test_old_tls_is_not_spoken(https: Standalone) -> None:
 def test_large_answers_are_compressed_for_those_who_want_it(https: Standalone) -> None:
     create(https, "large", data={"k": "x" * 300_000})
     _, headers, packed = call(https, "GET", CONFIG_MAPS + "/large", headers={"Accept-Encoding": "gzip"})
-    assert headers["content-encoding"] == "gzip" and len(packed) < 10_000
+    assert headers["content-encoding"] == "gzip"
+    assert len(packed) < 10_000
     _, headers, plain = call(https, "GET", CONFIG_MAPS + "/large")
-    assert "content-encoding" not in headers and gzip.decompress(packed) == plain
+    assert "content-encoding" not in headers
+    assert gzip.decompress(packed) == plain
 
 
 def test_protobuf_goes_in_and_comes_out(https: Standalone) -> None:
@@ -307,7 +310,8 @@ def websocket(server: Standalone, path: str, protocol: str) -> Iterator[Callable
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += stream.readline()
-        assert b"101 Switching Protocols" in head and protocol.encode() in head
+        assert b"101 Switching Protocols" in head
+        assert protocol.encode() in head
 
         def receive() -> tuple[int, bytes]:
             opcode, size = stream.read(2)
@@ -328,7 +332,8 @@ def test_exec_carries_channels_both_ways_and_the_exit_code(https: Standalone, no
         receive.sock.sendall(frame(0, b"shout"))  # type: ignore[attr-defined]
         assert receive() == (1, b"SHOUT")
         channel, data = receive()
-        assert channel == 3 and json.loads(data)["details"]["causes"][0]["message"] == "3"
+        assert channel == 3
+        assert json.loads(data)["details"]["causes"][0]["message"] == "3"
         assert receive()[0] == -1
 
 

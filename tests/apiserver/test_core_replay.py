@@ -29,7 +29,8 @@ pytestmark = pytest.mark.skipif(not RECORDINGS, reason="no recordings beside the
 
 def replay_module() -> Any:
     spec = importlib.util.spec_from_file_location("golden_replay", GOLDEN / "replay.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

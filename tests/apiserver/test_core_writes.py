@@ -9,7 +9,8 @@ from protocol.api import StatusError
 
 def test_a_new_object_gets_identity_and_version(api: Any) -> None:
     made = api.config_map("a", data={"k": "v"})
-    assert made["metadata"]["uid"] and made["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
+    assert made["metadata"]["uid"]
+    assert made["metadata"]["creationTimestamp"] == "2026-01-01T00:00:00Z"
     assert api.get("configmaps", "default", "a") == made
 
 
@@ -63,7 +64,8 @@ def test_an_object_with_finalizers_waits_for_the_last(api: Any, refused: Any) ->
 def test_a_deletion_with_a_wrong_precondition_is_refused(api: Any, refused: Any) -> None:
     api.config_map("a")
     error = refused(api.ask, "delete", "configmaps", "default", "a", body={"preconditions": {"uid": "other"}})
-    assert error.code == 409 and error.message.startswith('Operation cannot be fulfilled on ConfigMap "a"')
+    assert error.code == 409
+    assert error.message.startswith('Operation cannot be fulfilled on ConfigMap "a"')
     assert api.get("configmaps", "default", "a")
 
 
@@ -134,7 +136,8 @@ def test_a_budget_without_disruptions_stops_an_eviction(api: Any, refused: Any) 
     api.ask("create", "pods", "default", "p", body=eviction, sub="eviction")
     assert api.get("pods", "default", "p")["metadata"]["deletionTimestamp"]
     left = api.get("poddisruptionbudgets.policy", "default", "b")["status"]
-    assert left["disruptionsAllowed"] == 0 and "p" in left["disruptedPods"]
+    assert left["disruptionsAllowed"] == 0
+    assert "p" in left["disruptedPods"]
 
 
 def test_scale_changes_the_count_and_nothing_else(api: Any) -> None:
@@ -147,7 +150,8 @@ def test_scale_changes_the_count_and_nothing_else(api: Any) -> None:
     assert (found["spec"], found["status"]["selector"]) == ({"replicas": 2}, "a=b")
     api.ask("update", "deployments.apps", "default", "d", body={**found, "spec": {"replicas": 5}}, sub="scale")
     after = api.get("deployments.apps", "default", "d")
-    assert after["spec"]["replicas"] == 5 and after["metadata"]["generation"] == 2
+    assert after["spec"]["replicas"] == 5
+    assert after["metadata"]["generation"] == 2
 
 
 def test_nothing_new_appears_in_a_namespace_that_is_going(api: Any, refused: Any) -> None:
@@ -155,7 +159,8 @@ def test_nothing_new_appears_in_a_namespace_that_is_going(api: Any, refused: Any
     api.ask("delete", "namespaces", "", "n")
     assert api.get("namespaces", "", "n")["status"]["phase"] == "Terminating"
     error = refused(api.config_map, "a", "n")
-    assert error.code == 403 and "because it is being terminated" in error.message
+    assert error.code == 403
+    assert "because it is being terminated" in error.message
     empty = {**api.get("namespaces", "", "n"), "spec": {}}
     api.ask("update", "namespaces", "", "n", body=empty, sub="finalize")
     assert refused(api.get, "namespaces", "", "n").code == 404

@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
     def _dispatch(self, call: HttpCall, keep_alive: bool) -> None:
         self._busy = True
         self._early, self._early_end = [], False
-        future = self.apiserver.ask(call, block=False)
+        future: Any = self.apiserver.ask(call, block=False)
         future.add_callback(lambda done: self._answered(done, call, keep_alive))
 
     def _answered(self, future: Any, call: HttpCall, keep_alive: bool) -> None:

@@ -63,7 +63,7 @@ def start(
     connections: set[Connection] = set()
     loop = system.loop
 
-    async def listen() -> asyncio.AbstractServer:
+    async def listen() -> asyncio.Server:
         return await loop.create_server(
             lambda: Connection(loop, apiserver, connections, max_body_bytes),
             host,
