@@ -58,6 +58,7 @@ class LeaderElector:
         self.leader = ""
         self._observed: Object | None = None
         self._observed_at = 0.0
+        self._renewed_at = 0.0
         self._stopped = False
 
     def start(self) -> None:
@@ -84,18 +85,26 @@ class LeaderElector:
             self.actor.log.info("lease_not_released", lease=self.name, error=error.message)
 
     async def _run(self) -> None:
-        renewed_at = 0.0
         while not self._stopped:
-            if await self._try():
-                renewed_at = self.actor.clock.monotonic()
-                self._lead(True)
+            began = self.actor.clock.monotonic()
+            if await self._try() and not self._stopped:
+                # Counted from before the request: others count from when they saw it.
+                self._renewed_at = began
+                left_s = began + self.renew_deadline_s - self.actor.clock.monotonic()
+                if left_s > 0:
+                    self._lead(True)
+                    self.actor.background(self._expire(began, left_s))
                 await self.actor.sleep(self.retry_s)
                 continue
-            if self.leading:
-                since_s = self.actor.clock.monotonic() - renewed_at
-                if since_s > self.renew_deadline_s or self.leader not in ("", self.identity):
-                    self._lead(False)
+            if self.leading and self.leader not in ("", self.identity):
+                self._lead(False)
             await self.actor.sleep(self.retry_s * (1.0 + self.actor.random.random() * JITTER))
+
+    async def _expire(self, renewed_at: float, left_s: float) -> None:
+        """Stop leading unless there was another renewal: whatever a request still waits for."""
+        await self.actor.sleep(left_s)
+        if self._renewed_at == renewed_at:
+            self._lead(False)
 
     def _lead(self, leading: bool) -> None:
         if leading == self.leading:
