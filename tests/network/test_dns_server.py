@@ -118,7 +118,9 @@ def test_other_names_are_forwarded_to_a_real_server(served: tuple[OutsideClient,
     make_service(client)
     etcd = system.spawn(Child("etcd-2", lambda: Etcd(EtcdConfig())))
     api = system.spawn(Child("apiserver-2", lambda: ApiServer(ApiServerConfig(), etcd)))
-    other = system.spawn(Child("dns-2", lambda: ClusterDns(api, "other.domain", forward=forwarder(system, [server.address]))))
+    other = system.spawn(
+        Child("dns-2", lambda: ClusterDns(api, "other.domain", forward=forwarder(system, [server.address])))
+    )
     second = serve(system, other)
     answered(server, NAME)
     assert ask(second, NAME).answer[0].to_text() == f"{NAME} 30 IN A 10.96.0.50"

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+import dns.asyncbackend
 import dns.asyncquery
 import dns.exception
 import dns.flags
@@ -65,6 +66,8 @@ def answer_of(response: dns.message.Message) -> Answer:
 
 def forwarder(system: LiveSystem, servers: Sequence[tuple[str, int]], timeout_s: float = 2.0) -> Any:
     """A `forward` function that asks `servers` (address, port) in turn, from the system's loop."""
+
+    dns.asyncbackend.get_backend("asyncio")  # load it now: the loop must not wait for an import
 
     async def ask(name: str, kind: str) -> Answer:
         query = dns.message.make_query(name, kind)

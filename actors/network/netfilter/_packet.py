@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Outcome", "Packet", "Step"]
+__all__ = ["Flow", "Outcome", "Packet", "Step"]
+
+Flow = tuple[str, str, int, str, int]
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -23,7 +25,7 @@ class Packet(msgspec.Struct, frozen=True):
     mark: int = 0
 
     @property
-    def flow(self) -> tuple[str, str, int, str, int]:
+    def flow(self) -> Flow:
         """What conntrack knows a connection by."""
         return self.protocol, self.src, self.sport, self.dst, self.dport
 
@@ -49,10 +51,12 @@ class Step(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """`verdict`: "ACCEPT", "DROP" or "REJECT". `packet`: as it left, or as it was when it was lost.
     `local`: it ended on this host; otherwise it was sent on. `established`: it belonged to a
-    connection that conntrack knew."""
+    connection that conntrack knew. `pending`: the connection (original and translated) that is to
+    be confirmed when the packet leaves."""
 
     verdict: str
     packet: Packet
     steps: tuple[Step, ...]
     local: bool = False
     established: bool = False
+    pending: tuple[Flow, Flow] | None = None

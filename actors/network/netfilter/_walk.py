@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from actors.network.netfilter._packet import Outcome, Packet, Step
+from actors.network.netfilter._packet import Flow, Outcome, Packet, Step
 from actors.network.netfilter._rule import Rule
 from actors.network.netfilter._tables import Tables
 
 __all__ = ["Walker"]
 
-Flow = tuple[str, str, int, str, int]
 MAX_DEPTH = 32
 EPHEMERAL = (32768, 60999)
 
@@ -43,7 +42,13 @@ class _Lost(Exception):
 
 class Walker:
     """One host. `local`: its own addresses; `source_for(dst)`: the address that masquerading uses;
-    `now()`: seconds, for the recent match and connections."""
+    `now()`: seconds, for the recent match and connections. `resolve_clashes`: two packets that make
+    the same connection at once agree if both were translated alike (Linux 5.0 and later).
+
+    A packet walks in two halves, as in the kernel: it passes the chains, and its connection is
+    confirmed when it leaves. `forward` and `send` do both at once unless told not to; between the
+    halves another packet may pass, and then the second `confirm` fails and that packet is lost.
+    """
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class Walker:
         now: Callable[[], float],
         source_for: Callable[[str], str] | None = None,
         connection_timeout_s: float = 432000.0,
+        resolve_clashes: bool = True,
     ) -> None:
         self.tables = tables
         self.local = frozenset(local)
@@ -62,6 +68,9 @@ class Walker:
         first = next((ip for ip in sorted(self.local) if not ip.startswith("127.") and ip != "::1"), "127.0.0.1")
         self.source_for = source_for or (lambda dst: first)
         self.timeout_s = connection_timeout_s
+        self.resolve_clashes = resolve_clashes
+        self.untracked: frozenset[str] = frozenset()  # destinations that conntrack leaves alone (NOTRACK)
+        self.statistics = {"found": 0, "insert": 0, "insert_failed": 0, "clash_resolve": 0, "drop": 0}
         self.connections: dict[Flow, _Connection] = {}
         self.replies: dict[Flow, _Connection] = {}
         self.recent: dict[str, dict[str, float]] = {}
@@ -91,13 +100,40 @@ class Walker:
 
     # --- packets ----------------------------------------------------------------------------------
 
-    def forward(self, packet: Packet) -> Outcome:
+    def forward(self, packet: Packet, *, confirm: bool = True) -> Outcome:
         """A packet that comes in by an interface: from another host or from a pod."""
-        return self._walk(packet, "PREROUTING")
+        return self._finished(self._walk(packet, "PREROUTING"), confirm)
 
-    def send(self, packet: Packet) -> Outcome:
+    def send(self, packet: Packet, *, confirm: bool = True) -> Outcome:
         """A packet of a process on this host."""
-        return self._walk(msgspec.structs.replace(packet, in_interface=""), "OUTPUT")
+        return self._finished(self._walk(msgspec.structs.replace(packet, in_interface=""), "OUTPUT"), confirm)
+
+    def _finished(self, outcome: Outcome, confirm: bool) -> Outcome:
+        if confirm and not self.confirm(outcome):
+            return msgspec.structs.replace(outcome, verdict="DROP", pending=None)
+        return outcome
+
+    def confirm(self, outcome: Outcome) -> bool:
+        """The packet leaves: its new connection becomes known. False when another packet has made
+        that connection meanwhile and this one is dropped."""
+        if outcome.pending is None:
+            if outcome.established:
+                self.statistics["found"] += 1
+            elif outcome.verdict != "ACCEPT":
+                self.statistics["drop"] += 1
+            return True
+        original, translated = outcome.pending
+        known = self.connections.get(original)
+        protocol, src, sport, dst, dport = translated
+        if known is None and (protocol, dst, dport, src, sport) not in self.replies:
+            self._confirm(original, translated)
+            self.statistics["insert"] += 1
+            return True
+        if known is not None and self.resolve_clashes and known.translated == translated:
+            self.statistics["clash_resolve"] += 1
+            return True
+        self.statistics["insert_failed"] += 1
+        return False
 
     def _walk(self, packet: Packet, entry: str) -> Outcome:
         self._steps = []
@@ -126,9 +162,9 @@ class Walker:
             return Outcome(lost.verdict, packet, tuple(self._steps), False, established)
         if connection is not None:
             packet = self._translated_back(packet, connection) if reply else self._as(packet, connection.translated)
-        else:
-            self._confirm(original, packet.flow)
-        return Outcome("ACCEPT", packet, tuple(self._steps), local, established)
+            return Outcome("ACCEPT", packet, tuple(self._steps), local, True)
+        pending = None if original[3] in self.untracked else (original, packet.flow)
+        return Outcome("ACCEPT", packet, tuple(self._steps), local, False, pending)
 
     def _lookup(self, flow: Flow) -> tuple[_Connection | None, bool]:
         """-> the connection of a packet, and whether the packet is on its way back."""
