@@ -92,7 +92,7 @@ class Pause(Actor):
         super().__init__()
         self.record = record
         self.machine = machine
-        self.stopping: dict[str, list[Future[None]]] | None = None
+        self.awaiting_end: dict[str, list[Future[None]]] | None = None
 
     def on_start(self) -> None:
         """Take up what runs: nothing at the sandbox's start, all of it after a crash."""
@@ -190,7 +190,7 @@ class Pause(Actor):
         for peer, stream_id, _ in container.followers or ():
             peer.tell(StreamClosed(stream_id))
         container.followers = None
-        for future in (self.stopping or {}).pop(container.id, ()):
+        for future in (self.awaiting_end or {}).pop(container.id, ()):
             future.resolve(None)
         if self.machine.watcher is not None:
             self.machine.watcher.tell(ContainerEvent(container.status()))
@@ -212,9 +212,9 @@ class Pause(Actor):
                 self._ended(container, SIGKILLED)
             return None
         future: Future[None] = Future()
-        if self.stopping is None:
-            self.stopping = {}
-        waiting = self.stopping.setdefault(container.id, [])
+        if self.awaiting_end is None:
+            self.awaiting_end = {}
+        waiting = self.awaiting_end.setdefault(container.id, [])
         waiting.append(future)
         if message.timeout_s <= 0:
             self._ended(container, SIGKILLED)
