@@ -176,8 +176,8 @@ def _in_process(server: _Server, count: int, make: Callable[[int], Any]) -> floa
             return time.perf_counter() - started
 
     ref = server.server.system.spawn(Child(f"asker-{count}-{id(make)}", Asker))
-    seconds: float = ref.ask(Go(), timeout=120)
-    return count / seconds
+    seconds: Any = ref.ask(Go(), timeout=120)
+    return float(count / seconds)
 
 
 def _watch_fan_out(server: _Server, watchers: int, writes: int) -> float:

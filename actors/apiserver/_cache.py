@@ -24,6 +24,8 @@ from typing import Any
 
 import orjson
 
+from actors.apiserver._gzip import deflate
+
 __all__ = ["Bucket", "Change", "Entry", "ResourceCache", "View", "encode", "items", "splice_revision"]
 
 Object = dict[str, Any]
@@ -163,7 +165,7 @@ class Change:
 class Bucket:
     """Entries under one key of an index, with their order by key, kept lazily."""
 
-    __slots__ = ("_dirty", "_fresh", "_joined", "_keys", "entries")
+    __slots__ = ("_dirty", "_fresh", "_joined", "_keys", "_packed", "entries")
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -171,6 +173,7 @@ class Bucket:
         self._fresh: list[str] = []
         self._dirty = False
         self._joined: dict[str, bytes] = {}
+        self._packed: dict[str, bytes] = {}
 
     def put(self, entry: Entry) -> None:
         """Insert or replace."""
@@ -178,14 +181,14 @@ class Bucket:
             self._fresh.append(entry.key)
         self.entries[entry.key] = entry
         if self._joined:
-            self._joined = {}
+            self._joined, self._packed = {}, {}
 
     def remove(self, key: str) -> None:
         """Remove if present."""
         if self.entries.pop(key, None) is not None:
             self._dirty = True
             if self._joined:
-                self._joined = {}
+                self._joined, self._packed = {}, {}
 
     def keys(self) -> list[str]:
         """The keys in etcd's order (bytes of the key). Not to be changed by the caller."""
@@ -215,6 +218,13 @@ class Bucket:
             joined = items(self.ordered(), api_version, convert, typed)
             self._joined[api_version] = joined
         return joined
+
+    def packed(self, api_version: str, convert: Convert | None, typed: bool) -> bytes:
+        """The same, deflated (see `_gzip`); kept as long."""
+        packed = self._packed.get(api_version)
+        if packed is None:
+            packed = self._packed[api_version] = deflate(self.joined(api_version, convert, typed))
+        return packed
 
 
 def items(entries: list[Entry], api_version: str, convert: Convert | None, typed: bool) -> bytes:

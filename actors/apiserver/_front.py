@@ -6,7 +6,6 @@ is in the verb's module; what bytes travel how is in `actors.apiserver.http`.
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +14,7 @@ from actors.apiserver import _authn as authn
 from actors.apiserver import _render as rendering
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
+from actors.apiserver._gzip import gzip
 from actors.apiserver._messages import HttpCall, HttpReply
 from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
 from actors.apiserver._request import Path, Request, parse_path, parse_query, verb_of
@@ -32,7 +32,7 @@ _TEXT = "text/plain; charset=utf-8"
 _NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
 _BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 _GZIP_FROM_BYTES = 128 * 1024
-_JSON_FORM = Form(JSON)
+_JSON_FORM = Form(JSON, "", JSON)
 
 
 async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
@@ -164,18 +164,24 @@ def from_protobuf(served: Served, subresource: str, verb: str, body: bytes) -> A
 
 def respond(core: Core, call: HttpCall, request: Request, answer: Answer, form: Form) -> HttpReply:
     """A verb's answer as a response."""
+    wants_gzip = "gzip" in call.headers.get("accept-encoding", "")
+    if answer.list is not None and form == _JSON_FORM and "pretty" not in request.options:
+        packed = answer.list.gzipped(_GZIP_FROM_BYTES) if wants_gzip else None
+        if packed is not None:
+            headers = (*warning_headers(core, request.served, request.warnings), *_GZIPPED)
+            return HttpReply(answer.code, JSON, packed, headers)
+        first, *more = answer.list.parts()
+        headers = warning_headers(core, request.served, request.warnings)
+        return HttpReply(answer.code, JSON, first, headers, tuple(more))
     body = rendering.render(answer, form, request.options, core.clock.now())
     headers = warning_headers(core, request.served, request.warnings)
-    if len(body) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
+    if wants_gzip and len(body) > _GZIP_FROM_BYTES:
         body = gzip(body)
-        headers = (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+        headers = (*headers, *_GZIPPED)
     return HttpReply(answer.code, form.content_type, body, headers)
 
 
-def gzip(data: bytes) -> bytes:
-    """Compressed at the level that upstream uses: fast rather than small."""
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(data) + packer.flush()
+_GZIPPED = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 
 _DEPRECATED = {

@@ -59,6 +59,8 @@ class HttpReply(Message, frozen=True):
     content_type: str = "application/json"
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    more: tuple[bytes, ...] = ()
+    """The rest of a large body, in pieces."""
     streaming: bool = False
     tunnel: Tunnel | None = None
 

@@ -57,7 +57,7 @@ def _document(core: Core, call: HttpCall, name: str, data: bytes, tag: str) -> H
     if len(data) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
         packed = core.openapi_packed.get(name)
         if packed is None or packed[0] is not data:
-            from actors.apiserver._front import gzip
+            from actors.apiserver._gzip import gzip
 
             packed = core.openapi_packed[name] = (data, gzip(data))
         return HttpReply(200, JSON, packed[1], (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")))

@@ -19,6 +19,7 @@ import orjson
 
 from actors.apiserver._cache import Bucket, Entry, items
 from actors.apiserver._core import Answer, Core
+from actors.apiserver._gzip import gzip, gzip_list
 from actors.apiserver._options import integer, resource_version
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
@@ -70,18 +71,34 @@ class Listing:
         return metadata
 
     def json(self) -> bytes:
-        """The list as JSON, from the items' own encodings."""
+        """The list as JSON."""
+        return b"".join(self.parts())
+
+    def gzipped(self, at_least: int) -> bytes | None:
+        """The list compressed; None when it is smaller than `at_least` bytes."""
+        kind, served = self.served.kind, self.served
+        head, content, tail = self.parts()
+        if len(content) < at_least:
+            return None
+        if self.bucket is None:
+            return gzip(head + content + tail)
+        packed = self.bucket.packed(kind.api_version, served.from_storage, served.custom is None)
+        return gzip_list(head, content, packed, tail)
+
+    def parts(self) -> tuple[bytes, bytes, bytes]:
+        """The list as JSON in pieces, made of the items' own encodings: a large list is not copied
+        once more to be sent."""
         kind, served = self.served.kind, self.served
         if self.bucket is not None:
             content = self.bucket.joined(kind.api_version, served.from_storage, served.custom is None)
         else:
             content = items(self.entries, kind.api_version, served.from_storage, served.custom is None)
-        return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[%b]}' % (
+        head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
             kind.list_kind.encode(),
             kind.api_version.encode(),
             orjson.dumps(self.metadata()),
-            content,
         )
+        return head, content, b"]}"
 
     def object(self) -> Object:
         """The list as an object whose items are shared with the cache."""

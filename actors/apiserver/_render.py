@@ -65,7 +65,11 @@ def row(served: Served, obj: Object, now: float, include: str, stored: Object | 
         ended = _POD_ENDS.get((obj.get("status") or {}).get("phase", ""))
         if ended is not None:
             made["conditions"] = [ended]
-    made["object"] = None if include == "None" else obj if include == "Object" else partial(stored)
+    if include != "None":
+        shown = {"metadata": served.storage_strategy.internal_metadata(stored)}
+        made["object"] = obj if include == "Object" else partial(shown)
+    else:
+        made["object"] = None
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.apiserver._cache import Bucket, Entry, ResourceCache, encode, splice_revision
+from actors.apiserver._gzip import deflate, gzip_list
 from actors.apiserver._memo import Memo
 
 
@@ -90,6 +92,15 @@ def test_a_bucket_lists_in_the_order_of_its_keys_whatever_happened(steps: list[t
         if look:
             assert bucket.keys() == sorted(model)
     assert [entry.key for entry in bucket.ordered()] == sorted(model)
+
+
+@given(st.binary(max_size=99), st.binary(max_size=5000), st.binary(max_size=9))
+def test_a_list_joined_from_compressed_pieces_is_one_gzip_member(head: bytes, content: bytes, tail: bytes) -> None:
+    packed = gzip_list(head, content, deflate(content), tail)
+    unpacker = zlib.decompressobj(31)
+    assert unpacker.decompress(packed) == head + content + tail
+    assert unpacker.eof
+    assert unpacker.unused_data == b""
 
 
 def test_a_memo_forgets_but_keeps_what_is_used() -> None:

@@ -241,11 +241,13 @@ class Connection(asyncio.Protocol):
         for key, value in reply.headers:
             parts.append(f"{key}: {value}\r\n".encode("utf-8", "replace"))
         if reply.status not in (204, 304):
-            parts.append(b"Content-Length: %d\r\n" % len(body))
+            parts.append(b"Content-Length: %d\r\n" % (len(body) + sum(map(len, reply.more))))
         parts.append(b"\r\n" if keep_alive else b"Connection: close\r\n\r\n")
         if method != "HEAD":
             parts.append(body)
         self.transport.write(b"".join(parts))
+        if reply.more and method != "HEAD":
+            self.transport.writelines(reply.more)
         if not keep_alive:
             self.transport.close()
 
