@@ -294,6 +294,11 @@ class Strategy:
         meta = obj["metadata"]
         return [meta.get("name", ""), meta.get("creationTimestamp")]
 
+    def internal_metadata(self, obj: Object) -> Object:
+        """The metadata that tables and PartialObjectMetadata show of a stored object."""
+        meta: Object = obj["metadata"]
+        return meta
+
     def fields(self, obj: Object) -> dict[str, str]:
         """Selectable fields and their values."""
         meta = obj["metadata"]

@@ -125,7 +125,7 @@ class RuntimeClassStrategy(Strategy):
         return [f"scheduling.nodeSelector: {text}" for text in texts if text]
 
     def columns(self) -> tuple[Column, ...]:
-        return (NAME, Column("Handler", "string", "", "Handler of the container runtime."), AGE)
+        return (NAME, Column("Handler", "string", "", ""), AGE)
 
     def row(self, obj: Object, now: float) -> list[Any]:
         return [obj["metadata"].get("name", ""), obj.get("handler", ""), self.age(obj, now)]

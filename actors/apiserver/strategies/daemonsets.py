@@ -95,7 +95,10 @@ class DaemonSetStrategy(Strategy):
             rolling = strategy.setdefault("rollingUpdate", {})
             rolling.setdefault("maxUnavailable", 1)
             rolling.setdefault("maxSurge", 0)
-        spec.setdefault("revisionHistoryLimit", 10)
+        if spec.get("revisionHistoryLimit") is None:
+            spec["revisionHistoryLimit"] = 10
+        annotations = obj["metadata"].setdefault("annotations", {})
+        annotations[_GENERATION] = str(_template_generation(obj))
         default_template(spec.setdefault("template", {"metadata": {}, "spec": {}}))
 
     def reset_status(self, obj: Object) -> None:
@@ -113,9 +116,16 @@ class DaemonSetStrategy(Strategy):
             generation = _template_generation(old)
             if new["spec"]["template"] != old["spec"]["template"]:
                 generation += 1
-        annotations = dict(new["metadata"].get("annotations") or {})
-        annotations[_GENERATION] = str(generation)
-        new["metadata"]["annotations"] = annotations
+        annotations = new["metadata"].get("annotations") or {}
+        new["metadata"]["annotations"] = {**annotations, _GENERATION: str(generation)}
+
+    def internal_metadata(self, obj: Object) -> Object:
+        """The template's generation is an annotation of the served version only."""
+        meta = obj["metadata"]
+        annotations = {k: v for k, v in meta.get("annotations", {}).items() if k != _GENERATION}
+        if annotations:
+            return {**meta, "annotations": annotations}
+        return {key: value for key, value in meta.items() if key != "annotations"}
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + self._check_spec(obj["spec"])

@@ -251,7 +251,8 @@ class IPAddressStrategy(Strategy):
         return {**super().fields(obj), "ipaddress.kubernetes.io/ip-family": family}
 
     def columns(self) -> tuple[Column, ...]:
-        return (NAME, Column("ParentRef", "string", "", "Object that has the address."), AGE)
+        """Rows have one cell more: upstream prints an age without a column for it."""
+        return (NAME, Column("ParentRef", "string", "", "Object that has the address."))
 
     def row(self, obj: Object, now: float) -> list[Any]:
         reference = (obj.get("spec") or {}).get("parentRef")

@@ -22,10 +22,10 @@ class ServiceAccountStrategy(Strategy):
         return self.check_meta_update(new, old) + self.check(new)
 
     def columns(self) -> tuple[Column, ...]:
-        return (NAME, Column("Secrets", "string", "", "Number of secrets that belong to it."), AGE)
+        return (NAME, AGE)
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"].get("name", ""), len(obj.get("secrets") or ()), self.age(obj, now)]
+        return [obj["metadata"].get("name", ""), self.age(obj, now)]
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         key = "kubernetes.io/enforce-mountable-secrets"

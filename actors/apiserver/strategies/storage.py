@@ -337,17 +337,6 @@ class CSIStorageCapacityStrategy(Strategy):
         names = new.get("storageClassName", ""), old.get("storageClassName", "")
         return errors + immutable(*names, "storageClassName")
 
-    def columns(self) -> tuple[Column, ...]:
-        return (
-            NAME,
-            Column("StorageClassName", "string", "", "Class of the storage."),
-            Column("Capacity", "string", "", "How much is left."),
-        )
-
-    def row(self, obj: Object, now: float) -> list[Any]:
-        capacity = obj.get("capacity", "<unset>")
-        return [obj["metadata"].get("name", ""), obj.get("storageClassName", ""), capacity]
-
 
 class VolumeAttachmentStrategy(Strategy):
     """VolumeAttachment."""
