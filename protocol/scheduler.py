@@ -26,4 +26,7 @@ class ExplainPod(Message, frozen=True):
 class SchedulerStatistics(Message, frozen=True):
     """Ask for counters. Answered by a dict: `scheduled`, `attempts`, `failed`, `errors`,
     `preempted`, `queue` (pods per place), `binding` (under way), `nodes`, `pods`, and
-    `attempt_seconds` (`p50`, `p90`, `p99` of the latest attempts, placement only)."""
+    `attempt_seconds` (`p50`, `p90`, `p99` of the latest attempts, placement only; left out when
+    `latencies` is false, which makes the question cheap)."""
+
+    latencies: bool = True

@@ -20,7 +20,7 @@ from actors.scheduler._binding import Binder
 from actors.scheduler._cache import Cache
 from actors.scheduler._config import SchedulerConfig
 from actors.scheduler._engine import Decision, Engine
-from actors.scheduler._explain import explain
+from actors.scheduler._explain import explain, wants_account
 from actors.scheduler._fit_error import NO_NODES, fit_message
 from actors.scheduler._framework import Handle
 from actors.scheduler._objects import Objects
@@ -248,9 +248,12 @@ class Scheduler(ClientActor):
         pod = queued.pod
         self.counters["attempts"] += 1
         self.cache.table.trim_log()
+        account = explain(engine, pod) if self.config.explain or wants_account(pod) else None
         began = self.clock.monotonic()
         decision = engine.schedule(pod)
         self.attempt_seconds.append(self.clock.monotonic() - began)
+        if account is not None:
+            self.background(self.reporter(pod).account(pod, account, decision.node))
         if decision.node:
             self.binder.carry_out(engine, queued, decision)
         else:
@@ -380,8 +383,10 @@ class Scheduler(ClientActor):
     @handles(SchedulerStatistics)
     def statistics(self, message: SchedulerStatistics) -> dict[str, Any]:
         """See `protocol.scheduler.SchedulerStatistics`."""
-        times = sorted(self.attempt_seconds)
-        at = {f"p{p}": times[min(len(times) * p // 100, len(times) - 1)] if times else 0.0 for p in (50, 90, 99)}
+        at = {}
+        if message.latencies:
+            times = sorted(self.attempt_seconds)
+            at = {f"p{p}": times[min(len(times) * p // 100, len(times) - 1)] if times else 0.0 for p in (50, 90, 99)}
         return {
             **self.counters,
             "queue": self.queue.lengths,

@@ -41,6 +41,7 @@ from actors.scheduler._status import SUCCESS, Code, Status
 __all__ = ["Decision", "Engine"]
 
 MAX_SHARED = 64
+_NO_ROWS: Ints = np.zeros(0, np.int64)
 _FEW = 8
 """So few changed rows are looked at one by one: arrays that small cost more than they save."""
 _REFRESH_FRACTION = 8
@@ -185,7 +186,7 @@ class Engine:
             self.statuses = StatusTable()
             self._shared.clear()
         cycle = Cycle(pod, self.cache, self.statuses)
-        diagnosis = Diagnosis(self.statuses, np.zeros(0, np.int64), SUCCESS)
+        diagnosis = Diagnosis(self.statuses, _NO_ROWS, SUCCESS)
         if self.table.count == 0:
             return Decision(cycle, diagnosis=None)
         status, names = self._pre_filter(cycle, diagnosis)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import orjson
 
 from actors.scheduler._engine import Engine
 from actors.scheduler._fit_error import NO_NODES, fit_message
@@ -16,7 +17,28 @@ from actors.scheduler._framework import Cycle
 from actors.scheduler._nodes import Ints
 from actors.scheduler._pods import PodInfo
 
-__all__ = ["explain"]
+__all__ = ["ACCOUNT", "annotation", "explain", "wants_account"]
+
+ASK = "scheduler.kubekka.io/explain"
+"""Annotation of a pod, "true": have the account of its scheduling written beside it."""
+ACCOUNT = "scheduler.kubekka.io/account"
+MAX_BYTES = 200_000
+"""Annotations of an object may have 256 KiB together; of large clusters only some nodes are told."""
+
+
+def wants_account(pod: PodInfo) -> bool:
+    """Whether a pod asks for the account of its scheduling."""
+    return (pod.object["metadata"].get("annotations") or {}).get(ASK) == "true"
+
+
+def annotation(account: dict[str, Any]) -> str:
+    """An account as the text of an annotation: the best nodes first, as many as there is room for."""
+    nodes = sorted(account["nodes"], key=lambda n: (not n["feasible"], -n["total"], n["name"]))
+    text = orjson.dumps({**account, "nodes": nodes})
+    while len(text) > MAX_BYTES:
+        nodes = nodes[: len(nodes) * MAX_BYTES // len(text) - 1]
+        text = orjson.dumps({**account, "nodes": nodes, "omitted": len(account["nodes"]) - len(nodes)})
+    return text.decode()
 
 
 def explain(engine: Engine, pod: PodInfo) -> dict[str, Any]:

@@ -52,9 +52,7 @@ class HttpCaller(ThreadActor):
         from urllib.error import HTTPError
         from urllib.request import Request, urlopen
 
-        request = Request(
-            message.url, orjson.dumps(message.body), {"Content-Type": "application/json"}
-        )
+        request = Request(message.url, orjson.dumps(message.body), {"Content-Type": "application/json"})
         if not message.url.startswith(("http://", "https://")):
             raise OSError(f"not an HTTP address: {message.url}")
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.client import Client, EventRecorder
+from actors.scheduler._explain import ACCOUNT, annotation
 from actors.scheduler._pods import PodInfo
 from protocol.api import StatusError
 from protocol.objects import find_condition
@@ -58,6 +59,15 @@ class Reporter:
         before."""
         self.event(pod.object, "Warning", "FailedScheduling", message, action="Scheduling")
         self.client.actor.background(self._write(pod, reason, message, nominated))
+
+    async def account(self, pod: PodInfo, account: Object, node: str) -> None:
+        """Write the account of a decision into the pod's annotation."""
+        body = {"metadata": {"uid": pod.uid, "annotations": {ACCOUNT: annotation({**account, "node": node})}}}
+        try:
+            await self.client.patch("pods", pod.name, pod.namespace, body)
+        except StatusError as error:
+            if error.code not in (404, 409):
+                self.client.actor.log.warning("account_refused", pod=pod.key, error=error.message)
 
     async def _write(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
         status: Object = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -254,6 +255,21 @@ def test_explaining_names_the_plugin_that_rejected_each_node_and_the_scores_of_t
     assert nodes["a"]["total"] == sum(s["weighted"] for s in nodes["a"]["scores"].values())
     with pytest.raises(StatusError):
         world.sim.ask(world.scheduler, ExplainPod("default", "nobody"))
+
+
+def test_a_pod_that_asks_for_it_carries_the_account_of_its_scheduling() -> None:
+    world = World()
+    world.node("a", cpu="4")
+    world.node("b", cpu="1")
+    pod = world.pod("web", cpu="2", schedulingGates=[{"name": "example.com/wait"}])
+    meta = {**pod["metadata"], "annotations": {"scheduler.kubekka.io/explain": "true"}}
+    world.state.put("pods", {**pod, "metadata": meta, "spec": {k: v for k, v in pod["spec"].items() if k != "schedulingGates"}})
+    world.pod("quiet", cpu="1")
+    world.settle()
+    account = json.loads(world.seen("web")["metadata"]["annotations"]["scheduler.kubekka.io/account"])
+    assert account["node"] == "a"
+    assert [(n["name"], n["feasible"]) for n in account["nodes"]] == [("a", True), ("b", False)]
+    assert "annotations" not in world.seen("quiet")["metadata"]
 
 
 def test_a_flood_of_pods_that_fit_nowhere_does_not_keep_others_waiting() -> None:
