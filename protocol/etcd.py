@@ -357,7 +357,7 @@ class Alarm(Message, frozen=True):
     """`action`: "GET" | "ACTIVATE" | "DEACTIVATE"; `alarm`: "NONE" | "NOSPACE" | "CORRUPT".
 
     Answered by `AlarmResponse`: GET answers the alarms that stand (NONE: all sorts), the others
-    what they changed. `member_id` 0 means: of any member.
+    what they changed. An alarm is about the member that is named, 0 included.
     """
 
     action: str = "GET"

@@ -27,6 +27,8 @@ __all__ = ["CatchUp", "Core", "ExpireLeases"]
 
 RETRY_BLOCKED_S = 0.01
 """How long to wait before a full mailbox is tried again."""
+EMPTY_DATABASE_BYTES = 20_480
+"""What etcd's database takes before anything is in it."""
 MEMBER_ID, CLUSTER_ID = 0x8E9E05C52164694D, 0xCDF818194E3A8C32
 """The identity of a store that is kept in memory, the same each time: that of a lone etcd."""
 
@@ -65,7 +67,7 @@ class Core(Actor):
         super().__init__()
         self.config = config or EtcdConfig()
         self._disk = disk or Disk()
-        self._alarms: set[str] = set()
+        self._alarms: set[tuple[int, str]] = set()
         self._journal: Journal | None = None
         self._expiry: tuple[float, Timer] | None = None
         self._catching_up = False
@@ -203,16 +205,27 @@ class Core(Actor):
 
     # Limits
 
-    def check_space(self, cost: int) -> None:
-        """Refuse a write above the quota, and raise the alarm."""
-        if self._quota >= 0 and self._store.size + cost >= self._quota:
-            self.set_alarms(self._alarms | {"NOSPACE"})
+    def check_quota(self, cost: int) -> None:
+        """Refuse a write that may take the store above its quota, and raise the alarm."""
+        if self._quota >= 0 and self.size(self._store.size) + cost >= self._quota:
+            self.set_alarms(self._alarms | {(self.member_id, "NOSPACE")})
             raise errors.no_space()
-        if self._alarms:
-            raise errors.no_space() if "NOSPACE" in self._alarms else errors.corrupt()
 
-    def set_alarms(self, alarms: set[str]) -> None:
-        """These alarms stand from now on."""
+    def check_alarms(self, takes_space: bool) -> None:
+        """Refuse a change that an alarm forbids: CORRUPT all of them, NOSPACE those that add."""
+        names = {name for _, name in self._alarms}
+        if "CORRUPT" in names:
+            raise errors.corrupt()
+        if takes_space and "NOSPACE" in names:
+            raise errors.no_space()
+
+    @staticmethod
+    def size(stored_bytes: int) -> int:
+        """What a database with so many bytes in it takes."""
+        return EMPTY_DATABASE_BYTES + stored_bytes
+
+    def set_alarms(self, alarms: set[tuple[int, str]]) -> None:
+        """These alarms stand from now on, each with the member that it is about."""
         if alarms == self._alarms:
             return
         self._alarms = alarms

@@ -136,9 +136,9 @@ class Journal:
         """History was given up."""
         self._add(Compacted(revision))
 
-    def alarms_set(self, names: set[str]) -> None:
+    def alarms_set(self, alarms: set[tuple[int, str]]) -> None:
         """The alarms changed."""
-        self._add(Alarms(sorted(names)))
+        self._add(Alarms(sorted(alarms)))
 
     def note_time(self) -> None:
         """Leases are using up their time."""
@@ -206,7 +206,8 @@ class Journal:
 
     def _fail(self, error: BaseException) -> None:
         self._failed = error
-        self._actor.log.error("wal_write_failed", error=str(error))
+        if not self._actor.stopping:  # then the log has ended before its last writers, unacknowledged
+            self._actor.log.error("wal_write_failed", error=str(error))
         self._fail_waiting()
         self._actor.ref.tell(DiskFailed(error))
 

@@ -8,7 +8,7 @@ from actors.etcd import _errors as errors
 from actors.etcd._core import Core
 from actors.etcd._kv import is_read_only
 from actors.etcd._proto_size import request_bytes
-from actors.etcd._validate import check_put, check_txn
+from actors.etcd._validate import check_delete, check_put, check_txn
 from actors.kernel import handles
 from protocol.etcd import (
     Compact,
@@ -61,17 +61,20 @@ class KeyRequests(Core):
     def put(self, message: Put) -> PutResponse | Any:
         """Write one key."""
         size = len(message.key) + len(message.value)
-        self.check_space(KEY_VALUE_OVERHEAD_BYTES + size)
-        if size > SURELY_SMALL_BYTES:
+        self.check_quota(KEY_VALUE_OVERHEAD_BYTES + size)
+        if self._alarms or size > SURELY_SMALL_BYTES:
             check_put(message)
             self._check_size(message)
+            self.check_alarms(takes_space=True)
         return self.serve(self._kv.put, message)
 
     @handles(DeleteRange)
     def delete_range(self, message: DeleteRange) -> DeleteRangeResponse | Any:
         """Delete keys."""
-        if len(message.key) + len(message.range_end) > SURELY_SMALL_BYTES:
+        if self._alarms or len(message.key) + len(message.range_end) > SURELY_SMALL_BYTES:
+            check_delete(message)
             self._check_size(message)
+            self.check_alarms(takes_space=False)
         return self.serve(self._kv.delete_range, message)
 
     @handles(Txn)
@@ -79,10 +82,11 @@ class KeyRequests(Core):
         """Run a transaction."""
         cost = max(_cost(message.success), _cost(message.failure))
         if cost:
-            self.check_space(cost)
-        if not is_read_only(message) and _bytes(message) > SURELY_SMALL_BYTES:
+            self.check_quota(cost)
+        if (self._alarms or _bytes(message) > SURELY_SMALL_BYTES) and not is_read_only(message):
             check_txn(message, self.config.max_txn_ops)
             self._check_size(message)
+            self.check_alarms(takes_space=cost > 0)
         return self.serve(self._kv.txn, message)
 
     @handles(Compact)
@@ -91,6 +95,7 @@ class KeyRequests(Core):
         return self.serve(self._compact, message)
 
     def _compact(self, message: Compact) -> CompactResponse:
+        self.check_alarms(takes_space=False)
         self._store.compact(message.revision)
         if self._journal is not None:
             self._journal.compacted(message.revision)

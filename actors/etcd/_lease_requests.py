@@ -32,7 +32,8 @@ class LeaseRequests(Core):
     @handles(LeaseGrant)
     def lease_grant(self, message: LeaseGrant) -> LeaseGrantResponse | Any:
         """Make a lease; the server chooses an id for 0."""
-        self.check_space(LEASE_OVERHEAD_BYTES)
+        self.check_quota(LEASE_OVERHEAD_BYTES)
+        self.check_alarms(takes_space=True)
         return self.serve(self._grant, message)
 
     def _grant(self, message: LeaseGrant) -> LeaseGrantResponse:
@@ -52,6 +53,7 @@ class LeaseRequests(Core):
         return self.serve(self._revoke_asked, message)
 
     def _revoke_asked(self, message: LeaseRevoke) -> LeaseRevokeResponse:
+        self.check_alarms(takes_space=False)
         self._revoke(message.id)
         return LeaseRevokeResponse(self._store.revision)
 

@@ -53,11 +53,11 @@ class MaintenanceRequests(Core):
             self.member_id,
             RAFT_TERM,
             store.revision + RAFT_LEAD,
-            store.size,
-            store.size_in_use,
+            self.size(store.size),
+            self.size(store.size_in_use),
             self._quota,
             STORAGE_VERSION,
-            tuple(f"memberID:{self.member_id} alarm:{name} " for name in sorted(self._alarms)),
+            tuple(f"memberID:{member} alarm:{name} " for member, name in sorted(self._alarms)),
         )
 
     @handles(Hash)
@@ -98,19 +98,18 @@ class MaintenanceRequests(Core):
         return self.serve(self._alarm, message)
 
     def _alarm(self, message: Alarm) -> AlarmResponse:
-        mine = message.member_id in (0, self.member_id)
-        named = {"NOSPACE", "CORRUPT"} if message.alarm == "NONE" else {message.alarm}
+        """As etcd has it, an alarm is about whatever member is named, this one or not."""
+        alarm = (message.member_id, message.alarm)
         match message.action:
             case "GET":
-                shown = self._alarms & named
+                shown = {each for each in self._alarms if message.alarm in ("NONE", each[1])}
             case "ACTIVATE":
-                shown = named if message.alarm != "NONE" and mine else set()
+                shown = {alarm} if message.alarm != "NONE" else set()
                 self.set_alarms(self._alarms | shown)
             case _:
-                shown = self._alarms & named if mine else set()
+                shown = self._alarms & {alarm}
                 self.set_alarms(self._alarms - shown)
-        members = tuple(AlarmMember(self.member_id, name) for name in sorted(shown))
-        return AlarmResponse(self._store.revision, members)
+        return AlarmResponse(self._store.revision, tuple(AlarmMember(*each) for each in sorted(shown)))
 
     @handles(MemberList)
     def member_list(self, message: MemberList) -> MemberListResponse | Any:

@@ -74,7 +74,7 @@ class Compacted(msgspec.Struct, frozen=True, array_like=True, tag="compact"):
 class Alarms(msgspec.Struct, frozen=True, array_like=True, tag="alarms"):
     """The alarms that stand from now on."""
 
-    names: list[str]
+    alarms: list[tuple[int, str]]
 
 
 class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive"):

@@ -49,7 +49,7 @@ class State:
     member_id: int
     store: Store = field(default_factory=Store)
     leases: Leases = field(default_factory=Leases)
-    alarms: set[str] = field(default_factory=set)
+    alarms: set[tuple[int, str]] = field(default_factory=set)
     dropped_bytes: int = 0
 
 
@@ -86,7 +86,7 @@ class _Replay:
                 if record.revision > store.compact_revision:
                     store.compact(record.revision)
             case Alarms():
-                self.state.alarms = set(record.names)
+                self.state.alarms = set(record.alarms)
             case Alive():
                 self.last_alive = max(self.last_alive, record.now)
             case Base():
@@ -213,7 +213,9 @@ class Captured:
     """What goes into a snapshot: a picture of the state that later changes leave alone. Taking
     it copies references only; encoding it is left to another thread."""
 
-    def __init__(self, store: Store, leases: Iterable[Lease], alarms: Iterable[str], now: float, wall: float) -> None:
+    def __init__(
+        self, store: Store, leases: Iterable[Lease], alarms: Iterable[tuple[int, str]], now: float, wall: float
+    ) -> None:
         self.start = store.log_start
         self.revision = store.revision
         self.compact_revision = store.compact_revision

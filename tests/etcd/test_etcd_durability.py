@@ -23,6 +23,7 @@ from actors.etcd._frames import frame, read_frames
 from actors.kernel import Child, Ref, Simulation
 from protocol.etcd import (
     Alarm,
+    AlarmMember,
     Compact,
     DeleteRange,
     EtcdError,
@@ -155,10 +156,10 @@ def test_a_revoked_lease_stays_revoked(directory: Path) -> None:
 
 def test_alarms_survive(directory: Path) -> None:
     store = Store(directory)
-    store.ask(Alarm("ACTIVATE", 0, "NOSPACE"))
+    store.ask(Alarm("ACTIVATE", 5, "NOSPACE"))
     store.close()
     again = Store(directory)
-    assert [alarm.alarm for alarm in again.ask(Alarm()).alarms] == ["NOSPACE"]
+    assert again.ask(Alarm()).alarms == (AlarmMember(5, "NOSPACE"),)
     with pytest.raises(EtcdError, match="database space exceeded"):
         again.ask(Put(b"a"))
 

@@ -9,20 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.etcd import Put, Range
-
-pytest.importorskip("etcd3aio")
-h2_connection = pytest.importorskip("h2.connection")
-import h2.config
-import h2.errors
-import h2.events
-
 from actors.etcd.server._headers import HeaderDecoder, literal_headers
 from actors.etcd.server._stubs import rpc
+from protocol.etcd import Put, Range
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -32,7 +29,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        self.http = h2_connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding=None))
         self.http.initiate_connection()
         self.events: list[Any] = []
         self.data: dict[int, bytes] = {}

@@ -230,7 +230,6 @@ def test_a_store_that_forgets_acknowledged_writes_is_found_out(tmp_path: Path) -
 def test_a_server_killed_again_and_again_is_linearizable_to_its_remote_clients(
     live: LiveSystem, etcd_process: Callable[..., Any], tmp_path: Path, until: Any
 ) -> None:
-    pytest.importorskip("etcd3aio")
     from actors.etcd import RemoteConfig, RemoteEtcd
 
     def serve(url: str = "http://127.0.0.1:0") -> Any:

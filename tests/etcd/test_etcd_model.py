@@ -3,7 +3,6 @@ every answer must agree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -126,7 +125,9 @@ class _Work:
             return False
         name = {"MOD": "mod_revision", "CREATE": "create_revision"}.get(compare.target, compare.target.lower())
         operations = {"EQUAL": "__eq__", "NOT_EQUAL": "__ne__", "GREATER": "__gt__", "LESS": "__lt__"}
-        return all(getattr(getattr(kv, name), operations[compare.result])(compare.operand) for kv in found or [KeyValue(b"")])
+        return all(
+            getattr(getattr(kv, name), operations[compare.result])(compare.operand) for kv in found or [KeyValue(b"")]
+        )
 
     def run(self, op: Op) -> Any:
         match op:
@@ -163,7 +164,13 @@ class _Work:
             found = found[: op.limit + 1]
         found = [kv for kv in found if kv.mod_revision >= op.min_mod_revision]
         found = [kv for kv in found if not op.max_create_revision or kv.create_revision <= op.max_create_revision]
-        names = {"KEY": "key", "VERSION": "version", "CREATE": "create_revision", "MOD": "mod_revision", "VALUE": "value"}
+        names = {
+            "KEY": "key",
+            "VERSION": "version",
+            "CREATE": "create_revision",
+            "MOD": "mod_revision",
+            "VALUE": "value",
+        }
         found.sort(key=lambda kv: getattr(kv, names[op.sort_target]), reverse=op.sort_order == "DESCEND")
         more = bool(op.limit) and len(found) > op.limit
         found = found[: op.limit] if op.limit else found
@@ -325,9 +332,8 @@ class Real:
 
 
 @pytest.fixture
-def real(live: LiveSystem, real_etcd: Any) -> Iterator[Real]:
-    pytest.importorskip("etcd3aio")
-    yield Real(live, real_etcd().urls[0])
+def real(live: LiveSystem, real_etcd: Any) -> Real:
+    return Real(live, real_etcd().urls[0])
 
 
 def test_our_store_and_the_real_etcd_agree(real: Real) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from actors.etcd.remote import RemoteConfig, RemoteEtcd, parse_servers
 from actors.kernel import Actor, ActorDead, Child, LiveSystem, Ref, handles
 from protocol.etcd import (
     Alarm,
@@ -28,10 +29,6 @@ from protocol.etcd import (
     WatchProgress,
     WatchResponse,
 )
-
-pytest.importorskip("etcd3aio")
-
-from actors.etcd.remote import RemoteConfig, RemoteEtcd, parse_servers
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ import pytest
 from actors.etcd import EtcdConfig
 from protocol.etcd import HashKV, LeaseGrant, Put, Range
 
-pytest.importorskip("etcd3aio")
-
 
 def post(url: str, path: str, body: Any) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -28,6 +28,7 @@ from protocol.etcd import (
 __all__ = ["STREAMING", "Call", "Services", "Sink"]
 
 SNAPSHOT_CHUNK_BYTES = 32 * 1024
+STORAGE_VERSION = "3.6.0"
 STREAM_BUFFER = 128
 """So many watch responses may wait in one stream before the store is told that it is slow."""
 
@@ -276,14 +277,14 @@ class SnapshotCall:
         if not self._open:
             return
         blob = response.blob
-        header = self._services.identity.header(response.revision)
         for start in range(0, len(blob), SNAPSHOT_CHUNK_BYTES):
             chunk = blob[start : start + SNAPSHOT_CHUNK_BYTES]
-            left = len(blob) - start - len(chunk)
-            self._sink.send(rpc.SnapshotResponse(header=header, remaining_bytes=left, blob=chunk, version="3.6.0"))
-        digest = hashlib.sha256(blob).digest()
-        self._sink.send(rpc.SnapshotResponse(header=header, blob=digest, version="3.6.0"))
+            self._chunk(chunk, len(blob) - start - len(chunk))
+        self._chunk(hashlib.sha256(blob).digest(), 0)
         self._sink.finish()
+
+    def _chunk(self, blob: bytes, remaining: int) -> None:
+        self._sink.send(rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=STORAGE_VERSION))
 
     def half_close(self) -> None:
         """Nothing to do: the last chunk ends the call."""

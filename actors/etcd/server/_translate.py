@@ -301,7 +301,7 @@ UNARY: dict[str, Method] = {
     "/etcdserverpb.Cluster/MemberList": Method(
         rpc.MemberListRequest,
         lambda r: m.MemberList(r.linearizable),
-        lambda r, i: rpc.MemberListResponse(header=i.header(r.revision), members=_members(r.members)),
+        lambda r, i: rpc.MemberListResponse(header=i.header(0), members=_members(r.members)),
     ),
     "/etcdserverpb.Auth/AuthStatus": Method(
         rpc.AuthStatusRequest,
