@@ -38,6 +38,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("endpoints-controller", "endpoints:EndpointsController"),
     Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
     Entry("endpointslice-mirroring-controller", "endpointslicemirroring:EndpointSliceMirroringController"),
+    Entry("service-lb-controller", "servicelb:ServiceLoadBalancerController"),
     Entry("service-cidr-controller", "servicecidr:ServiceCIDRController"),
     # nodes
     Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleController"),

@@ -24,7 +24,6 @@ LEADER = "control-plane.alpha.kubernetes.io/leader"
 LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MAX_PER_SUBSET = 1000
-_ENDPOINTS_ONLY = ("endpoints.kubernetes.io/managed-by", "service.kubernetes.io/headless")
 
 
 class EndpointSliceMirroringController(Controller):
@@ -137,12 +136,11 @@ def _endpoint(address: Object, ready: bool) -> Object:
 
 def _template(endpoints: Object, ports: list[Object], address_type: str) -> Object:
     meta = metadata(endpoints)
-    own = {k: v for k, v in labels(endpoints).items() if k not in _ENDPOINTS_ONLY}
     notes = {k: v for k, v in annotations_of(endpoints).items() if k not in (LAST_CHANGE, LAST_APPLIED)}
     about: Object = {
         "generateName": f"{meta['name'][:62]}-",
         "namespace": meta["namespace"],
-        "labels": {**own, SERVICE_NAME_LABEL: meta["name"], MANAGED_BY_LABEL: MANAGED_BY},
+        "labels": {**labels(endpoints), SERVICE_NAME_LABEL: meta["name"], MANAGED_BY_LABEL: MANAGED_BY},
         "ownerReferences": [owner_reference({"apiVersion": "v1", "kind": "Endpoints", **endpoints})],
     }
     if notes:
