@@ -33,11 +33,10 @@ from pykka import messages as pykka_messages
 from actors.kernel._cell import Cell, Ref, cell_under_construction
 from actors.kernel._errors import AskTimeout
 from actors.kernel._future import Future
+from actors.kernel._log import Log
 from actors.kernel._mailbox import Bounded
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
     from actors.kernel._clock import Clock, Timer
     from actors.kernel._supervision import Child
     from actors.kernel._system import ActorSystem
@@ -143,6 +142,11 @@ class Actor(pykka.Actor):
         return self._cell
 
     @property
+    def restarts(self) -> int:
+        """How often this actor was restarted: 0 in its first life."""
+        return self._cell.incarnation
+
+    @property
     def system(self) -> ActorSystem:
         """The system that this actor lives in."""
         return self._cell.system
@@ -163,9 +167,14 @@ class Actor(pykka.Actor):
         return self._cell.host
 
     @property
-    def log(self) -> FilteringBoundLogger:
+    def log(self) -> Log:
         """A logger that names this actor."""
         return self._cell.system.log.bind(actor=self._cell.actor_urn)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop has begun: the children end first, then `on_stop` is called."""
+        return self._cell.is_stopping()
 
     # -- What an actor does --------------------------------------------------------------------
 
