@@ -62,6 +62,10 @@ class Expectations:
         if counts is not None and counts.deletions > 0:
             counts.deletions -= count
 
+    def current(self, key: str) -> object | None:
+        """What identifies the expectations of this moment: another one after the next `expect`."""
+        return self._counts.get(key)
+
     def pending(self, key: str) -> tuple[int, int]:
         """Creations and deletions that are still expected."""
         counts = self._counts.get(key)

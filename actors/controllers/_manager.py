@@ -41,6 +41,7 @@ class ControllerManager(ClientActor):
         self.identity = identity or f"{self.host or 'local'}_{self.random.getrandbits(64):016x}"
         self.children: list[Ref] = []
         self.elector: LeaderElector | None = None
+        self.started = False
 
     def make_client(self, actor: Actor) -> Client:
         """A client for a child."""
@@ -66,7 +67,9 @@ class ControllerManager(ClientActor):
     def start_controllers(self) -> None:
         """Spawn informers and controllers."""
         informers = SharedInformers(self, self.make_client)
-        context = Context(self.apiserver, informers, self.options, self.user)
+        restarted = self.started or self.restarts > 0
+        self.started = True
+        context = Context(self.apiserver, informers, self.options, self.user, restarted)
         loaded = [(entry, load(entry)) for entry in self.entries]
         for _, controller in loaded:
             for what in getattr(controller, "resources", ()):

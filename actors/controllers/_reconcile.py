@@ -9,7 +9,7 @@ at what is, never at what happened, and may run at any time, any number of times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -19,17 +19,20 @@ from actors.client import (
     Client,
     ClientActor,
     EventRecorder,
+    Expectations,
     SharedInformers,
     Store,
+    UidExpectations,
     WorkQueue,
     resource,
 )
 from actors.kernel import Actor, Ref, Timer, handles
 from protocol.api import Resource, StatusError, UserInfo
 from protocol.message import Message
-from protocol.objects import Object
+from protocol.objects import Object, resource_version
+from protocol.objects import key as object_key
 
-__all__ = ["Context", "Controller", "Options", "enqueue_own"]
+__all__ = ["Context", "Controller", "Options", "enqueue_own", "outcome_unknown"]
 
 OnChange = Callable[["Object | None", "Object | None"], None]
 
@@ -38,6 +41,10 @@ CONTROLLER_USER = UserInfo(
 )
 USER_AGENT = "kube-controller-manager"
 KEYS_PER_TURN = 16
+SETTLE_S = 0.5
+CATCH_UP_ROUNDS = 40
+CATCH_UP_PAUSE_S = 0.25
+UNKNOWN_S = 5.0  # until then the store shows what became of a request whose answer was lost
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class Context:
     informers: SharedInformers
     options: Options = Options()
     user: UserInfo = CONTROLLER_USER
+    restarted: bool = False
 
     def client(self, actor: Actor) -> Client:
         """A client bound to `actor`."""
@@ -117,6 +125,7 @@ class Controller(ClientActor):
         self._unsynced: set[Resource] = {resource(what) for what in self.resources}
         self._running = 0
         self._held = False
+        self._settling = False
 
     # --- for subclasses -------------------------------------------------------------------------
 
@@ -144,6 +153,49 @@ class Controller(ClientActor):
     def on_start(self) -> Any:
         for what in self.resources:
             self.context.informers.of(what).subscribe(self)
+        if self.context.restarted or self.restarts:
+            self._settling = True
+            self.background(self._settle())
+
+    async def _settle(self) -> None:
+        """After a crash nothing is known of what the former life had asked for. Before the first
+        reconcile, let that take effect and the stores show it; else it would be done twice."""
+        await self.sleep(SETTLE_S)
+        for what in self.resources:
+            for _ in range(CATCH_UP_ROUNDS):
+                if await self._caught_up(what):
+                    break
+                await self.sleep(CATCH_UP_PAUSE_S)
+        self._settling = False
+        self._wake()
+
+    async def _caught_up(self, what: str) -> bool:
+        """Whether the store has all that the API server has at this moment."""
+        try:
+            answer = await self.client.list(what)
+        except StatusError:
+            return False
+        present = self.store(what)
+        return all(
+            (known := present.get(object_key(item))) is not None
+            and int(resource_version(known)) >= int(resource_version(item))
+            for item in answer.get("items") or ()
+        )
+
+    async def lower_later(
+        self, expectations: Expectations, key: str, creations: int = 0, uids: Iterable[str] = ()
+    ) -> None:
+        """Answers were lost: give what was asked for time to be seen, then expect it no more."""
+        entry = expectations.current(key)
+        await self.sleep(UNKNOWN_S)
+        if expectations.current(key) is not entry:
+            return
+        if creations:
+            expectations.creation_observed(key, creations)
+        if isinstance(expectations, UidExpectations):
+            for uid in uids:
+                expectations.uid_deletion_observed(key, uid)
+        self.queue.add(key, urgent=True)
 
     @handles(Changes)
     def changes(self, message: Changes) -> None:
@@ -172,7 +224,7 @@ class Controller(ClientActor):
 
     def _wake(self) -> None:
         """Start workers for the keys that wait, up to the limit."""
-        if self._held or self._unsynced:
+        if self._held or self._unsynced or self._settling:
             return
         while self._running < self.workers and len(self.queue):
             self._running += 1
@@ -217,3 +269,9 @@ def _enqueue(
     obj = new or old
     if obj is not None:
         controller.queue.add(make_key(obj))
+
+
+def outcome_unknown(error: StatusError) -> bool:
+    """Whether the request may have taken effect all the same: its answer was lost, or the server
+    does not know itself."""
+    return error.code >= 500

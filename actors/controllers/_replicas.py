@@ -8,8 +8,7 @@ is made before the effects of the last one have been seen (`UidExpectations`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from actors.client import UidExpectations
 from actors.controllers._ownership import Claimer
@@ -23,7 +22,7 @@ from actors.controllers._pods import (
     matches_labels,
     pod_from_template,
 )
-from actors.controllers._reconcile import Context, Controller
+from actors.controllers._reconcile import Context, Controller, outcome_unknown
 from protocol.api import StatusError
 from protocol.objects import (
     Object,
@@ -199,37 +198,44 @@ class ReplicaController(Controller):
         if surplus < 0:
             count = min(-surplus, BURST)
             self.expectations.expect(key, creations=count)
-            done = 0
-            try:
-                done = await self._create(replica_set, count)
-            except _Partly as partly:
-                done = partly.done
-                raise partly.error from None
-            finally:
-                if done < count:
-                    self.expectations.creation_observed(key, count - done)
+            await self._create(key, replica_set, count)
         elif surplus > 0:
             surplus = min(surplus, BURST)
             await self._delete(key, replica_set, self._victims(replica_set, active, surplus))
 
-    async def _create(self, replica_set: Object, count: int) -> int:
+    async def _create(self, key: str, replica_set: Object, count: int) -> None:
+        """Create pods in concurrent batches of 1, 2, 4, ...; stop after one in which some fail."""
         pod = pod_from_template(spec(replica_set).get("template") or {}, replica_set)
-        return await slow_start(self, count, lambda: self._create_one(replica_set, pod))
+        done, size = 0, 1
+        while size > 0:
+            results = await self.gather(*(self._create_one(replica_set, pod) for _ in range(size)))
+            failures = [error for error in results if error is not None]
+            done += size
+            if failures:
+                lost = sum(map(outcome_unknown, failures))
+                if lost:
+                    self.background(self.lower_later(self.expectations, key, creations=lost))
+                never = count - done + len(failures) - lost
+                if never:
+                    self.expectations.creation_observed(key, never)
+                raise failures[0]
+            size = min(2 * size, count - done)
 
-    async def _create_one(self, replica_set: Object, pod: Object) -> None:
+    async def _create_one(self, replica_set: Object, pod: Object) -> StatusError | None:
         try:
             created = await self.client.create("pods", pod)
         except StatusError as error:
             causes = (error.status.get("details") or {}).get("causes") or ()
             if any(c.get("reason") == NAMESPACE_TERMINATING for c in causes):
-                return  # all creations there will fail, and the owner goes with the namespace
+                return None  # all creations there will fail, and the owner goes with the namespace
             self.recorder.event(
                 replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}"
             )
-            raise
+            return error
         self.recorder.event(
             replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name(created)}"
         )
+        return None
 
     def _victims(self, replica_set: Object, active: list[Object], count: int) -> list[Object]:
         if count >= len(active):
@@ -250,8 +256,10 @@ class ReplicaController(Controller):
         try:
             await self.client.delete("pods", name(pod), namespace(pod))
         except StatusError as error:
-            # It will not be seen going because of this request.
-            self.expectations.uid_deletion_observed(key, uid(pod))
+            if outcome_unknown(error):
+                self.background(self.lower_later(self.expectations, key, uids=[uid(pod)]))
+            else:  # it will not be seen going because of this request
+                self.expectations.uid_deletion_observed(key, uid(pod))
             if error.code == 404:
                 return
             self.recorder.event(
@@ -348,41 +356,6 @@ class ReplicaController(Controller):
                 self.resource_name, name(replica_set), namespace(replica_set)
             )
             await self.client.update_status(self.resource_name, with_status(fresh, new))
-
-
-class _Partly(Exception):
-    """Some of a batch were done, then one failed."""
-
-    def __init__(self, done: int, error: StatusError) -> None:
-        super().__init__(str(error))
-        self.done = done
-        self.error = error
-
-
-async def slow_start(
-    actor: Controller, count: int, make: Callable[[], Awaitable[Any]], first: int = 1
-) -> int:
-    """Call `make` `count` times, in concurrent batches of 1, 2, 4, ...; returns how many succeeded.
-
-    Raises `_Partly` after the first batch in which one failed.
-    """
-    done, size = 0, min(first, count)
-    while size > 0:
-        results = await actor.gather(*(_attempt(make) for _ in range(size)))
-        failures = [error for error in results if error is not None]
-        done += size - len(failures)
-        if failures:
-            raise _Partly(done, failures[0])
-        size = min(2 * size, count - done)
-    return done
-
-
-async def _attempt(make: Callable[[], Awaitable[Any]]) -> StatusError | None:
-    try:
-        await make()
-    except StatusError as error:
-        return error
-    return None
 
 
 def _replicas(replica_set: Object) -> int:

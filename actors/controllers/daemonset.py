@@ -27,7 +27,7 @@ from actors.controllers._pods import (
     is_finished,
     is_ready,
 )
-from actors.controllers._reconcile import Context, Controller
+from actors.controllers._reconcile import Context, Controller, outcome_unknown
 from actors.controllers._revisions import (
     REVISION_HASH,
     claim_revisions,
@@ -379,7 +379,10 @@ class DaemonSetController(Controller):
             failed = [e for e in errors if e is not None]
             at += len(batch)
             if failed:
-                self.expectations.creation_observed(key, len(failed) + len(nodes) - at)
+                lost = sum(map(outcome_unknown, failed))
+                if lost:
+                    self.background(self.lower_later(self.expectations, key, creations=lost))
+                self.expectations.creation_observed(key, len(failed) - lost + len(nodes) - at)
                 raise failed[0]
             size *= 2
 
@@ -402,7 +405,10 @@ class DaemonSetController(Controller):
         try:
             await self.client.delete("pods", name(pod), namespace(pod))
         except StatusError as error:
-            self.expectations.uid_deletion_observed(key, uid(pod))
+            if outcome_unknown(error):
+                self.background(self.lower_later(self.expectations, key, uids=[uid(pod)]))
+            else:
+                self.expectations.uid_deletion_observed(key, uid(pod))
             if error.code == 404:
                 return
             self.recorder.event(

@@ -28,7 +28,7 @@ from actors.controllers._jobstate import (
 )
 from actors.controllers._ownership import Claimer
 from actors.controllers._pods import by_owner_or_orphan, epoch, is_ready
-from actors.controllers._reconcile import Context, Controller
+from actors.controllers._reconcile import Context, Controller, outcome_unknown
 from actors.controllers._selectors import cached_selector
 from protocol.api import StatusError
 from protocol.objects import (
@@ -256,7 +256,10 @@ class JobController(Controller):
             state.active += len(batch) - len(failed)
             at += len(batch)
             if failed:
-                self.expectations.creation_observed(key, len(failed) + len(wanted) - at)
+                lost = sum(map(outcome_unknown, failed))
+                if lost:
+                    self.background(self.lower_later(self.expectations, key, creations=lost))
+                self.expectations.creation_observed(key, len(failed) - lost + len(wanted) - at)
                 return failed[0]
             size *= 2
         return None
@@ -291,7 +294,9 @@ class JobController(Controller):
             self.expectations.uid_deletion_observed(job_key, uid(pod))
             return error
         error_or_none = await self._delete(job, pod)
-        if error_or_none is not None:
+        if error_or_none is not None and outcome_unknown(error_or_none):
+            self.background(self.lower_later(self.expectations, job_key, uids=[uid(pod)]))
+        elif error_or_none is not None:
             self.expectations.uid_deletion_observed(job_key, uid(pod))
         return error_or_none
 
