@@ -170,6 +170,9 @@ class Pod(Reporting):
 
     @handles(ActiveDeadline)
     def active_deadline(self, message: ActiveDeadline) -> None:
+        self._past_deadline()
+
+    def _past_deadline(self) -> None:
         if self.facts.reason or self.done or is_terminal(self.pod):
             return
         self.facts.reason, self.facts.message = "DeadlineExceeded", DEADLINE_MESSAGE
@@ -250,6 +253,9 @@ class Pod(Reporting):
     async def _sync(self) -> None:
         if self.recover:
             await self._recover()
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if seconds is not None and self.facts.start_time and self.clock.now() >= self.facts.start_time + float(seconds):
+            self._past_deadline()
         if self.gone or is_deleting(self.pod) or self.facts.reason:
             await self._end()
             return
@@ -394,7 +400,8 @@ class Pod(Reporting):
                  for c in status.get(group) or ()}
         for member in self.members:
             self._recall(member, known.get(member.name))
-        latest = max(sandboxes, key=lambda s: (s.created_at, s.attempt), default=None)
+        latest = max(sandboxes, key=lambda s: (s.attempt, s.created_at), default=None)
+        self.old_sandboxes = [s.id for s in sandboxes if s is not latest]
         if latest is not None:
             self.sandbox_id = latest.id
             self.sandbox_attempt = latest.attempt + 1

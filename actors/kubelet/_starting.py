@@ -73,6 +73,8 @@ class Starting(WorkerBase):
             self.record("Warning", "FailedCreatePodSandBox",
                         f"Failed to create pod sandbox: rpc error: code = {error.code} desc = {error.message}")
             return False
+        if self.sandbox_id:
+            self.old_sandboxes.append(self.sandbox_id)
         self.sandbox_id = answer.pod_sandbox_id
         self.sandbox_attempt += 1
         self.facts.sandbox_ready = True

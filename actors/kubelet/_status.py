@@ -311,10 +311,8 @@ def status_patch(pod: Object, new: Object) -> Object | None:
         changes["$setElementOrder/conditions"] = [{"type": c["type"]} for c in new["conditions"]]
         changes["conditions"] = [_with_removed(known.get(c["type"]), c) for c in changed]
     for name in ("podIPs", "hostIPs"):
-        if name in changes and old.get(name):
-            wanted = {entry["ip"] for entry in changes[name]}
-            gone = [{"$patch": "delete", "ip": e["ip"]} for e in old[name] if e["ip"] not in wanted]
-            changes[name] = [*gone, *changes[name]]
+        if name in changes:
+            changes[name] = [{"$patch": "replace"}, *changes[name]]
     if not changes:
         return None
     return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": changes}

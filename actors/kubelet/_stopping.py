@@ -118,9 +118,11 @@ class Stopping(Starting):
 
     async def remove_sandbox(self) -> None:
         """Leave nothing of the pod in the runtime."""
-        if self.sandbox_id:
-            await self.ask(self.node.runtime, RemovePodSandbox(self.sandbox_id))
-            self.sandbox_id = ""
+        for ident in [*self.old_sandboxes, self.sandbox_id]:
+            if ident:
+                await self.ask(self.node.runtime, RemovePodSandbox(ident))
+        self.old_sandboxes = []
+        self.sandbox_id = ""
         self.facts.sandbox_ready = False
 
     def account_for_the_lost(self) -> None:

@@ -42,6 +42,7 @@ class WorkerBase(Actor):
         self.facts = PodFacts(config.node_ips, node.prefix)
         self.sandbox_id = ""
         self.sandbox_attempt = 0
+        self.old_sandboxes: list[str] = []
         self.previous_ids: dict[str, str] = {}
         # the loop that does the work
         self.working = False
