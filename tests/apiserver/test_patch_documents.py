@@ -62,7 +62,7 @@ def test_words_of_a_path_escape_slashes_and_tildes() -> None:
     ("operation", "words"),
     [
         ({"op": "test", "path": "/data/a", "value": "2"}, "testing value /data/a failed: test failed"),
-        ({"op": "remove", "path": "/data/zz"}, "remove operation does not apply"),
+        ({"op": "remove", "path": "/data/zz"}, "Unable to remove nonexistent key: zz"),
         ({"op": "add", "path": "/x/y", "value": 1}, "add operation does not apply: doc is missing path"),
         ({"op": "nonsense", "path": "/data"}, "Unexpected kind: nonsense"),
     ],
