@@ -171,8 +171,11 @@ class Journal:
         try:
             while self._gathering.records:
                 await self._flush_one()
-        except (OSError, ActorDead) as error:
+        except OSError as error:
             self._fail(error)
+        except ActorDead:  # the writer stops when its actor does
+            self._failed = errors.stopped()
+            self._fail_waiting()
         finally:
             self._running = False
 

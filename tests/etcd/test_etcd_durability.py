@@ -172,6 +172,16 @@ def test_the_identity_of_the_server_survives(directory: Path) -> None:
     assert (first.member_id, first.cluster_id) == (second.member_id, second.cluster_id)
 
 
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(directory: Path) -> None:
+    store = Store(directory)
+    futures = {b"k%d" % n: store.etcd.ask(Put(b"k%d" % n, b"v" * 100), block=False) for n in range(200)}
+    store.sim.run(until=lambda: any(future.done for future in futures.values()), timeout_s=10)
+    store.close()
+    assert all(future.done for future in futures.values())
+    acknowledged = {key for key, future in futures.items() if future.exception() is None}
+    assert acknowledged <= set(Store(directory).keys())
+
+
 # Snapshots
 
 
