@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from actors.network._config import ProxyConfig
-from actors.network._endpoint import SliceView, merge, select, view_of
+from actors.network._conntrack import Served, StaleFlow, stale_flows
+from actors.network._endpoint import SliceView, Usable, merge, select, view_of
 from actors.network._portrules import (
     EXTERNAL,
     FIREWALL,
@@ -76,11 +77,13 @@ JUMPS: dict[str, dict[str, tuple[str, ...]]] = {
 
 class Delta(msgspec.Struct):
     """What a change did. `nat`: whole new contents of chains that belong to one port, None for a
-    chain that is gone. `added` and `removed`: rules of shared chains, as (table, chain, rule)."""
+    chain that is gone. `added` and `removed`: rules of shared chains, as (table, chain, rule).
+    `stale`: connections that conntrack must forget once the rules stand."""
 
     nat: dict[str, tuple[str, ...] | None] = {}
     added: list[tuple[str, str, str]] = []
     removed: list[tuple[str, str, str]] = []
+    stale: list[StaleFlow] = []
 
     def __bool__(self) -> bool:
         return bool(self.nat or self.added or self.removed)
@@ -106,13 +109,18 @@ class Delta(msgspec.Struct):
 class _Service:
     """One Service with its slices and what was compiled from them."""
 
-    __slots__ = ("compiled", "endpoints", "ports", "slices")
+    __slots__ = ("compiled", "endpoints", "ports", "slices", "usable")
 
     def __init__(self) -> None:
         self.ports: dict[tuple[str, str], ServicePort] = {}
         self.slices: dict[str, SliceView] = {}
         self.compiled: dict[tuple[str, str], PortRules] = {}
+        self.usable: dict[tuple[str, str], Usable] = {}
         self.endpoints = 0
+
+    def served(self) -> dict[tuple[str, str], tuple[ServicePort, Usable]]:
+        """The ports with the endpoints that they lead to."""
+        return {key: (self.ports[key], usable) for key, usable in self.usable.items() if key in self.ports}
 
 
 class RuleSet:
@@ -180,8 +188,9 @@ class RuleSet:
             entry = self._services[key] = _Service()
         if entry.ports == ports:
             return Delta()
+        served = entry.served()
         entry.ports = ports
-        return self._drop_if_empty(key, entry, self._recompile(entry))
+        return self._drop_if_empty(key, entry, self._recompile(entry, served))
 
     def _drop_if_empty(self, key: Key, entry: _Service, delta: Delta) -> Delta:
         if not entry.ports and not entry.slices:
@@ -190,10 +199,13 @@ class RuleSet:
 
     # -- compiling -------------------------------------------------------------------------
 
-    def _recompile(self, entry: _Service) -> Delta:
+    def _recompile(self, entry: _Service, served: Served | None = None) -> Delta:
+        """`served`: what the Service's ports led to before, where the ports have changed."""
         before = entry.compiled
+        served = entry.served() if served is None else served
         self._compile_entry(entry)
         delta = _difference(before, entry.compiled)
+        delta.stale = stale_flows(served, entry.served())
         large = self.total_endpoints > self.config.large_cluster_endpoints
         if large != self._large:
             self._large = large
@@ -205,11 +217,12 @@ class RuleSet:
 
     def _compile_entry(self, entry: _Service) -> None:
         config, count = self.config, 0
-        entry.compiled = {}
+        entry.compiled, entry.usable = {}, {}
         for key, port in entry.ports.items():
             endpoints = merge((entry.slices[n] for n in sorted(entry.slices)), key)
             count += len(endpoints)
             usable = select(endpoints, port, config.node_name, config.zone)
+            entry.usable[key] = usable
             entry.compiled[key] = compile_port(port, usable, config, self._large)
         self.total_endpoints += count - entry.endpoints
         entry.endpoints = count
@@ -277,6 +290,23 @@ class RuleSet:
             rules.append(f"-d {ip}/{bits} {comment} -j {NODE_PORTS}")
         return rules
 
+    def restore_text(self) -> str:
+        """Input for `iptables-restore --noflush` that writes all own chains; the jumps to them from
+        the built-in chains are not in it (`jumps` has these)."""
+        lines = []
+        for table, chains in self.tables().items():
+            own = sorted(c for c in chains if c not in JUMPS[table])
+            lines.append(f"*{table}")
+            lines += [f":{chain} - [0:0]" for chain in own]
+            lines += [f"-A {chain} {rule}" for chain in own for rule in chains[chain]]
+            lines.append("COMMIT")
+        return "".join(line + "\n" for line in lines)
+
+    @staticmethod
+    def jumps() -> list[tuple[str, str, str]]:
+        """(table, built-in chain, rule), in the order in which they should stand."""
+        return [(t, chain, rule) for t, chains in JUMPS.items() for chain, rules in chains.items() for rule in rules]
+
     def text(self, tables: Iterable[str] = ("nat", "filter")) -> str:
         """`iptables-restore` text of whole tables, in iptables-save's spelling."""
         content, lines = self.tables(), []
@@ -295,7 +325,7 @@ class RuleSet:
 def _difference(before: Mapping[Any, PortRules], after: Mapping[Any, PortRules]) -> Delta:
     """What turns the rules of one Service into others. Endpoint chains are named after the port,
     so no two ports share a chain."""
-    delta = Delta({}, [], [])
+    delta = Delta({}, [], [], [])
     old = {c: body for rules in before.values() for c, body in rules.chains.items()}
     new = {c: body for rules in after.values() for c, body in rules.chains.items()}
     delta.nat.update({c: body for c, body in new.items() if old.get(c) != body})
@@ -316,10 +346,10 @@ def _shared(compiled: Mapping[Any, PortRules]) -> dict[tuple[str, str, str], Non
 
 def _joined(first: Delta, second: Delta) -> Delta:
     """One delta with the effect of two, one after the other."""
-    if not first:
+    if not first and not first.stale:
         return second
     back = [rule for rule in first.removed if rule in second.added]
     gone = [rule for rule in first.added if rule in second.removed]
     added = [r for r in first.added if r not in gone] + [r for r in second.added if r not in back]
     removed = [r for r in first.removed if r not in back] + [r for r in second.removed if r not in gone]
-    return Delta({**first.nat, **second.nat}, added, removed)
+    return Delta({**first.nat, **second.nat}, added, removed, [*first.stale, *second.stale])

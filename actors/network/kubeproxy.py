@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.client import Client, ClientActor, Informer
-from actors.kernel import Ref, handles
+from actors.kernel import ActorDead, Ref, handles
 from actors.network._config import ProxyConfig
 from actors.network._ruleset import Delta, RuleSet
+from actors.network.applier import Apply, ApplyError, Check, Install
 from protocol.api import UserInfo
 from protocol.message import Message
 from protocol.objects import Object, key, split_key
@@ -40,11 +41,16 @@ class _Sync(Message, frozen=True):
     """Compute what was noted and hand it to the backend."""
 
 
+class _CheckTables(Message, frozen=True):
+    """See whether the rules are still in the kernel."""
+
+
 class KubeProxy(ClientActor):
     """Turns Services and EndpointSlices into rules for `node_name`.
 
     `backend(text)` is given `iptables-restore --noflush` input: the whole tables first, then only
-    what changed. Without one the rules are kept as data. `config`: a KubeProxyConfiguration.
+    what changed. `applier` is an `IptablesApplier` that does the same for real. Without either the
+    rules are kept as data. `config`: a KubeProxyConfiguration.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class KubeProxy(ClientActor):
         config: Mapping[str, Any] | None = None,
         *,
         backend: Backend | None = None,
+        applier: Ref | None = None,
         family: str = "IPv4",
     ) -> None:
         super().__init__()
@@ -63,6 +70,7 @@ class KubeProxy(ClientActor):
         user = UserInfo("system:kube-proxy", ("system:node-proxier", "system:authenticated"))
         self.client = Client(self, apiserver, user=user, user_agent=USER_AGENT)
         self.backend = backend
+        self.applier = applier
         self.rules = RuleSet(ProxyConfig.load(self.given, None, node_name, family))
         self.syncs = 0
         self._noted: dict[tuple[str, str], Object | None] = {}
@@ -91,18 +99,53 @@ class KubeProxy(ClientActor):
     def on_start(self) -> None:
         for informer in self.informers:
             informer.start()
+        if self.applier is not None:
+            self.every(self.rules.config.sync_period_s, _CheckTables())
 
     def _note(self, what: str, object_key: str, obj: Object | None) -> None:
         self._noted[what, object_key] = obj
-        if self.backend is not None and not self._waiting_to_sync:
-            self._waiting_to_sync = True
-            self.after(self.rules.config.min_sync_period_s if self._written else 0.0, _Sync())
+        if self.backend is not None or self.applier is not None:
+            self._sync_in(self.rules.config.min_sync_period_s if self._written else 0.0)
 
-    @handles(_Sync)
+    def _sync_in(self, delay_s: float) -> None:
+        if not self._waiting_to_sync:
+            self._waiting_to_sync = True
+            self.after(delay_s, _Sync())
+
+    @handles(_Sync, serial=lambda message: "apply")
     async def sync(self, message: _Sync) -> None:
         await self._synced()
         self._waiting_to_sync = False
-        self.refresh()
+        deltas = self.refresh()
+        if self.applier is None or (self._written and not deltas):
+            return
+        if self._written:
+            text = "".join(d.restore_text() for d in deltas)
+            change: Install | Apply = Apply(text, tuple(flow for d in deltas for flow in d.stale))
+        else:
+            change = Install(self.rules.restore_text(), tuple(self.rules.jumps()))
+        try:
+            await self.ask(self.applier, change)
+            self._written = True
+        except (ApplyError, ActorDead) as error:
+            # what stands now is not known: write everything, a little later
+            self.log.warning("rules_not_applied", error=str(error))
+            self._written = False
+            self._sync_in(self.rules.config.sync_period_s)
+
+    @handles(_CheckTables, serial=lambda message: "apply")
+    async def check_tables(self, message: _CheckTables) -> None:
+        """Somebody may have flushed the tables; then everything is written anew."""
+        if self.applier is None or not self._written:
+            return
+        try:
+            present = await self.ask(self.applier, Check())
+        except (ApplyError, ActorDead):
+            present = False
+        if not present:
+            self.log.warning("tables_flushed")
+            self._written = False
+            self._sync_in(0.0)
 
     async def _synced(self) -> None:
         for informer in self.informers:
@@ -120,12 +163,14 @@ class KubeProxy(ClientActor):
         if not noted:
             return []
         self.syncs += 1
-        anew = not self._written
+        anew = self.backend is not None and not self._written
         node_key = ("nodes", self.node_name)
         if node_key in noted:
             config = ProxyConfig.load(self.given, noted.pop(node_key), self.node_name, self.family)
-            anew = self.rules.reconfigure(config) or anew
-        deltas = [d for (what, object_key), obj in noted.items() if (d := self._apply(what, object_key, obj))]
+            if self.rules.reconfigure(config):
+                anew, self._written = True, False
+        changes = [self._apply(what, object_key, obj) for (what, object_key), obj in noted.items()]
+        deltas = [d for d in changes if d or d.stale]
         if self.backend is not None and (anew or deltas):
             self._written = True
             self.backend(self.rules.text() if anew else "".join(d.restore_text() for d in deltas))

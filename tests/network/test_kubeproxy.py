@@ -9,8 +9,9 @@ import pytest
 from actors.apiserver import ApiServer, ApiServerConfig
 from actors.client import OutsideClient
 from actors.etcd import Etcd, EtcdConfig
-from actors.kernel import Child, Ref, Simulation
+from actors.kernel import Actor, Child, Ref, Simulation, handles
 from actors.network import GetRules, KubeProxy
+from actors.network.applier import Apply, ApplyError, Check, Install
 from actors.network.netfilter import Packet, Tables, Walker
 
 Object = dict[str, Any]
@@ -123,3 +124,42 @@ def test_who_asks_gets_the_rules_as_text(world: World) -> None:
     assert text.startswith("*nat\n")
     assert "--to-destination 10.244.0.5:8080" in text
     assert "*filter" not in text
+
+
+def test_a_flushed_kernel_is_written_anew_and_a_failing_one_again_later(sim: Simulation) -> None:
+    calls: list[str] = []
+    present = [True]
+    fails = [True]
+
+    class Applier(Actor):
+        @handles(Install)
+        def install(self, message: Install) -> None:
+            calls.append("install")
+            if fails[0]:
+                fails[0] = False
+                raise ApplyError("iptables-restore: exit status 4")
+
+        @handles(Apply)
+        def apply(self, message: Apply) -> None:
+            calls.append("apply")
+
+        @handles(Check)
+        def check(self, message: Check) -> bool:
+            return present[0]
+
+    etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
+    api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+    client = OutsideClient(sim, api)
+    client.create("nodes", {"metadata": {"name": "n"}})
+    applier = sim.spawn(Child("applier", Applier))
+    sim.spawn(Child("proxy", lambda: KubeProxy("n", api, applier=applier)))
+    sim.advance(5.0)
+    assert calls == ["install"]
+    sim.advance(30.0)
+    assert calls == ["install", "install"]
+    client.create("services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}, "default")
+    sim.advance(2.0)
+    assert calls[2:] == ["apply"]
+    present[0] = False
+    sim.advance(31.0)
+    assert calls[3:] == ["install"]

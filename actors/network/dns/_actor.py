@@ -46,7 +46,7 @@ class ClusterDns(ClientActor):
         self.zone = Zone(domain)
         self.forward = forward
         self.queries = 0
-        self.informers = (
+        self.informers: tuple[Informer, ...] = (
             Informer(
                 self.client,
                 "services",

@@ -1,0 +1,154 @@
+"""Rules in the real kernel: iptables-restore, jumps, conntrack, and the way back.
+
+Owns the calls of the iptables programs, on a thread of its own since they block. It decides
+nothing about rules: it is given text. Programs that are missing or fail are reported with their own
+words and tried again by whoever asked. Facts: kubernetes pkg/util/iptables, pkg/proxy/iptables.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+
+from actors.kernel import ThreadActor, handles
+from actors.network._conntrack import StaleFlow
+from protocol.message import Message
+
+__all__ = ["Applied", "Apply", "ApplyError", "Check", "CleanUp", "Install", "IptablesApplier"]
+
+LOCK_WAIT_S = 5
+RUN_TIMEOUT_S = 60.0
+CANARY = "KUBE-PROXY-CANARY"
+TABLES = ("nat", "filter", "mangle")
+_OWN_CHAIN = re.compile(r"^:(KUBE-(?:SVC|SVL|SEP|FW|EXT)-\S+) ", re.MULTILINE)
+_ANY_CHAIN = re.compile(r"^:(KUBE-(?!KUBELET)\S+) ", re.MULTILINE)
+
+
+class ApplyError(Exception):
+    """A program failed; the text has its name, exit status and what it wrote."""
+
+
+class Install(Message, frozen=True):
+    """Write all rules: `text` as `RuleSet.restore_text` gives it, `jumps` as `RuleSet.jumps`.
+    Answered by None."""
+
+    text: str
+    jumps: tuple[tuple[str, str, str], ...]
+
+
+class Apply(Message, frozen=True):
+    """Write changes, then forget stale connections. Answered by None."""
+
+    text: str
+    stale: tuple[StaleFlow, ...] = ()
+
+
+class Check(Message, frozen=True):
+    """Are the rules still there? Answered by a bool: somebody may flush the tables."""
+
+
+class CleanUp(Message, frozen=True):
+    """Remove everything of ours. `jumps` as for `Install`. Answered by None."""
+
+    jumps: tuple[tuple[str, str, str], ...]
+
+
+class Applied(Message, frozen=True):
+    """Told to whoever applied in the background: how it went; `error` is empty when well."""
+
+    error: str = ""
+
+
+Run = Callable[[Sequence[str], str], tuple[int, str]]
+
+
+def run_program(arguments: Sequence[str], stdin: str) -> tuple[int, str]:
+    """Run a program; -> exit status and what it wrote. Raises ApplyError when it cannot be run."""
+    if shutil.which(arguments[0]) is None:
+        raise ApplyError(f"{arguments[0]}: no such program")
+    try:
+        done = subprocess.run(
+            arguments, input=stdin, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ApplyError(f"{arguments[0]}: {error}") from error
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr.strip() or done.stdout.strip()
+
+
+class IptablesApplier(ThreadActor):
+    """Applies in this process's network namespace, or in that of `netns` (a path)."""
+
+    def __init__(self, family: str = "IPv4", *, netns: str = "", run: Run = run_program) -> None:
+        super().__init__()
+        self.program = "iptables" if family == "IPv4" else "ip6tables"
+        self.prefix = ("nsenter", f"--net={netns}") if netns else ()
+        self._run = run
+
+    def _call(self, *arguments: str, stdin: str = "") -> str:
+        status, output = self._run([*self.prefix, *arguments], stdin)
+        if status:
+            raise ApplyError(f"{' '.join(arguments[:4])}: exit status {status}: {output}")
+        return output
+
+    def _succeeds(self, *arguments: str) -> bool:
+        return self._run([*self.prefix, *arguments], "")[0] == 0
+
+    def _iptables(self, table: str, *arguments: str) -> tuple[str, ...]:
+        return (self.program, "-w", str(LOCK_WAIT_S), "-t", table, *arguments)
+
+    def _restore(self, text: str) -> None:
+        if text:
+            self._call(f"{self.program}-restore", "-w", str(LOCK_WAIT_S), "--noflush", "--counters", stdin=text)
+
+    @handles(Install)
+    def install(self, message: Install) -> None:
+        """Chains first, then the jumps to them, then chains of ours that nothing needs any more."""
+        self._restore(message.text)
+        for table, chain, rule in reversed(message.jumps):
+            arguments = shlex.split(rule)
+            if not self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
+                self._call(*self._iptables(table, "-I", chain, *arguments))
+        for table in TABLES:
+            if not self._succeeds(*self._iptables(table, "-S", CANARY)):
+                self._call(*self._iptables(table, "-N", CANARY))
+        wanted = set(_OWN_CHAIN.findall(message.text))
+        saved = self._call(f"{self.program}-save", "-t", "nat")
+        stale = [c for c in _OWN_CHAIN.findall(saved) if c not in wanted]
+        if stale:
+            lines = ["*nat", *(f":{c} - [0:0]" for c in stale), *(f"-X {c}" for c in stale), "COMMIT"]
+            self._restore("".join(line + "\n" for line in lines))
+
+    @handles(Apply)
+    def apply(self, message: Apply) -> None:
+        self._restore(message.text)
+        for flow in message.stale:
+            self._forget(flow)
+
+    def _forget(self, flow: StaleFlow) -> None:
+        """Delete connections. conntrack exits with 1 when there are none, which is well."""
+        if shutil.which("conntrack") is None and self._run is run_program:
+            return
+        arguments = ["conntrack", "-D", "-p", "udp"]
+        arguments += ["--orig-dst", flow.destination] if flow.destination else []
+        arguments += ["--orig-port-dst", str(flow.port)] if flow.port else []
+        arguments += ["--dst-nat", flow.endpoint] if flow.endpoint else []
+        self._run([*self.prefix, *arguments], "")
+
+    @handles(Check)
+    def check(self, message: Check) -> bool:
+        return all(self._succeeds(*self._iptables(table, "-S", CANARY)) for table in TABLES)
+
+    @handles(CleanUp)
+    def clean_up(self, message: CleanUp) -> None:
+        for table, chain, rule in message.jumps:
+            arguments = shlex.split(rule)
+            while self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
+                self._call(*self._iptables(table, "-D", chain, *arguments))
+        for table in TABLES:
+            chains = _ANY_CHAIN.findall(self._call(f"{self.program}-save", "-t", table))
+            if chains:
+                lines = [f"*{table}", *(f":{c} - [0:0]" for c in chains), *(f"-X {c}" for c in chains), "COMMIT"]
+                self._restore("".join(line + "\n" for line in lines))
