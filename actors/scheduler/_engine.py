@@ -1,14 +1,9 @@
 """One profile's placement of one pod: run its plugins over the node table and pick a node.
 
-Owns the scheduling cycle up to the choice of a node, and the verdicts that equal pods share. It
-acts on nothing: no API, no clock; the cache is only read (and, for suppositions, put back).
-
-**What is shared between equal pods, exactly.** Filters of scope "row" at the front of the profile,
-and scores of scope "row", say the same about a node for every pod with equal requests, ports,
-selectors, tolerations and images, until something on that node changes. So their joint verdict is
-kept per such kind of pod (`_Shared`), and when the next pod of the kind comes only the rows that
-the table's log names since then are looked at again. Everything else - spreading, affinity,
-volumes, plugins from outside - is evaluated for every pod, over the rows that are left.
+Owns the scheduling cycle up to the choice of a node. It acts on nothing: no API, no clock; the
+cache is only read (and, for suppositions, put back). What equal pods share is `_verdicts`';
+everything else - spreading, affinity, volumes, plugins from outside - is evaluated here for every
+pod, over the rows that are left.
 
 Nodes are all looked at, always: what upstream's `percentageOfNodesToScore` trades away for speed is
 not needed here.
@@ -34,18 +29,14 @@ from actors.scheduler._framework import (
     StatusTable,
 )
 from actors.scheduler._nodes import Bools, Ints
-from actors.scheduler._pods import PodClass, PodInfo
+from actors.scheduler._pods import PodInfo
 from actors.scheduler._profile import Profile
 from actors.scheduler._status import SUCCESS, Code, Status
+from actors.scheduler._verdicts import Shared, Verdicts
 
 __all__ = ["Decision", "Engine"]
 
-MAX_SHARED = 64
 _NO_ROWS: Ints = np.zeros(0, np.int64)
-_FEW = 8
-"""So few changed rows are looked at one by one: arrays that small cost more than they save."""
-_REFRESH_FRACTION = 8
-"""Above one changed row in so many, all rows are looked at again: it is cheaper."""
 
 
 @dataclass(slots=True)
@@ -60,20 +51,6 @@ class Decision:
     error: str = ""
 
 
-class _Shared:
-    """Joint verdict of the row-scoped plugins for one kind of pod, per row."""
-
-    __slots__ = ("capacity", "codes", "key", "node_scores", "position")
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.position = -1
-        self.codes: Ints = np.zeros(capacity, np.int64)
-        self.key: Ints = np.full(capacity, -1, np.int64)
-        """The weighted sum of row-scoped scores where the node is alive and not refused, else -1."""
-        self.node_scores: dict[str, tuple[tuple[int, int, int], Ints | None]] = {}
-
-
 class Engine:
     """See the module. `handle` is shared with the plugins."""
 
@@ -83,7 +60,7 @@ class Engine:
         self.cache: Cache = handle.cache
         self.table = handle.cache.table
         self.statuses = StatusTable()
-        self._shared: dict[Any, _Shared] = {}
+        self.verdicts = Verdicts(profile, self.table)
         self.extenders: list[Any] = []
         self.on_evicted: Callable[[str, bool, str], None] = lambda uid, gone, error: None
         """Called with a pod's uid when the evictions for it are done: whether the victims are gone
@@ -92,91 +69,6 @@ class Engine:
             if hasattr(type(plugin), "__annotations__") and "engine" in type(plugin).__annotations__:
                 plugin.engine = self  # type: ignore[attr-defined]
 
-    # --- shared verdicts -------------------------------------------------------------------
-
-    def _kind(self, cls: PodClass) -> Any:
-        kind = cls.memo.get("kind")
-        if kind is None:
-            kind = cls.memo["kind"] = (
-                cls.requests,
-                cls.scoring_cpu,
-                cls.scoring_memory,
-                cls.ports,
-                cls.required_nodes,
-                cls.preferred_nodes,
-                cls.tolerations,
-                cls.images,
-            )
-        return kind
-
-    def _shared_for(self, cycle: Cycle) -> _Shared:
-        kind = self._kind(cycle.cls)
-        shared = self._shared.pop(kind, None)
-        table = self.table
-        if shared is None or shared.capacity != table.capacity:
-            if len(self._shared) >= MAX_SHARED:
-                del self._shared[next(iter(self._shared))]
-            shared = _Shared(table.capacity)
-        self._shared[kind] = shared
-        end = table.log_start + len(table.log)
-        if shared.position < table.log_start:
-            self._refresh(cycle, shared, None)
-        elif shared.position < end:
-            changed = set(table.log[shared.position - table.log_start :])
-            if len(changed) <= _FEW:
-                for row in changed:
-                    self._refresh_one(cycle, shared, row)
-            elif len(changed) * _REFRESH_FRACTION > table.size:
-                self._refresh(cycle, shared, None)
-            else:
-                self._refresh(cycle, shared, np.array(sorted(changed), np.intp))
-        shared.position = end
-        return shared
-
-    def _refresh_one(self, cycle: Cycle, shared: _Shared, row: int) -> None:
-        """`_refresh` for one row, without arrays."""
-        code = 0
-        for plugin in self.profile.row_filters:
-            code = plugin.filter_one(cycle, row)
-            if code:
-                break
-        shared.codes[row] = code
-        if code or not self.table.alive[row]:
-            shared.key[row] = -1
-            return
-        shared.key[row] = sum(w * p.score_one(cycle, row) for p, w in self.profile.row_scores)
-
-    def _refresh(self, cycle: Cycle, shared: _Shared, rows: np.ndarray[Any, Any] | None) -> None:
-        where: Any = slice(0, self.table.size) if rows is None else rows
-        alive = self.table.alive[where]
-        codes: Ints = np.zeros(alive.shape[0], np.int64)
-        for plugin in self.profile.row_filters:
-            said = plugin.filter_rows(cycle, where)
-            if said is not None:
-                codes = np.where(codes == 0, said, codes)
-        shared.codes[where] = codes
-        score: Ints = np.zeros(alive.shape[0], np.int64)
-        for plugin, weight in self.profile.row_scores:
-            found = plugin.score_rows(cycle, where)
-            if found is not None:
-                score += weight * found
-        shared.key[where] = np.where(alive & (codes == 0), score, -1)
-
-    def _node_scores(self, cycle: Cycle, shared: _Shared | None, plugin: ColumnPlugin) -> Ints | None:
-        """Raw scores of a node-scoped plugin for all rows; None when they are all 0."""
-        table = self.table
-        stamp = (table.generation, table.size, len(table.taint_sets))
-        if shared is not None:
-            kept = shared.node_scores.get(plugin.name)
-            if kept is not None and kept[0] == stamp:
-                return kept[1]
-        raw = plugin.score_rows(cycle, slice(0, table.size))
-        if raw is not None and not raw.any():
-            raw = None
-        if shared is not None:
-            shared.node_scores[plugin.name] = (stamp, raw)
-        return raw
-
     # --- the cycle -------------------------------------------------------------------------
 
     def schedule(self, pod: PodInfo) -> Decision:
@@ -184,7 +76,7 @@ class Engine:
         if len(self.statuses) > 100_000:
             # Plugins from outside may word every refusal differently.
             self.statuses = StatusTable()
-            self._shared.clear()
+            self.verdicts.clear()
         cycle = Cycle(pod, self.cache, self.statuses)
         diagnosis = Diagnosis(self.statuses, _NO_ROWS, SUCCESS)
         if self.table.count == 0:
@@ -208,9 +100,9 @@ class Engine:
         if nominated is not None and self.table.alive[nominated]:
             if self._row_status(cycle, nominated).ok and self._extended(cycle, _one(nominated), None).shape[0]:
                 return self._decided(cycle, nominated, 1)
-        shared: _Shared | None = None
+        shared: Shared | None = None
         if names is None and self.profile.row_filters:
-            shared = self._shared_for(cycle)
+            shared = self.verdicts.of(cycle)
             if self._is_plain(cycle):
                 found = self._pick_plain(cycle, shared)
                 if found is not None:
@@ -240,7 +132,7 @@ class Engine:
             not self.extenders and not self.handle.nominated and all(p.name in skip for p in self.profile.late_filters)
         )
 
-    def _pick_plain(self, cycle: Cycle, shared: _Shared) -> Decision | None:
+    def _pick_plain(self, cycle: Cycle, shared: Shared) -> Decision | None:
         """The choice when shared verdicts say it all; None when no node is left."""
         key = shared.key[: self.table.size]
         best = int(key.max())
@@ -251,9 +143,9 @@ class Engine:
         ties = np.flatnonzero(key == best)
         return self._decided(cycle, self._any_of(ties.shape[0], ties), ties.shape[0])
 
-    def _others_matter(self, cycle: Cycle, shared: _Shared, key: Ints) -> bool:
+    def _others_matter(self, cycle: Cycle, shared: Shared, key: Ints) -> bool:
         """Whether a score besides the row-scoped ones tells nodes apart."""
-        if any(self._node_scores(cycle, shared, p) is not None for p, _ in self.profile.node_scores):
+        if any(self.verdicts.node_scores(cycle, shared, p) is not None for p, _ in self.profile.node_scores):
             return True
         if not any(not isinstance(p, ColumnPlugin) or p.may_score(cycle) for p, _ in self.profile.late_scores):
             return False
@@ -320,7 +212,7 @@ class Engine:
         return self._pre_filter(cycle, Diagnosis(self.statuses, np.zeros(0, np.int64), SUCCESS))[1]
 
     def _filtered(
-        self, cycle: Cycle, shared: _Shared | None, names: frozenset[str] | None, diagnosis: Diagnosis
+        self, cycle: Cycle, shared: Shared | None, names: frozenset[str] | None, diagnosis: Diagnosis
     ) -> Ints:
         """A verdict per row: 0 can take the pod, -1 not looked at, else a status number."""
         size = self.table.size
@@ -459,7 +351,7 @@ class Engine:
             elif not status.ok:
                 raise PluginError(f"running PreScore plugin {_q(plugin.name)}: {status.message}")
 
-    def _scored(self, cycle: Cycle, rows: Ints, shared: _Shared | None) -> Ints:
+    def _scored(self, cycle: Cycle, rows: Ints, shared: Shared | None) -> Ints:
         """Weighted sum of all scores of some rows."""
         prepared = cycle.data.get("pre_score")
         if prepared is not None and prepared.shape[0] != rows.shape[0]:
@@ -477,7 +369,7 @@ class Engine:
         for plugin, weight in self.profile.node_scores:
             if plugin.name in cycle.skip_score:
                 continue
-            raw = self._node_scores(cycle, shared, plugin)
+            raw = self.verdicts.node_scores(cycle, shared, plugin)
             if raw is not None:
                 total += weight * plugin.normalize(cycle, raw[rows])
         for late, weight in self.profile.late_scores:

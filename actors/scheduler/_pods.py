@@ -5,9 +5,7 @@ ReplicaSet are of one class, so their specs are parsed once and verdicts about n
 between them (`_engine`). A `PodInfo` is one pod: its class, and what is its own (uid, priority,
 times, the object itself).
 
-A class is found by a signature over the raw fields. What is *not* part of it must not influence
-any plugin: the pod's name, the names of its volumes (the API server adds one with a random name to
-every pod), its environment, its priority.
+A class is found by a signature over the raw fields (`_pod_signature`).
 """
 
 from __future__ import annotations
@@ -16,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from actors.scheduler._node_selector import NodeSelector, NodeTerm, compile_required, compile_term
+from actors.scheduler._pod_signature import signature_of, volumes_of
 from actors.scheduler._resources import MEMORY, ResourceNames, pod_requests, scoring_requests
 from protocol.objects import controller_of, deleting
 from protocol.selectors import NOTHING, Requirement, Selector, SelectorError, selector_of
@@ -253,65 +250,6 @@ def _host_ports(spec: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
     return tuple(sorted(set(found)))
 
 
-_VOLUMES = frozenset(
-    (
-        "persistentVolumeClaim",
-        "ephemeral",
-        "gcePersistentDisk",
-        "awsElasticBlockStore",
-        "rbd",
-        "iscsi",
-        "csi",
-        "image",
-    )
-)
-"""Sources of volumes that some plugin looks at."""
-
-
-def _volumes(spec: Mapping[str, Any]) -> list[Object]:
-    return [v for v in spec.get("volumes") or () if not v.keys().isdisjoint(_VOLUMES)]
-
-
-def _containers_signature(listed: Any) -> list[Any]:
-    return [(c.get("image"), c.get("resources"), c.get("ports"), c.get("restartPolicy")) for c in listed or ()]
-
-
-def _signature(pod: Object) -> bytes:
-    meta = pod.get("metadata") or {}
-    spec = pod.get("spec") or {}
-    owner = controller_of(pod) or {}
-    parts: list[Any] = [
-        meta.get("namespace"),
-        meta.get("labels"),
-        owner.get("uid"),
-        _containers_signature(spec.get("containers")),
-        spec.get("nodeSelector"),
-        spec.get("tolerations"),
-    ]
-    for name in ("affinity", "topologySpreadConstraints", "overhead", "resources", "resourceClaims"):
-        part = spec.get(name)
-        if part:
-            parts.append((name, part))
-    if spec.get("initContainers"):
-        parts.append(("init", _containers_signature(spec["initContainers"])))
-    volumes = _volumes(spec)
-    if volumes:
-        # An ephemeral volume's claim bears the pod's name.
-        own = meta.get("name") if any("ephemeral" in v for v in volumes) else ""
-        parts.append(("volumes", own, volumes))
-    if spec.get("resourceClaims"):
-        parts.append((meta.get("name"), (pod.get("status") or {}).get("resourceClaimStatuses")))
-    if spec.get("nodeName"):
-        resizing = [
-            (c.get("name"), c.get("allocatedResources"), c.get("resources"))
-            for c in (pod.get("status") or {}).get("containerStatuses") or ()
-            if c.get("allocatedResources") or c.get("resources")
-        ]
-        if resizing:
-            parts.append(resizing)
-    return orjson.dumps(parts)
-
-
 def _images(spec: Mapping[str, Any]) -> tuple[str, ...]:
     named = [c.get("image") or "" for c in spec.get("initContainers") or ()]
     named += [c.get("image") or "" for c in spec.get("containers") or ()]
@@ -331,7 +269,7 @@ class PodClasses:
 
     def class_of(self, pod: Object) -> PodClass:
         """The class of a pod object."""
-        signature = _signature(pod)
+        signature = signature_of(pod)
         found = self._classes.get(signature)
         if found is None:
             if len(self._classes) >= self.limit:
@@ -392,7 +330,7 @@ class PodClasses:
             affinity=affinity,
             anti_affinity=anti,
             preferred_affinity=preferred,
-            volumes=tuple(_volumes(spec)),
+            volumes=tuple(volumes_of(spec)),
             claims=tuple(spec.get("resourceClaims") or ()),
             owner=(owner.get("kind", ""), owner.get("name", ""), owner.get("uid", "")),
         )

@@ -118,7 +118,7 @@ def test_another_seed_chooses_otherwise_among_equal_nodes() -> None:
     assert len(chosen) > 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(worlds())
 def test_pods_that_come_and_go_leave_no_trace_in_the_columns(world: tuple[ReferenceCluster, list[Object]]) -> None:
     cluster, _ = world

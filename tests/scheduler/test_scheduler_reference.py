@@ -47,7 +47,7 @@ def pinned(pod: Object) -> bool:
     return "metadata.name" in str(pod["spec"].get("affinity"))
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(worlds())
 def test_columns_refuse_and_choose_as_the_plain_reference_does(world: tuple[ReferenceCluster, list[Object]]) -> None:
     cluster, waiting = world
@@ -63,7 +63,7 @@ def test_columns_refuse_and_choose_as_the_plain_reference_does(world: tuple[Refe
             assert said == wanted
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(worlds())
 def test_explained_scores_are_the_references(world: tuple[ReferenceCluster, list[Object]]) -> None:
     cluster, waiting = world
@@ -80,7 +80,7 @@ def test_explained_scores_are_the_references(world: tuple[ReferenceCluster, list
                 assert score["normalized"] == wanted[plugin][node["name"]], plugin
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(worlds(), worlds())
 def test_what_equal_pods_share_is_never_stale(
     first: tuple[ReferenceCluster, list[Object]], second: tuple[ReferenceCluster, list[Object]]
