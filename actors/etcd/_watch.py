@@ -31,6 +31,8 @@ REVISIONS_PER_RESPONSE = 1000
 """At most so many revisions go to an unsynced watcher at once (etcd's watchBatchMaxRevs)."""
 REVISIONS_PER_SLICE = 10_000
 """At most so many revisions of history are read in one `catch_up`."""
+EVENTS_PER_SLICE = 100_000
+"""And fewer when many watchers are behind: about so many events come of it at the most."""
 WATCHERS_PER_SLICE = 512
 FRAGMENT_BYTES = 2 * 1024 * 1024
 """A watcher with `fragment` gets responses below this size: the request limit of 1.5 MiB and
@@ -71,12 +73,6 @@ class Watcher:
     def identity(self) -> WatcherKey:
         """Unique among all watchers of a store."""
         return (self.address.actor_urn, self.id)
-
-    def wants(self, key: bytes) -> bool:
-        """Whether the watched range has this key."""
-        if not self.end:
-            return key == self.key
-        return self.key <= key and (self.end == b"\0" or key < self.end)
 
     def passes(self, record: KeyValue) -> bool:
         """Whether the filters let this kind of change through."""
@@ -367,7 +363,8 @@ class Watchers:
         if not self._unsynced:
             return
         low = min(watcher.next for watcher in self._unsynced.values())
-        high = min(self.revision, low + REVISIONS_PER_SLICE - 1)
+        slice_ = max(1, min(REVISIONS_PER_SLICE, EVENTS_PER_SLICE // len(self._unsynced)))
+        high = min(self.revision, low + slice_ - 1)
         readers = [w for w in self._unsynced.values() if w.next <= high][:WATCHERS_PER_SLICE]
         for watcher, share in self._shares(readers, low, high):
             watcher.next = high + 1
@@ -384,14 +381,18 @@ class Watchers:
 
     def _shares(self, readers: list[Watcher], low: int, high: int) -> list[tuple[Watcher, list[list[KeyValue]]]]:
         """What each reader has to hear of the revisions `low` to `high`, by revision."""
-        shares: list[tuple[Watcher, list[list[KeyValue]]]] = [(w, []) for w in readers]
+        index = _Index()
+        shares: dict[WatcherKey, tuple[Watcher, list[list[KeyValue]]]] = {}
+        for watcher in readers:
+            index.add(watcher)
+            shares[watcher.identity] = (watcher, [])
         for revision, changes in enumerate(self._store.history(low, high), low):
-            for watcher, share in shares:
-                if watcher.next <= revision:
-                    concerned = [record for record in changes if watcher.wants(record.key)]
-                    if concerned:
-                        share.append(concerned)
-        return shares
+            for record in changes:
+                for group in index.groups(record.key):
+                    for identity, watcher in group.items():
+                        if watcher.next <= revision:
+                            _add(shares[identity][1], record)
+        return list(shares.values())
 
     def _cancel_compacted(self, watcher: Watcher) -> None:
         response = WatchResponse(
@@ -431,6 +432,14 @@ class Watchers:
                 if self._send(watcher.address, response):
                     watcher.seq += 1
             watcher.quiet = True
+
+
+def _add(share: list[list[KeyValue]], record: KeyValue) -> None:
+    """Put a record behind those of its revision."""
+    if share and share[-1][0].mod_revision == record.mod_revision:
+        share[-1].append(record)
+    else:
+        share.append([record])
 
 
 def _fragments(events: tuple[Event, ...]) -> list[tuple[Event, ...]]:

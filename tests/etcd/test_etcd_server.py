@@ -217,6 +217,47 @@ def test_pages_beside_the_api(serve: Any) -> None:
     assert b"etcd_mvcc_db_total_size_in_bytes" in get("/metrics")
 
 
+def test_a_body_without_end_is_cut_off(serve: Any) -> None:
+    import socket
+
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+        s.sendall(b"POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        try:
+            for _ in range(200):
+                s.sendall(b" " * 100_000)
+        except ConnectionError:
+            pass
+        try:
+            assert s.recv(1000).startswith(b"HTTP/1.1 413")
+        except ConnectionError:
+            pass  # the server let go before its answer was read
+    assert post(server.url, "/v3/kv/put", {"key": "YQ=="})[0] == 200
+
+
+def test_a_watch_over_a_body_that_stays_open_is_answered_meanwhile(serve: Any) -> None:
+    import socket
+
+    server = serve()
+
+    def chunk(value: Any) -> bytes:
+        data = json.dumps(value).encode()
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+        s.sendall(b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        s.sendall(chunk({"create_request": {"key": "YQ=="}}))
+        data = b""
+        while b'"created":true' not in data:
+            data += s.recv(65536)
+        s.sendall(chunk({"create_request": {"key": "Yg=="}}))
+        while data.count(b'"created":true') < 2:
+            data += s.recv(65536)
+        server.etcd.ask(Put(b"b", b"1"))
+        while b'"mod_revision":"2"' not in data:
+            data += s.recv(65536)
+
+
 def test_many_requests_on_one_connection_are_answered_in_order(serve: Any) -> None:
     import socket
 

@@ -157,9 +157,10 @@ class HttpConnection:
     def on_body(self, body: bytes) -> None:
         request = self._incoming
         request.body += body
-        if request.exchange is not None:
+        if request.exchange is not None and request.exchange.streaming:
             request.exchange.body_grew()
         elif len(request.body) > MAX_BODY_BYTES:
+            self._transport.write(_head(413, "text/plain", "Content-Length: 0", "Connection: close"))
             self._transport.close()
 
     def on_message_complete(self) -> None:
@@ -196,7 +197,9 @@ class HttpConnection:
 
     def respond(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         """Answer the current request with one body."""
-        self.write(_head(status, content_type, f"Content-Length: {len(body)}") + body)
+        head = _head(status, content_type, f"Content-Length: {len(body)}")
+        bodiless = self._current is not None and self._current.method == "HEAD"
+        self.write(head if bodiless else head + body)
         self.done()
 
     def _upgrade(self, request: _Request) -> None:
@@ -230,10 +233,9 @@ class _Exchange:
         self._connection = connection
         self._request = request
         self._path, self._method = _target(request)
-        self._streaming = self._method in STREAMING
+        self.streaming = self._method in STREAMING
         self._call: Call | None = None
         self._stream = JsonStream()
-        self._taken = 0
         self._started = False
         self._reply: Any = None
         self._finished = False
@@ -242,7 +244,7 @@ class _Exchange:
         """More of the body is there, or all of it."""
         if self._finished:
             return
-        if self._streaming and self._request.method == "POST":
+        if self.streaming and self._request.method == "POST":
             self._feed_stream()
         elif self._request.complete:
             self._answer_unary()
@@ -288,9 +290,8 @@ class _Exchange:
         if self._call is None:
             self._call = self._connection.services.open(self._method, self)
             assert self._call is not None
-        body = self._request.body
-        self._stream.feed(bytes(body[self._taken :]))
-        self._taken = len(body)
+        self._stream.feed(bytes(self._request.body))
+        self._request.body.clear()
         try:
             for item in self._stream.take(self._call.request, final=self._request.complete):
                 self._call.receive(item)
@@ -306,7 +307,7 @@ class _Exchange:
     def send(self, reply: Any) -> None:
         if self._finished:
             return
-        if not self._streaming:
+        if not self.streaming:
             self._reply = reply
             return
         if not self._started:
@@ -321,7 +322,7 @@ class _Exchange:
     def finish(self, code: int = 0, message: str = "") -> None:
         if self._finished:
             return
-        if not self._streaming or not self._started:
+        if not self.streaming or not self._started:
             if code:
                 self._fail(code, message)
             else:
@@ -337,7 +338,7 @@ class _Exchange:
     def _fail(self, code: int, message: str) -> None:
         self._finished = True
         body = error_body(code, message)
-        if self._streaming:
+        if self.streaming:
             body = b'{"error":' + body + b"}"
         self._connection.respond(HTTP_STATUS.get(code, 500), body)
 
