@@ -136,7 +136,7 @@ class Core:
     def list(self, group: str, resource: str, namespace: str = "") -> Iterable[Object]:
         """All stored objects of a resource in key order."""
         bucket = self.store.cache(group, resource).bucket(namespace)
-        return [entry.object for entry in bucket.ordered()] if bucket is not None else []
+        return [entry.object for entry in bucket.ordered()] if bucket is not None and bucket.entries else ()
 
     def allowed(
         self, user: UserInfo, verb: str, group: str, resource: str, namespace: str = "", name: str = "",

@@ -12,6 +12,8 @@ from actors.apiserver import _read, _write
 from actors.apiserver._core import Answer, Core, copy
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
+from actors.apiserver._store import Superseded
+from actors.apiserver.admission import CREATE, Attributes
 from actors.apiserver.fieldvalidation import decode
 from protocol import status
 from protocol.api import StatusError
@@ -67,15 +69,25 @@ async def bind(core: Core, request: Request) -> Answer:
     _check_target(name, target)
     pods = core.resources.get("", "v1", "pods")
     assert pods is not None
-    inner = Request(
-        "update", pods, request.namespace, name, "binding", request.options, None, "", request.user, request.user_agent
+    attributes = Attributes(
+        CREATE, pods.kind, request.namespace, name, "binding", binding, None, request.user, core, request.dry_run,
+        request.options,
     )
-
-    async def assign(old: Object | None) -> Object:
-        assert old is not None
-        return _assigned(core, pods, old, target["name"], metadata)
-
-    await _write.update_loop(core, inner, assign, own=False)
+    await core.chain.admit(attributes)
+    await core.chain.validate(attributes)
+    request.warnings += attributes.warnings
+    while True:
+        entry = pods.cache.get(request.namespace, name)
+        if entry is None:
+            raise status.not_found("", "pods", name)
+        bound = _assigned(core, pods, entry.object, target["name"], metadata)
+        if request.dry_run:
+            break
+        try:
+            await core.store.update(pods.cache, entry, bound)
+            break
+        except Superseded:
+            continue
     return Answer(obj=status.success(code=201), code=201)
 
 

@@ -249,14 +249,39 @@ async def update(core: Core, request: Request) -> Answer:
     """PUT of an object or of its status (and the like)."""
     check_write_options("UpdateOptions", request.options)
     served: Served = request.served
-    body = parts.decode(core, request, request.body)
-    _fit_update(served, body, request)
-    served.strategy.default(body)
+    lean = request.subresource == "status" and served.qualified == "pods" and isinstance(request.body, dict)
+
+    def read() -> Object:
+        body = parts.decode(core, request, _lean(served, request) if lean else request.body)
+        _fit_update(served, body, request)
+        if not lean:
+            served.strategy.default(body)
+        return body
+
+    bodies = [read()]
 
     async def replace(old: Object | None) -> Object:
-        return copy(body)
+        body = bodies.pop() if bodies else read()  # read again: the first one was used up by a lost race
+        if lean and old is not None and "spec" in old:
+            body["spec"] = old["spec"]
+        return body
 
     return await update_loop(core, request, replace, create=served.storage_strategy.allow_create_on_update)
+
+
+def _lean(served: Served, request: Request) -> Object:
+    """A pod as a kubelet in this process sends it with a new status, without what such a write cannot
+    change. Decoding the spec again, and the managedFields that came from here, would be most of the work."""
+    body: Object = request.body
+    sent = {key: value for key, value in body.items() if key != "spec"}
+    metadata = body.get("metadata")
+    entry = served.cache.get(request.namespace, request.name)
+    if entry is None or not isinstance(metadata, dict):
+        return sent
+    managed = metadata.get("managedFields")
+    if managed is not None and managed is entry.object["metadata"].get("managedFields"):
+        sent["metadata"] = {key: value for key, value in metadata.items() if key != "managedFields"}
+    return sent
 
 
 def _fit_update(served: Served, body: Object, request: Request) -> None:
