@@ -127,12 +127,12 @@ def validate_match_resources(match: Object, path: str) -> list[FieldError]:
         errors.append(required(path + ".matchPolicy"))
     elif policy not in MATCH_POLICIES:
         errors.append(not_supported(path + ".matchPolicy", policy, MATCH_POLICIES))
-    for key, shown in (("namespaceSelector", "namespaceSelector"), ("objectSelector", "labelSelector")):
+    for key in ("namespaceSelector", "objectSelector"):
         selector = match.get(key)
         if selector is None:
-            errors.append(required(f"{path}.{shown}"))
+            errors.append(required(f"{path}.{key}"))
         else:
-            errors += validate_selector(selector, f"{path}.{shown}")
+            errors += validate_selector(selector, f"{path}.{key}")
     for key in ("resourceRules", "excludeResourceRules"):
         for index, rule in enumerate(match.get(key) or ()):
             errors += _named_rule(rule, f"{path}.{key}[{index}]")

@@ -104,8 +104,8 @@ def validate_match_conditions(
     names = variables_of(params)
     for index, condition in enumerate(conditions):
         at = f"{path}[{index}]"
-        source, name = condition.get("expression", ""), condition.get("name", "")
-        if not source.strip():
+        source, name = condition.get("expression", "").strip(), condition.get("name", "")
+        if not source:
             errors.append(required(at + ".expression"))
         else:
             errors += check_expression(source, at + ".expression", names, ("bool",))

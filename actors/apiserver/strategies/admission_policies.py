@@ -17,6 +17,7 @@ from actors.apiserver.strategies._admission_rules import (
     validate_match_resources,
 )
 from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
+from actors.apiserver.strategies._conditions import validate_conditions
 from actors.apiserver.strategies._errors import (
     OMIT,
     FieldError,
@@ -42,9 +43,9 @@ from actors.apiserver.strategies._selectors import validate_selector
 
 __all__ = ["MutatingBindingStrategy", "MutatingPolicyStrategy", "PolicyBindingStrategy", "PolicyStrategy"]
 
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _ACTIONS = ("Audit", "Deny", "Warn")
-_NOT_FOUND_ACTIONS = ("Allow", "Deny")
+_NOT_FOUND_ACTIONS = ("Deny", "Allow")
 _REINVOCATION = ("IfNeeded", "Never")
 _PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _MAX_AUDIT_ANNOTATIONS = 20
@@ -130,7 +131,17 @@ class PolicyStrategy(_PolicyStrategy):
         return errors
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old)
+        status = new.get("status") or {}
+        checking, at = status.get("typeChecking") or {}, "status.typeChecking.expressionWarnings"
+        errors: list[FieldError] = []
+        for index, warning in enumerate(checking.get("expressionWarnings") or ()):
+            errors += [
+                required(f"{at}[{index}].{key}")
+                for key in ("warning", "fieldRef")
+                if not warning.get(key, "").strip()
+            ]
+        conditions = status.get("conditions") or []
+        return errors + validate_conditions(conditions, "status.conditions")
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -314,11 +325,8 @@ def _validation(validation: Object, path: str, params: bool) -> list[FieldError]
     at, trimmed = path + ".message", message.strip()
     if message and not trimmed:
         errors.append(invalid(at, message, "message must be non-empty if specified"))
-    elif "\n" in trimmed:
+    elif "\n" in trimmed or "\r" in trimmed:
         errors.append(invalid(at, message, "message must not contain line breaks"))
-    elif "\n" in source.strip() and not trimmed:
-        detail = "message must be specified if expression contains line breaks"
-        errors.append(required(at, detail))
     reason = validation.get("reason")
     if reason is not None and reason not in _REASONS:
         errors.append(not_supported(path + ".reason", reason, _REASONS))

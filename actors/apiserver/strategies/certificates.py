@@ -207,7 +207,7 @@ class SigningRequestStrategy(Strategy):
                 errors.append(forbidden(at, detail))
         issued, before = ((o.get("status") or {}).get("certificate") or "" for o in (new, old))
         if issued != before and (before or not certificate):
-            verb = "set" if not before else "modify existing" if issued else "clear"
+            verb = "modify existing" if certificate else "set"
             detail = f"updates may not {verb} certificate content"
             errors.append(forbidden("status.certificate", detail))
         return errors

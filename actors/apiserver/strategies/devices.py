@@ -8,6 +8,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -31,13 +32,17 @@ from actors.apiserver.strategies._names import (
     label_value,
     qualified_name,
 )
+from actors.apiserver.strategies._resources import is_extended
+from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
 
 __all__ = [
+    "EFFECTS",
     "ClaimTemplateStrategy",
     "DeviceClaimStrategy",
     "DeviceClassStrategy",
     "each",
-    "validate_driver_name",
+    "name_of",
+    "validate_qualified",
 ]
 
 MAX_ITEMS = 32
@@ -45,27 +50,51 @@ _MAX_ALTERNATIVES = 8
 _MAX_EXPRESSION = 10 * 1024
 _MAX_RESERVED = 256
 _MODES = ("All", "ExactCount")
-_EFFECTS = ("NoExecute", "NoSchedule")
+EFFECTS = ("NoExecute", "NoSchedule", "None")
 _OPERATORS = ("Equal", "Exists")
+_MAX_IDENTIFIER = 32
 _IMMUTABLE = "field is immutable"
+_NO_SUCH_REQUEST = (
+    "must be the name of a request in the claim or the name of a request and a subrequest "
+    "separated by '/'"
+)
+_ONE_ATTRIBUTE = (
+    'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+)
+_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
+_IDENTIFIER_TEXT = (
+    "a valid C identifier must start with alphabetic character or '_', followed by a string of "
+    "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for "
+    f"validation is '{_IDENTIFIER}')"
+)
+_is_identifier = re.compile(f"(?:{_IDENTIFIER})\\Z").match
 Check = Callable[[Any, str], list[FieldError]]
+KeyOf = Callable[[Any], str]
 
 
-def each(items: list[Any], path: str, limit: int, check: Check, key: str = "") -> list[FieldError]:
+def each(
+    items: list[Any], path: str, limit: int, check: Check, key: KeyOf | None = None
+) -> list[FieldError]:
     """Check a list of at most `limit` items; with a key its items are unique by it."""
+    if 0 <= limit < len(items):
+        return [too_many(path, len(items), limit)]
     errors: list[FieldError] = []
-    if len(items) > limit:
-        errors.append(too_many(path, len(items), limit))
-    seen: set[str] = set()
     for index, item in enumerate(items):
-        at = f"{path}[{index}]"
-        errors += check(item, at)
-        if key:
-            name = item.get(key, "")
+        errors += check(item, f"{path}[{index}]")
+    if key is not None:
+        seen: set[str] = set()
+        for index, item in enumerate(items):
+            name = key(item)
             if name in seen:
-                errors.append(duplicate(f"{at}.{key}", name))
+                errors.append(duplicate(f"{path}[{index}]", name))
             seen.add(name)
     return errors
+
+
+def name_of(item: Object) -> str:
+    """The key of items that have a name."""
+    name: str = item.get("name", "")
+    return name
 
 
 def _name(name: str, path: str) -> list[FieldError]:
@@ -74,12 +103,26 @@ def _name(name: str, path: str) -> list[FieldError]:
     return [invalid(path, name, message) for message in dns1123_label(name)]
 
 
-def validate_driver_name(name: str, path: str) -> list[FieldError]:
-    """A DNS subdomain of at most 63 bytes."""
-    if not name:
-        return [required(path)]
-    errors = [too_long(path, 63)] if len(name) > 63 else []
-    return errors + [invalid(path, name, message) for message in dns1123_subdomain(name)]
+def validate_qualified(name: str, path: str) -> list[FieldError]:
+    """A C identifier of an attribute or capacity, with or without a domain."""
+    domain, slash, identifier = name.partition("/")
+    if "/" in identifier:
+        return [invalid(path, name, "must not contain more than one slash")]
+    errors: list[FieldError] = []
+    if not slash:
+        return _identifier(name, path)
+    if not domain:
+        errors.append(invalid(path, "", "the domain must not be empty"))
+    else:
+        errors += validate_csi_driver_name(domain, path)
+    if not identifier:
+        return [*errors, invalid(path, "", "the name must not be empty")]
+    return errors + _identifier(identifier, path)
+
+
+def _identifier(name: str, path: str) -> list[FieldError]:
+    errors = [too_long(path, _MAX_IDENTIFIER)] if len(name) > _MAX_IDENTIFIER else []
+    return errors if _is_identifier(name) else [*errors, invalid(path, name, _IDENTIFIER_TEXT)]
 
 
 def _selector(selector: Object, path: str) -> list[FieldError]:
@@ -97,7 +140,7 @@ def _opaque(config: Object, path: str) -> list[FieldError]:
     if opaque is None:
         return [required(path + ".opaque")]
     at = path + ".opaque"
-    errors = validate_driver_name(opaque.get("driver", ""), at + ".driver")
+    errors = validate_csi_driver_name(opaque.get("driver", ""), at + ".driver")
     parameters = opaque.get("parameters")
     if parameters is None:
         errors.append(required(at + ".parameters"))
@@ -122,8 +165,8 @@ def _toleration(toleration: Object, path: str) -> list[FieldError]:
         errors.append(required(path + ".operator"))
     else:
         errors.append(not_supported(path + ".operator", operator, _OPERATORS))
-    if effect and effect not in _EFFECTS:
-        errors.append(not_supported(path + ".effect", effect, _EFFECTS))
+    if effect and effect not in EFFECTS:
+        errors.append(not_supported(path + ".effect", effect, EFFECTS))
     return errors
 
 
@@ -157,17 +200,15 @@ def _alternative(ask: Object, path: str) -> list[FieldError]:
 def _request(request: Object, path: str) -> list[FieldError]:
     errors = _name(request.get("name", ""), path + ".name")
     first, exactly = request.get("firstAvailable") or [], request.get("exactly")
-    if first:
-        at = path + ".firstAvailable"
-        errors += each(first, at, _MAX_ALTERNATIVES, _alternative, "name")
-    if exactly is not None:
-        errors += _ask(exactly, path + ".exactly")
     rule = "exactly one of `exactly` or `firstAvailable` is required"
     if not first and exactly is None:
-        errors.append(required(path, rule))
-    elif first and exactly is not None:
-        errors.append(invalid(path, None, rule + ", but multiple fields are set"))
-    return errors
+        return [*errors, required(path, rule)]
+    if first and exactly is not None:
+        return [*errors, invalid(path, None, rule + ", but multiple fields are set")]
+    if exactly is not None:
+        return errors + _ask(exactly, path + ".exactly")
+    at = path + ".firstAvailable"
+    return errors + each(first, at, _MAX_ALTERNATIVES, _alternative, name_of)
 
 
 def _request_names(requests: Iterable[Object]) -> set[str]:
@@ -183,30 +224,25 @@ def _validate_devices(devices: Object, path: str) -> list[FieldError]:
     requests = devices.get("requests") or []
     known = _request_names(requests)
 
-    def referenced(names: list[str], at: str) -> list[FieldError]:
-        errors: list[FieldError] = []
-        for index, name in enumerate(names):
-            where = f"{at}[{index}]"
-            if name not in known:
-                detail = "must be the name of a request in the claim or the name of a request and"
-                detail += " a subrequest separated by '/'"
-                errors.append(invalid(where, name, detail))
-            if name in names[:index]:
-                errors.append(duplicate(where, name))
-        return errors
+    def reference(name: str, at: str) -> list[FieldError]:
+        parts = name.split("/")
+        errors = [e for part in parts for e in _name(part, at)] if len(parts) < 3 else []
+        return errors if name in known else [*errors, invalid(at, name, _NO_SUCH_REQUEST)]
+
+    def referenced(entry: Object, at: str) -> list[FieldError]:
+        return each(entry.get("requests") or [], at + ".requests", MAX_ITEMS, reference, str)
 
     def constraint(entry: Object, at: str) -> list[FieldError]:
-        errors = referenced(entry.get("requests") or [], at + ".requests")
-        attribute = entry.get("matchAttribute")
-        if attribute is None and entry.get("distinctAttribute") is None:
-            return [*errors, required(at + ".matchAttribute")]
-        return errors + (_attribute(attribute, at + ".matchAttribute") if attribute else [])
+        errors = referenced(entry, at)
+        for key in ("matchAttribute", "distinctAttribute"):
+            if entry.get(key) is not None:
+                return errors + _attribute(entry[key], f"{at}.{key}")
+        return [*errors, required(at, _ONE_ATTRIBUTE)]
 
     def config(entry: Object, at: str) -> list[FieldError]:
-        errors = referenced(entry.get("requests") or [], at + ".requests")
-        return errors + _opaque(entry, at)
+        return referenced(entry, at) + _opaque(entry, at)
 
-    errors = each(requests, path + ".requests", MAX_ITEMS, _request, "name")
+    errors = each(requests, path + ".requests", MAX_ITEMS, _request, name_of)
     constraints = devices.get("constraints") or []
     errors += each(constraints, path + ".constraints", MAX_ITEMS, constraint)
     return errors + each(devices.get("config") or [], path + ".config", MAX_ITEMS, config)
@@ -214,9 +250,11 @@ def _validate_devices(devices: Object, path: str) -> list[FieldError]:
 
 def _attribute(name: str, path: str) -> list[FieldError]:
     """A name with its domain."""
+    errors = validate_qualified(name, path)
     if "/" not in name:
-        return [invalid(path, name, "must include a domain")]
-    return [invalid(path, name, message) for message in qualified_name(name)]
+        detail = "a fully qualified name must be a domain and a name separated by a slash"
+        errors.append(invalid(path, name, detail))
+    return errors
 
 
 def _default_devices(spec: Object | None) -> None:
@@ -243,7 +281,12 @@ class DeviceClassStrategy(Strategy):
         spec = obj.get("spec") or {}
         errors = self.check_meta(obj)
         errors += each(spec.get("selectors") or [], "spec.selectors", MAX_ITEMS, _selector)
-        return errors + each(spec.get("config") or [], "spec.config", MAX_ITEMS, _opaque)
+        errors += each(spec.get("config") or [], "spec.config", MAX_ITEMS, _opaque)
+        name = spec.get("extendedResourceName")
+        if name is not None and not is_extended(name):
+            detail = "must be a valid extended resource name"
+            errors.append(invalid("spec.extendedResourceName", name, detail))
+        return errors
 
     def columns(self) -> tuple[Column, ...]:
         return (NAME, AGE)
@@ -269,22 +312,20 @@ class DeviceClaimStrategy(Strategy):
         if new.get("spec") != old.get("spec"):
             shown = internal_form("resource.ResourceClaimSpec", new.get("spec"))
             errors.append(invalid("spec", shown, _IMMUTABLE))
-        return errors + self.check(new)
+        return errors
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old)
         now, was = new.get("status") or {}, old.get("status") or {}
         reserved = now.get("reservedFor") or []
-        errors += each(reserved, "status.reservedFor", _MAX_RESERVED, _consumer, "uid")
+        at = "status.reservedFor"
+        errors += each(reserved, at, _MAX_RESERVED, _consumer, lambda c: str(c.get("uid", "")))
         allocation, before = now.get("allocation"), was.get("allocation")
         if reserved and allocation is None:
             detail = "may not be specified when `allocated` is not set"
-            errors.append(forbidden("status.reservedFor", detail))
-        if new["metadata"].get("deletionTimestamp"):
+            errors.append(forbidden(at, detail))
+        elif new["metadata"].get("deletionTimestamp"):
             errors += _no_new_consumers(reserved, was.get("reservedFor") or [])
-            if allocation is not None and before is None:
-                detail = "new allocations may not be added while `deletionTimestamp` is set"
-                errors.append(forbidden("status.allocation", detail))
         if allocation is not None and before is not None and allocation != before:
             shown = internal_form("resource.AllocationResult", allocation)
             errors.append(invalid("status.allocation", shown, _IMMUTABLE))
@@ -310,10 +351,11 @@ def _consumer(consumer: Object, path: str) -> list[FieldError]:
 
 
 def _no_new_consumers(now: list[Object], was: list[Object]) -> list[FieldError]:
-    known = {consumer.get("uid") for consumer in was}
-    if all(consumer.get("uid") in known for consumer in now):
+    if all(consumer in was for consumer in now):
         return []
-    detail = "new entries may not be added while `deletionTimestamp` is set"
+    detail = (
+        "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
+    )
     return [forbidden("status.reservedFor", detail)]
 
 
@@ -337,7 +379,7 @@ class ClaimTemplateStrategy(Strategy):
         if new.get("spec") != old.get("spec"):
             shown = internal_form("resource.ResourceClaimTemplateSpec", new.get("spec"))
             errors.append(invalid("spec", shown, _IMMUTABLE))
-        return errors + self.check(new)
+        return errors
 
     def columns(self) -> tuple[Column, ...]:
         return (NAME, AGE)

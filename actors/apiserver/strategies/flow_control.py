@@ -34,7 +34,7 @@ _SUBJECTS = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user
 _MAX_PRECEDENCE = 10000
 _MAX_QUEUES = 10_000_000
 _MAX_HASH_BITS = 60
-_STATUSES = ("False", "True", "Unknown")
+_NAMESPACES = "each member of this list must be '*' or a DNS-1123 label; "
 
 
 class FlowSchemaStrategy(Strategy):
@@ -53,8 +53,8 @@ class FlowSchemaStrategy(Strategy):
         errors = self.check_meta(obj) + self._check_precedence(spec, name)
         method = spec.get("distinguisherMethod")
         if method is not None and method.get("type", "") not in _METHODS:
-            at = "spec.distinguisherMethod"
-            errors.append(not_supported(at, method.get("type", ""), _METHODS))
+            at, shown = "spec.distinguisherMethod.type", {"Type": method.get("type", "")}
+            errors.append(not_supported(at, shown, _METHODS))
         level = (spec.get("priorityLevelConfiguration") or {}).get("name", "")
         at = "spec.priorityLevelConfiguration.name"
         if level:
@@ -78,10 +78,10 @@ class FlowSchemaStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + self.check(new)
+        return self.check(new)
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + _conditions(new)
+        return _conditions(new)
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -152,10 +152,10 @@ class PriorityLevelStrategy(Strategy):
         return errors + _conditions(obj)
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + self.check(new)
+        return self.check(new)
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + _conditions(new)
+        return _conditions(new)
 
     def columns(self) -> tuple[Column, ...]:
         return (
@@ -193,15 +193,13 @@ def _conditions(obj: Object) -> list[FieldError]:
     errors: list[FieldError] = []
     seen: set[str] = set()
     for index, condition in enumerate((obj.get("status") or {}).get("conditions") or ()):
-        kind, status = condition.get("type", ""), condition.get("status", "")
+        kind = condition.get("type", "")
         at = f"status.conditions[{index}].type"
         if kind in seen:
             errors.append(duplicate(at, kind))
         seen.add(kind)
         if not kind:
             errors.append(required(at, "must not be empty"))
-        if status not in _STATUSES:
-            errors.append(not_supported(f"status.conditions[{index}].status", status, _STATUSES))
     return errors
 
 
@@ -287,7 +285,8 @@ def _resource_rule(rule: Object, path: str) -> list[FieldError]:
             errors.append(invalid(at, namespaces, detail))
     else:
         for index, name in enumerate(namespaces):
-            errors += [invalid(f"{at}[{index}]", name, message) for message in dns1123_label(name)]
+            where = f"{at}[{index}]"
+            errors += [invalid(where, name, _NAMESPACES + m) for m in dns1123_label(name)]
     return errors
 
 
@@ -302,24 +301,27 @@ def _url_rule(rule: Object, path: str) -> list[FieldError]:
             errors.append(invalid(at, urls, detail))
     else:
         for index, url in enumerate(urls):
-            errors += [invalid(f"{at}[{index}]", url, problem) for problem in _url_problems(url)]
+            if problem := _url_problem(url):
+                errors.append(invalid(f"{at}[{index}]", url, problem))
     return errors
 
 
-def _url_problems(url: str) -> list[str]:
+def _url_problem(url: str) -> str:
+    """The first thing wrong with a path."""
     if not url:
-        return ["must not be empty"]
+        return "must not be empty"
     if url == "/":
-        return []
-    problems = [] if url.startswith("/") else ["must start with slash"]
+        return ""
+    if not url.startswith("/"):
+        return "must start with slash"
     if " " in url:
-        problems.append("must not contain white-space")
+        return "must not contain white-space"
     if "//" in url:
-        problems.append("must not contain double slash")
+        return "must not contain double slash"
     count = url.count("*")
     if count > 1 or (count == 1 and not url.endswith("/*")):
-        problems.append("wildcard can only do suffix matching")
-    return problems
+        return "wildcard can only do suffix matching"
+    return ""
 
 
 def _percent(value: int | None, path: str) -> list[FieldError]:

@@ -66,10 +66,12 @@ class IngressStrategy(Strategy):
         spec = obj.get("spec") or {}
         errors = self.check_meta(obj)
         annotation = (obj["metadata"].get("annotations") or {}).get(_CLASS)
-        if annotation is not None and spec.get("ingressClassName") is not None:
-            detail = "can not be set when the class field is also set"
-            errors.append(invalid(f"metadata.annotations.{_CLASS}", annotation, detail))
-        return errors + self._check_spec(spec)
+        name = spec.get("ingressClassName")
+        errors += self._check_spec(spec)
+        if annotation is not None and name is not None and annotation != name:
+            detail = "must match `ingressClassName` when both are specified"
+            errors.append(invalid(f"annotations.{_CLASS}", annotation, detail))
+        return errors
 
     def _check_spec(self, spec: Object) -> list[FieldError]:
         rules, backend = spec.get("rules") or [], spec.get("defaultBackend")
@@ -214,7 +216,7 @@ def _backend(backend: Object, path: str) -> list[FieldError]:
     if resource is not None:
         return _typed_reference(resource, path + ".resource")
     if service is None:
-        return []
+        return [invalid(path, "", "resource or service backend is required")]
     errors: list[FieldError] = []
     name, port = service.get("name", ""), service.get("port") or {}
     if not name:
@@ -224,7 +226,7 @@ def _backend(backend: Object, path: str) -> list[FieldError]:
     number, label = port.get("number", 0), port.get("name", "")
     if label and number:
         detail = "cannot set both port name & port number"
-        errors.append(invalid(path, {"Name": label, "Number": number}, detail))
+        errors.append(invalid(path, "", detail))
     elif label:
         errors += [invalid(path + ".service.port.name", label, m) for m in port_name(label)]
     elif number:
@@ -307,11 +309,11 @@ def _parameters(parameters: Object) -> list[FieldError]:
     if scope not in ("Cluster", "Namespace"):
         errors.append(not_supported(at, scope, ("Cluster", "Namespace")))
     where = path + ".namespace"
-    if namespace:
-        errors += [invalid(where, namespace, message) for message in dns1123_label(namespace)]
-    if scope == "Namespace" and not namespace:
+    if scope == "Namespace" and namespace is None:
         detail = "`parameters.scope` is set to 'Namespace'"
         errors.append(required(where, detail))
+    elif scope == "Namespace":
+        errors += [invalid(where, namespace, message) for message in dns1123_label(namespace)]
     elif scope == "Cluster" and namespace is not None:
         detail = "`parameters.scope` is set to 'Cluster'"
         errors.append(forbidden(where, detail))

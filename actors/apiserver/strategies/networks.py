@@ -17,13 +17,12 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._meta import NameRule, immutable
+from actors.apiserver.strategies._meta import FIELD_IS_IMMUTABLE, NameRule
 from actors.apiserver.strategies._names import (
     Messages,
     canonical_cidr,
     canonical_ip,
     cidr_problem,
-    dns1123_label,
     dns1123_subdomain,
     parse_ip,
     path_segment_name,
@@ -35,8 +34,8 @@ from actors.apiserver.strategies._warnings import cidr_warnings
 
 __all__ = ["IPAddressStrategy", "NetworkPolicyStrategy", "ServiceCIDRStrategy"]
 
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_POLICY_TYPES = ("Egress", "Ingress")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_POLICY_TYPES = ("Ingress", "Egress")
 
 
 class NetworkPolicyStrategy(Strategy):
@@ -173,32 +172,19 @@ class ServiceCIDRStrategy(Strategy):
     has_generation = True
 
     def check(self, obj: Object) -> list[FieldError]:
-        cidrs = (obj.get("spec") or {}).get("cidrs") or []
-        errors = self.check_meta(obj)
-        at = "spec.cidrs"
-        if not cidrs:
-            return [*errors, required(at, "at least one CIDR required")]
-        if len(cidrs) > 2:
-            return [*errors, invalid(at, {"CIDRs": cidrs}, "may only hold up to 2 values")]
-        for index, cidr in enumerate(cidrs):
-            errors += [invalid(f"{at}[{index}]", cidr, m) for m in canonical_cidr(cidr)]
-        if len(cidrs) == 2 and len({":" in cidr for cidr in cidrs}) != 2:
-            detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"
-            errors.append(invalid(at, cidrs, detail))
-        return errors
+        return self.check_meta(obj) + _cidrs((obj.get("spec") or {}).get("cidrs") or [])
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old)
         now, was = ((o.get("spec") or {}).get("cidrs") or [] for o in (new, old))
         at = "spec.cidrs"
-        if len(was) == 2 or len(now) < len(was):
-            return errors + immutable(now or None, was or None, at)
-        if now[: len(was)] != was:
-            for index, cidr in enumerate(was):
-                if now[index] != cidr:
-                    errors.append(invalid(f"{at}[{index}]", now[index], "field is immutable"))
-            return errors
-        return errors if now == was else errors + self.check(new)
+        grows = len(was) == 1 and len(now) == 2
+        if len(now) != len(was) and not grows:
+            return [*errors, invalid(at, now or None, FIELD_IS_IMMUTABLE)]
+        for index, cidr in enumerate(was):
+            if now[index] != cidr:
+                errors.append(invalid(f"{at}[{index}]", now[index], FIELD_IS_IMMUTABLE))
+        return errors + _cidrs(now) if grows else errors
 
     def columns(self) -> tuple[Column, ...]:
         return (NAME, Column("CIDRs", "string", "", "Ranges of addresses."), AGE)
@@ -206,6 +192,25 @@ class ServiceCIDRStrategy(Strategy):
     def row(self, obj: Object, now: float) -> list[Any]:
         cidrs = (obj.get("spec") or {}).get("cidrs") or ()
         return [obj["metadata"].get("name", ""), ",".join(cidrs), self.age(obj, now)]
+
+
+def _cidrs(cidrs: list[str]) -> list[FieldError]:
+    """One range, or one of each family."""
+    at = "spec.cidrs"
+    if not cidrs:
+        return [required(at, "at least one CIDR required")]
+    if len(cidrs) > 2:
+        return [invalid(at, {"CIDRs": cidrs}, "may only hold up to 2 values")]
+    errors: list[FieldError] = []
+    for index, cidr in enumerate(cidrs):
+        errors += [invalid(f"{at}[{index}]", cidr, m) for m in canonical_cidr(cidr)]
+    if len(cidrs) == 2 and not errors and len({":" in cidr for cidr in cidrs}) != 2:
+        detail = (
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
+            "2001:db8::/64"
+        )
+        errors.append(invalid(at, cidrs, detail))
+    return errors
 
 
 def _address_name(name: str, _prefix: bool) -> Messages:
@@ -231,8 +236,6 @@ class IPAddressStrategy(Strategy):
             at = f"{path}.{key}"
             if value and key == "group":
                 errors += [invalid(at, value, message) for message in dns1123_subdomain(value)]
-            elif value and key == "namespace":
-                errors += [invalid(at, value, message) for message in dns1123_label(value)]
             elif value:
                 errors += [invalid(at, value, m) for m in path_segment_name(value, False)]
             elif key in ("resource", "name"):
@@ -243,7 +246,7 @@ class IPAddressStrategy(Strategy):
         errors = self.check_meta_update(new, old)
         now, was = ((o.get("spec") or {}).get("parentRef") for o in (new, old))
         shown = internal_form("networking.ParentReference", now) if now is not None else None
-        return errors + immutable(shown, None, "spec.parentRef") if now != was else errors
+        return [*errors, invalid("spec.parentRef", shown, FIELD_IS_IMMUTABLE)] if now != was else errors
 
     def fields(self, obj: Object) -> dict[str, str]:
         name = obj["metadata"].get("name", "")

@@ -19,7 +19,7 @@ from actors.apiserver.strategies._errors import (
     required,
     too_long,
 )
-from actors.apiserver.strategies._meta import immutable
+from actors.apiserver.strategies._meta import immutable, validate_common
 from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies._selectors import selector_form, validate_selector
 from actors.apiserver.strategies._volume_sources import (
@@ -54,8 +54,7 @@ def _parameters(parameters: dict[str, str] | None, allow_empty: bool) -> list[Fi
     given = parameters or {}
     errors: list[FieldError] = []
     if len(given) > _MAX_PARAMETERS:
-        detail = f"Provisioner Parameters exceeded max allowed: may not be more than {_MAX_PARAMETERS} bytes"
-        return [FieldError("FieldValueTooLong", "parameters", f"Too long: {detail}")]
+        return [too_long("parameters", _MAX_PARAMETERS)]
     total = 0
     for key, value in given.items():
         if not key:
@@ -66,6 +65,14 @@ def _parameters(parameters: dict[str, str] | None, allow_empty: bool) -> list[Fi
     if not allow_empty and not given:
         errors.append(required("parameters", "must contain at least one key/value pair"))
     return errors
+
+
+def _driver(name: str, path: str) -> list[FieldError]:
+    """Who provides storage; errors show the name in lower case."""
+    if not name:
+        return [required(path)]
+    name = name.lower()
+    return [invalid(path, name, message) for message in qualified_name(name)]
 
 
 class StorageClassStrategy(Strategy):
@@ -80,13 +87,7 @@ class StorageClassStrategy(Strategy):
             obj["volumeBindingMode"] = "Immediate"
 
     def check(self, obj: Object) -> list[FieldError]:
-        errors = self.check_meta(obj)
-        provisioner = obj.get("provisioner", "")
-        if not provisioner:
-            errors.append(required("provisioner"))
-        else:
-            problems = qualified_name(provisioner.lower())
-            errors += [invalid("provisioner", provisioner, message) for message in problems]
+        errors = self.check_meta(obj) + _driver(obj.get("provisioner", ""), "provisioner")
         errors += _parameters(obj.get("parameters"), True)
         policy, mode = obj.get("reclaimPolicy"), obj.get("volumeBindingMode")
         if policy and policy not in _RECLAIM:
@@ -155,8 +156,7 @@ class VolumeAttributesClassStrategy(Strategy):
     """VolumeAttributesClass."""
 
     def check(self, obj: Object) -> list[FieldError]:
-        errors = self.check_meta(obj)
-        errors += validate_csi_driver_name(obj.get("driverName", ""), "driverName")
+        errors = self.check_meta(obj) + _driver(obj.get("driverName", ""), "driverName")
         return errors + _parameters(obj.get("parameters"), False)
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
@@ -164,7 +164,7 @@ class VolumeAttributesClassStrategy(Strategy):
         for key in ("driverName", "parameters"):
             if new.get(key) != old.get(key):
                 errors.append(forbidden(key, f"updates to {key} are forbidden."))
-        return errors
+        return errors + self.check(new)
 
     def columns(self) -> tuple[Column, ...]:
         return (NAME, Column("DriverName", "string", "", "Driver that knows the attributes."), AGE)
@@ -192,8 +192,10 @@ class CSIDriverStrategy(Strategy):
             spec["volumeLifecycleModes"] = ["Persistent"]
 
     def check(self, obj: Object) -> list[FieldError]:
-        name, spec = obj["metadata"].get("name", ""), obj.get("spec") or {}
-        errors = self.check_meta(obj) + validate_csi_driver_name(name, "name")
+        return self.check_meta(obj) + self._check_spec(obj.get("spec") or {})
+
+    def _check_spec(self, spec: Object) -> list[FieldError]:
+        errors: list[FieldError] = []
         policy = spec.get("fsGroupPolicy")
         if policy is not None and policy not in _FS_GROUP:
             errors.append(not_supported("spec.fsGroupPolicy", policy, _FS_GROUP))
@@ -203,6 +205,7 @@ class CSIDriverStrategy(Strategy):
             audience, seconds = request.get("audience", ""), request.get("expirationSeconds")
             if audience in seen:
                 errors.append(duplicate(at + ".audience", audience))
+                continue
             seen.add(audience)
             if seconds is not None:
                 where = at + ".expirationSeconds"
@@ -215,6 +218,10 @@ class CSIDriverStrategy(Strategy):
         for mode in spec.get("volumeLifecycleModes") or ():
             if mode not in _MODES:
                 errors.append(not_supported("spec.volumeLifecycleModes", mode, _MODES))
+        period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+        if period is not None and period < 10:
+            at = "spec.nodeAllocatableUpdatePeriodSeconds"
+            errors.append(invalid(at, period, "must be greater than or equal to 10 seconds"))
         return errors
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
@@ -223,8 +230,8 @@ class CSIDriverStrategy(Strategy):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check(new) + self.check_meta_update(new, old)
         spec, before = new["spec"], old["spec"]
+        errors = self.check_meta_update(new, old) + self._check_spec(spec)
         for key, shown in (
             ("attachRequired", "attachedRequired"),
             ("volumeLifecycleModes", "volumeLifecycleModes"),
@@ -260,13 +267,13 @@ class CSINodeStrategy(Strategy):
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check(new)
         now, was = _drivers_of(new), _drivers_of(old)
-        for driver in now:
-            for before in was:
-                if before.get("name") == driver.get("name") and before != driver:
-                    allocatable = {"allocatable": driver.get("allocatable")}
-                    if {**before, **allocatable} != {**driver, **allocatable}:
-                        shown = internal_form("storage.CSINodeDriver", driver)
-                        errors.append(invalid("CSINodeDriver", shown, "field is immutable"))
+        for before in was:
+            for driver in now:
+                if before.get("name") == driver.get("name"):
+                    fixed = {**driver, "allocatable": None}
+                    if fixed != {**before, "allocatable": None}:
+                        shown = internal_form("storage.CSINodeDriver", fixed)
+                        errors.append(invalid("spec.drivers", shown, "field is immutable"))
         return errors
 
     def canonicalize(self, obj: Object) -> None:
@@ -305,13 +312,13 @@ def _drivers(drivers: list[Object]) -> list[FieldError]:
             errors.append(duplicate(at + ".name", name))
         seen.add(name)
         known: set[str] = set()
-        for number, key in enumerate(driver.get("topologyKeys") or ()):
+        for key in driver.get("topologyKeys") or ():
             if not key:
-                errors.append(required(f"{at}.topologyKeys[{number}]"))
+                errors.append(required(at))
             if key in known:
-                errors.append(duplicate(at + ".topologyKeys", key))
+                errors.append(duplicate(at, key))
             known.add(key)
-            errors += [invalid(at + ".topologyKeys", key, m) for m in qualified_name(key)]
+            errors += [invalid(at, key, message) for message in qualified_name(key)]
     return errors
 
 
@@ -320,18 +327,15 @@ class CSIStorageCapacityStrategy(Strategy):
 
     def check(self, obj: Object) -> list[FieldError]:
         errors = self.check_meta(obj)
-        name = obj.get("storageClassName", "")
-        errors += [invalid("storageClassName", name, m) for m in dns1123_subdomain(name)]
         errors += validate_selector(obj.get("nodeTopology"), "nodeTopology")
-        for key in ("capacity", "maximumVolumeSize"):
-            amount = obj.get(key)
-            if amount is not None and parse_quantity(amount) < 0:
-                detail = "must be greater than or equal to 0"
-                errors.append(invalid(key, amount, detail))
+        name, amount = obj.get("storageClassName", ""), obj.get("capacity")
+        errors += [invalid("storageClassName", name, m) for m in dns1123_subdomain(name)]
+        if amount is not None and parse_quantity(amount) < 0:
+            errors.append(invalid("capacity", amount, "must be greater than or equal to 0"))
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check(new)
+        errors = self.check_meta_update(new, old)
         now, was = (selector_form(o.get("nodeTopology")) for o in (new, old))
         errors += immutable(now, was, "nodeTopology")
         names = new.get("storageClassName", ""), old.get("storageClassName", "")
@@ -346,13 +350,21 @@ class VolumeAttachmentStrategy(Strategy):
     def reset_status(self, obj: Object) -> None:
         obj["status"] = {"attached": False}
 
+    def validate(self, obj: Object) -> list[FieldError]:
+        """New objects are checked more closely than stored ones."""
+        spec = obj.get("spec") or {}
+        errors = self.check(obj)
+        errors += validate_csi_driver_name(spec.get("attacher", ""), "spec.attacher")
+        name = (spec.get("source") or {}).get("persistentVolumeName")
+        if name is not None:
+            at = "spec.source.persistentVolumeName"
+            errors += [invalid(at, name, message) for message in dns1123_subdomain(name)]
+        return errors or validate_common(obj["metadata"], False)
+
     def check(self, obj: Object) -> list[FieldError]:
         spec, errors = obj.get("spec") or {}, self.check_meta(obj)
-        attacher = spec.get("attacher", "")
-        if not attacher:
+        if not spec.get("attacher"):
             errors.append(required("spec.attacher"))
-        else:
-            errors += validate_csi_driver_name(attacher, "spec.attacher")
         source = spec.get("source") or {}
         inline, name = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")
         at = "spec.source"
@@ -362,12 +374,9 @@ class VolumeAttachmentStrategy(Strategy):
         elif inline is not None and name is not None:
             detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
             errors.append(forbidden(at, detail))
-        elif name is not None:
-            where = at + ".persistentVolumeName"
-            if not name:
-                errors.append(required(where, "must specify non empty persistentVolumeName"))
-            else:
-                errors += [invalid(where, name, m) for m in dns1123_subdomain(name)]
+        elif name is not None and not name:
+            detail = "must specify non empty persistentVolumeName"
+            errors.append(required(at + ".persistentVolumeName", detail))
         node = spec.get("nodeName", "")
         errors += [invalid("spec.nodeName", node, m) for m in dns1123_subdomain(node)]
         return errors + self._check_status_fields(obj)
@@ -380,9 +389,13 @@ class VolumeAttachmentStrategy(Strategy):
         if size > 262144:
             errors.append(too_long("status.attachmentMetadata", 262144))
         for name in ("attachError", "detachError"):
-            problem = status.get(name)
-            if problem is not None and len(problem.get("message", "")) > 262144:
+            problem = status.get(name) or {}
+            if len(problem.get("message", "")) > 1024:
                 errors.append(too_long(f"status.{name}.message", 262144))
+            code = problem.get("errorCode")
+            if code is not None and code < 0:
+                detail = "must be between 0 and 2147483647, inclusive"
+                errors.append(invalid(f"status.{name}.errorCode", code, detail))
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:

@@ -144,7 +144,8 @@ def _review_versions(versions: list[str], path: str) -> list[FieldError]:
     for index, version in enumerate(versions):
         at = f"{path}[{index}]"
         if version in versions[:index]:
-            errors.append(duplicate(at, version))
+            errors.append(invalid(at, version, "duplicate version"))
+            continue
         errors += [invalid(at, version, message) for message in dns1035_label(version)]
     if not any(version in _REVIEW_VERSIONS for version in versions):
         errors.append(invalid(path, versions, f"must include at least one of {known}"))
