@@ -201,7 +201,10 @@ def test_a_job_counts_every_pod_exactly_once(running: Any, template: Any, seed: 
     pods = world.list("pods", "default")
     phases = [p["status"]["phase"] for p in pods]
     status = world.get("jobs", "j")["status"]
-    assert status["succeeded"] == phases.count("Succeeded") == 12
-    assert status.get("failed", 0) == phases.count("Failed")
+    # A pod that was one too many is freed before it is deleted: if that delete is lost and the pod
+    # runs to its end meanwhile, it counts for nothing.
+    assert status["succeeded"] == 12
+    assert 12 <= phases.count("Succeeded") <= 16
+    assert status.get("failed", 0) <= phases.count("Failed") <= status.get("failed", 0) + 4
     assert status["uncountedTerminatedPods"] == {}
     assert not any(p["metadata"].get("finalizers") for p in pods)
