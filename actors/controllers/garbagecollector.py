@@ -25,6 +25,8 @@ UNSEEN_RETRY_S = 1.0
 _IGNORED = frozenset((("", "events"), ("events.k8s.io", "events")))
 _WATCHED = tuple(d for d in built_in() if (d.resource.group, d.resource.resource) not in _IGNORED)
 
+_STORED = frozenset(d.resource for d in _WATCHED)
+
 
 def _word(what: Resource) -> str:
     return f"{what.resource}.{what.version}.{what.group}"
@@ -127,7 +129,7 @@ class GarbageCollector(Controller):
             return
         identity = node.identity
         what = self._resource(identity)
-        latest = await self._get(what, identity)
+        latest = await self._find(what, identity)
         if latest is None or uid(latest) != identity.uid:
             self.graph.not_there(identity)
             return
@@ -183,7 +185,7 @@ class GarbageCollector(Controller):
         if what.namespaced and not identity.namespace:
             raise _Unknown(f"{spoken}: a cluster-scoped object cannot have an owner in a namespace")
         scoped = spoken if what.namespaced else spoken._replace(namespace="")
-        owner = await self._get(what, scoped)
+        owner = await self._find(what, scoped)
         if owner is None or uid(owner) != spoken.uid:
             self.graph.mark_absent(scoped)
             return None
@@ -194,6 +196,21 @@ class GarbageCollector(Controller):
         if found is None:
             raise _Unknown(f"{identity.api_version}/{identity.kind}")
         return found
+
+    async def _find(self, what: Deletable, identity: Coordinates) -> Object | None:
+        """An object, from the store if it is there. A store may be late, and that does no harm: what
+        is deleted by it is deleted only in this very version, an owner that is believed to be there
+        speaks up when it goes, and absence is believed only from the server."""
+        cached = self._cached(what, identity)
+        return cached if cached is not None else await self._get(what, identity)
+
+    def _cached(self, what: Deletable, identity: Coordinates) -> Object | None:
+        informer = self.custom.get(what.resource)
+        if informer is None and what.resource not in _STORED:
+            return None
+        store = informer.store if informer is not None else self.store(_word(what.resource))
+        found = store.named(identity.namespace if what.namespaced else "", identity.name)
+        return found if found is not None and uid(found) == identity.uid else None
 
     async def _get(self, what: Deletable, identity: Coordinates) -> Object | None:
         namespace = identity.namespace if what.namespaced else ""
@@ -250,7 +267,7 @@ class GarbageCollector(Controller):
     async def _drop_references(self, what: Deletable, identity: Coordinates, owners: list[str]) -> None:
         """Remove owner references by uid, on the object's newest state."""
         for attempt in range(CONFLICT_ATTEMPTS):
-            latest = await self._get(what, identity)
+            latest = await (self._get if attempt else self._find)(what, identity)
             if latest is None or uid(latest) != identity.uid:
                 return
             kept = [ref for ref in owner_references(latest) if ref.get("uid") not in owners]
@@ -268,7 +285,7 @@ class GarbageCollector(Controller):
 
     async def _remove_finalizer(self, what: Deletable, identity: Coordinates, finalizer: str) -> None:
         for attempt in range(CONFLICT_ATTEMPTS):
-            latest = await self._get(what, identity)
+            latest = await (self._get if attempt else self._find)(what, identity)
             if latest is None or uid(latest) != identity.uid:
                 return
             present = metadata(latest).get("finalizers") or []
