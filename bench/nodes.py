@@ -207,17 +207,20 @@ def main(argv: Sequence[str]) -> int:
     print(f"{nodes:,} nodes Ready in {ready_s:.1f} s, {(resident_bytes() - empty) / 1e6:,.0f} MB", flush=True)
     seconds = Series("pods Running and Ready", "seconds since the first", "pods")
     memory = Series("resident memory", "MB", "pods")
-    total = 0.0
+    total = cpu_ms = 0.0
     at_gate: float | None = None
     for count in _steps(pods):
+        cpu = time.process_time()
+        before = farm.pods
         total += farm.grow_pods(count, not options.scheduler)
+        cpu_ms = (time.process_time() - cpu) * 1000 / (count - before)
         seconds.x.append(count)
         seconds.y.append(total)
         memory.x.append(count)
         memory.y.append(resident_bytes() / 1e6)
         if count == GATE_PODS:
             at_gate = total
-        print(f"{count:,} pods Ready after {total:.1f} s, {resident_bytes() / 1e6:,.0f} MB", flush=True)
+        print(f"{count:,} pods Ready after {total:.1f} s, {cpu_ms:.2f} ms of CPU each, {resident_bytes() / 1e6:,.0f} MB", flush=True)
     print(f"garbage in cycles: {gc.collect():,} objects", flush=True) if options.quick else None
     share, oldest = farm.idle(IDLE_S if not options.quick else 3.0)
     farm.close()
@@ -226,6 +229,7 @@ def main(argv: Sequence[str]) -> int:
         Comparison(f"{nodes:,} nodes Ready", "s", ready_s, GATE_S if full_nodes else None, "KWOK's gate" if full_nodes else "", True),
         Comparison(f"{pods:,} pods Running", "s", total, None, "", True),
         Comparison("pods started", "pods/s", pods / total),
+        Comparison("CPU of the last pods", "ms/pod", cpu_ms, None, "", True),
         Comparison("memory", "MB", resident_bytes() / 1e6, 4096 if pods >= 100_000 else None, "4 GiB" if pods >= 100_000 else "", True),
         Comparison("idle", "% of a core", share * 100, 20.0 if full_nodes else None, "20 %" if full_nodes else "", True),
         Comparison("oldest heartbeat", "s", oldest, 40.0, "lease duration", True),
