@@ -63,6 +63,18 @@ _BOUNDED = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableRep
 _RETENTION = ("Retain", "Delete")
 
 
+def _with_claims(spec: Object) -> Object:
+    """The template with the volumes that the claim templates will give its pods."""
+    template = spec.get("template") or {}
+    pod_spec = template.get("spec") or {}
+    claims = [(claim.get("metadata") or {}).get("name", "") for claim in spec.get("volumeClaimTemplates") or ()]
+    if not claims:
+        return template
+    others = [volume for volume in pod_spec.get("volumes") or () if volume.get("name") not in claims]
+    made = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+    return {**template, "spec": {**pod_spec, "volumes": [*made, *others]}}
+
+
 def _check_update_strategy(strategy: Object, path: str) -> list[FieldError]:
     kind, rolling = strategy.get("type", ""), strategy.get("rollingUpdate")
     if not kind:
@@ -152,7 +164,8 @@ class StatefulSetStrategy(Strategy):
         ordinals = spec.get("ordinals")
         if ordinals is not None:
             errors += nonnegative(ordinals.get("start"), "spec.ordinals.start")
-        return errors + validate_selected_template(spec, "StatefulSet", "statefulset", "")
+        checked = {**spec, "template": _with_claims(spec)}
+        return errors + validate_selected_template(checked, "StatefulSet", "statefulset", "")
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old) + self._check_spec(new["spec"])
