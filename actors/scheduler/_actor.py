@@ -20,6 +20,7 @@ from actors.scheduler._binding import Binder
 from actors.scheduler._cache import Cache
 from actors.scheduler._config import SchedulerConfig
 from actors.scheduler._engine import Decision, Engine
+from actors.scheduler._events import EventHint
 from actors.scheduler._explain import explain, wants_account
 from actors.scheduler._fit_error import NO_NODES, fit_message
 from actors.scheduler._framework import Handle
@@ -43,7 +44,7 @@ FLUSH_S = 30.0
 BATCH_MAX_S = 0.02
 """No batch keeps the loop longer than this and one pod."""
 NO_NODE_AT_ALL = "(no nodes)"
-"""Stands for a plugin: what rejects pods while there is no node. Every event may help."""
+"""Stands for a plugin: what rejects pods while there is no node."""
 
 
 class _Work(Message, frozen=True):
@@ -84,7 +85,8 @@ class Scheduler(ClientActor):
         self.reporters: dict[str, Reporter] = {}
         self._make_profiles()
         first = self.engines[self.config.profiles[0].name].profile
-        self._hints = {name: engine.profile.hints() for name, engine in self.engines.items()}
+        a_node = {NO_NODE_AT_ALL: (EventHint("Node", frozenset({"add"})),)}
+        self._hints = {name: {**engine.profile.hints(), **a_node} for name, engine in self.engines.items()}
         self.queue = SchedulingQueue(
             first.queue_sort.sort_key,
             self._pre_enqueue,

@@ -119,6 +119,7 @@ class Binder:
 
     async def _pre_bind_and_bind(self, engine: Engine, pod: PodInfo, decision: Decision) -> Status:
         cycle, node = decision.cycle, decision.node
+        await self.scheduler.reporter(pod).settled(pod)
         for plugin in engine.profile.pre_bind:
             status = await plugin.pre_bind(cycle, node)
             if not status.ok:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.client import Client, EventRecorder
+from actors.kernel import Future
 from actors.scheduler._explain import ACCOUNT, annotation
 from actors.scheduler._pods import PodInfo
 from protocol.api import StatusError
@@ -32,6 +33,7 @@ class Reporter:
 
     def __init__(self, client: Client, scheduler_name: str) -> None:
         self.client = client
+        self._writing: dict[str, Future[None]] = {}
         self.events = EventRecorder(client, scheduler_name, queue_max=EVENTS_MAX)
 
     def event(
@@ -58,7 +60,21 @@ class Reporter:
         """It could not be placed. `nominated`: the node it hopes for from now on; None: as
         before."""
         self.event(pod.object, "Warning", "FailedScheduling", message, action="Scheduling")
-        self.client.actor.background(self._write(pod, reason, message, nominated))
+        before = self._writing.get(pod.uid)
+        writing = self.client.actor.background(self._write(before, pod, reason, message, nominated))
+        self._writing[pod.uid] = writing
+        writing.add_callback(lambda done: self._written(pod.uid, done))
+
+    def _written(self, uid: str, writing: Any) -> None:
+        if self._writing.get(uid) is writing:
+            del self._writing[uid]
+
+    async def settled(self, pod: PodInfo) -> None:
+        """Wait until what was said of a pod is written: a late "unschedulable" must not land on a
+        pod that is bound."""
+        writing = self._writing.get(pod.uid)
+        if writing is not None:
+            await writing
 
     async def account(self, pod: PodInfo, account: Object, node: str) -> None:
         """Write the account of a decision into the pod's annotation."""
@@ -69,7 +85,14 @@ class Reporter:
             if error.code not in (404, 409):
                 self.client.actor.log.warning("account_refused", pod=pod.key, error=error.message)
 
-    async def _write(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
+    async def _write(
+        self, before: Future[None] | None, pod: PodInfo, reason: str, message: str, nominated: str | None
+    ) -> None:
+        if before is not None:
+            await before
+        await self._patch_status(pod, reason, message, nominated)
+
+    async def _patch_status(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
         status: Object = {}
         old = pod.object.get("status") or {}
         condition = _condition(pod.object, reason, message, self.client.actor.clock.rfc3339())

@@ -153,7 +153,9 @@ class Watching:
         queued = self.queue.pods.get(uid)
         before = queued.pod if queued is not None else None
         info = self.cache.classes.info(pod, before)
-        self.nominate(info)
+        if info.nominated_node or (before is not None and before.nominated_node):
+            # Otherwise what was decided a moment ago is not written yet, and holds.
+            self.nominate(info)
         if before is None:
             event = ClusterEvent("UnscheduledPod", frozenset({UPDATE}), None, pod)
             active = self.queue.update(info, event, self.now)

@@ -23,6 +23,14 @@ class Drop(Exception):
     """Raised by a fault: carry the request out, but never answer."""
 
 
+class Late(Exception):
+    """Raised by a fault: carry the request out after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 class FakeApi(Actor):
     def __init__(self, state: State) -> None:
         super().__init__()
@@ -44,6 +52,8 @@ class FakeApi(Actor):
                 fault(message)
             except Drop:
                 lose = True
+            except Late as late:
+                await self.sleep(late.seconds)
         answer = self.state.serve(message)
         if lose:
             await self.sleep(1e9)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from scheduler_api import Drop, World
+from scheduler_api import Drop, Late, World
 
 from actors.kernel import Child
 from actors.scheduler import Scheduler, SchedulerConfig
@@ -111,6 +111,23 @@ def test_a_lost_answer_to_a_binding_binds_once_and_leaves_the_pod_bound() -> Non
     assert world.where("web") == ["a"]
     assert world.state.bindings == [("default/web", "a")]
     assert world.statistics()["pods"] == 1
+
+
+def test_a_late_verdict_never_lands_on_a_pod_that_is_bound() -> None:
+    world = World()
+    world.node("small", cpu="1")
+
+    def slow(request: ApiRequest) -> None:
+        if request.verb == "patch" and request.subresource == "status":
+            raise Late(5.0)
+
+    world.state.faults.append(slow)
+    world.pod("web", cpu="2")
+    world.settle(1)
+    world.node("large", cpu="4")
+    world.settle(20)
+    assert world.where("web") == ["large"]
+    assert world.scheduled("web")["status"] == "True"
 
 
 def test_a_refused_binding_is_tried_again_after_a_backoff_and_takes_no_room_meanwhile() -> None:

@@ -221,6 +221,9 @@ class DefaultPreemption(Plugin):
 
     async def _run_evictions(self, pod: PodInfo, node: str, victims: list[PodInfo]) -> None:
         try:
+            for other in list(self.handle.nominated.get(node, {}).values()):
+                if other.priority < pod.priority:
+                    await self._disappoint(other)
             for victim in victims:
                 await self._evict_one(pod, node, victim)
         except StatusError as error:
@@ -231,6 +234,15 @@ class DefaultPreemption(Plugin):
         self.handle.pending.pop(pod.uid, None)
         gone = all(self.handle.cache.placed(v.uid) is None for v in victims)
         self.engine.on_evicted(pod.uid, gone, "")
+
+    async def _disappoint(self, other: PodInfo) -> None:
+        """A pod of lower priority will not get the room it hoped for here."""
+        body = {"metadata": {"uid": other.uid}, "status": {"nominatedNodeName": None}}
+        try:
+            await self.handle.client.patch("pods", other.name, other.namespace, body, subresource="status")
+        except StatusError as error:
+            if error.code not in (404, 409):
+                raise
 
     async def _evict_one(self, pod: PodInfo, node: str, victim: PodInfo) -> None:
         handle = self.handle
