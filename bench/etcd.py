@@ -327,7 +327,8 @@ def in_process(quick: bool, directory: str) -> list[Comparison]:
     scale = 1 if quick else 4
     system = LiveSystem("bench").start_thread()
     try:
-        clients = system.spawn(Child("clients", Clients))
+        # Outside the loop's thread an ask blocks and answers with the value.
+        clients: Any = system.spawn(Child("clients", Clients))
         memory = system.spawn(Child("memory", Etcd))
         config = EtcdConfig(data_dir=Path(directory) / "in-process")
         durable = system.spawn(Child("durable", lambda: Etcd(config)))
@@ -341,7 +342,7 @@ def in_process(quick: bool, directory: str) -> list[Comparison]:
                 ("durable put, 256 writers", durable, put, 256, 100_000),
             )
         ]
-        listener = system.spawn(Child("listener", Listener))
+        listener: Any = system.spawn(Child("listener", Listener))
         for n in range(10_000):
             memory.ask(Watch(listener, n + 1, b"fan/", b"fan0"))
         start = time.perf_counter()

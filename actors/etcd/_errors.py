@@ -23,7 +23,6 @@ __all__ = [
     "lease_provided",
     "lease_ttl_too_large",
     "no_space",
-    "not_capable",
     "request_too_large",
     "stopped",
     "too_many_ops",
@@ -116,11 +115,6 @@ def lease_ttl_too_large() -> EtcdError:
 def stopped() -> EtcdError:
     """The store has stopped: shut down, or its disk failed."""
     return EtcdError(UNAVAILABLE, "etcdserver: server stopped")
-
-
-def not_capable() -> EtcdError:
-    """A feature that this server does not have."""
-    return EtcdError(FAILED_PRECONDITION, "etcdserver: not capable")
 
 
 def corrupt() -> EtcdError:

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DiskFailed", "Flush", "Journal", "NoteTime"]
 
-MAX_BATCH_RECORDS = 10_000
 ALIVE_INTERVAL_S = 5.0
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from actors.etcd import _errors as errors
 from actors.etcd._proto_size import event_bytes
 from actors.etcd._store import Changes, Store, is_tombstone
 from protocol.etcd import Event, KeyValue, Watch, WatchResponse
@@ -209,13 +210,13 @@ class Watchers:
 
     def _refusal(self, request: Watch) -> str:
         if request.start_revision < 0:
-            return "etcdserver: mvcc: required revision has been compacted"
+            return errors.NEGATIVE_WATCH_START
         end = request.range_end
         if end and end != b"\0" and (request.key or b"\0") >= end:
-            return "mvcc: watcher range is empty"
+            return errors.EMPTY_WATCH_RANGE
         urn, watch_id = request.watcher.actor_urn, request.watch_id
         if watch_id in self._by_address.get(urn, ()) or watch_id in self._compacted.get(urn, ()):
-            return "mvcc: duplicate watch ID provided on the WatchStream"
+            return errors.DUPLICATE_WATCH_ID
         return ""
 
     def cancel(self, address: Address, watch_id: int) -> WatchResponse | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc.aio
 
+from actors.etcd import _errors as errors
 from actors.etcd.remote._endpoints import Endpoints
 from actors.etcd.remote._translate import watch_create, watch_events
 from actors.etcd.server._stubs import rpc
@@ -57,7 +58,7 @@ class RemoteWatches:
         """Open a watch; the future is its first response."""
         created: Future[WatchResponse] = Future()
         if request.watch_id in self._numbers:
-            reason = "mvcc: duplicate watch ID provided on the WatchStream"
+            reason = errors.DUPLICATE_WATCH_ID
             created.resolve(WatchResponse(-1, 0, created=True, canceled=True, cancel_reason=reason))
             return created
         self._last_number += 1

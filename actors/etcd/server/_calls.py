@@ -202,7 +202,8 @@ class WatchCall:
         self._send(message)
 
     def _send(self, response: WatchResponse) -> None:
-        if response.canceled and not response.created:
+        if response.canceled and not response.compact_revision:
+            # As in etcd, the id of a watch that compaction ended stays taken until it is cancelled.
             self._ids.discard(response.watch_id)
         if self._open:
             self._sink.send(self._services.watch_reply(response))
