@@ -38,10 +38,11 @@ class Attributes(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """A rule, and through which binding somebody has it."""
+    """A rule, and through which binding somebody has it; or what is wrong with a binding."""
 
     rule: Object
     reason: str
+    missing: str = ""
 
 
 class Authorizer:
@@ -84,10 +85,13 @@ class Authorizer:
 
             if node_may(self.core, user.name[len("system:node:") :], attributes):
                 return True, ""
+        missing: dict[str, None] = {}
         for grant in self.grants(user, attributes.namespace):
-            if rule_allows(grant.rule, attributes):
+            if grant.missing:
+                missing[grant.missing] = None
+            elif rule_allows(grant.rule, attributes):
                 return True, grant.reason
-        return False, ""
+        return False, f"RBAC: {status.aggregate(missing)}" if missing else ""
 
     def allowed(
         self, user: UserInfo, verb: str, group: str, resource: str, namespace: str = "", name: str = "",
@@ -98,13 +102,17 @@ class Authorizer:
 
     def require(self, user: UserInfo, attributes: Attributes) -> None:
         """Raise 403 unless `user` may."""
-        if not self.decide(user, attributes)[0]:
-            raise self.refusal(user, attributes)
+        allowed, reason = self.decide(user, attributes)
+        if not allowed:
+            raise self.refusal(user, attributes, reason)
 
-    def refusal(self, user: UserInfo, attributes: Attributes) -> StatusError:
+    def refusal(self, user: UserInfo, attributes: Attributes, reason: str = "") -> StatusError:
         """The 403 that says what was not allowed."""
+        why = f": {reason}" if reason else ""
         if attributes.path:
-            error = status.forbidden("", "", "", f'User "{user.name}" cannot {attributes.verb} path "{attributes.path}"')
+            error = status.forbidden(
+                "", "", "", f'User "{user.name}" cannot {attributes.verb} path "{attributes.path}"{why}'
+            )
             error.status["details"] = {}
             return error
         resource = attributes.resource + (f"/{attributes.subresource}" if attributes.subresource else "")
@@ -114,7 +122,7 @@ class Authorizer:
             attributes.resource,
             attributes.name,
             f'User "{user.name}" cannot {attributes.verb} resource "{resource}" in API group '
-            f'"{attributes.group}" {where}',
+            f'"{attributes.group}" {where}{why}',
         )
 
     # --- rules ------------------------------------------------------------------------------
@@ -138,8 +146,7 @@ class Authorizer:
             subject = _matching(user, binding.get("subjects"), "")
             if subject is not None:
                 reason = _reason("ClusterRoleBinding", binding["metadata"]["name"], binding, subject)
-                for rule in self.rules_of(binding.get("roleRef") or {}, ""):
-                    yield Grant(rule, reason)
+                yield from self._granted(binding.get("roleRef") or {}, "", reason)
 
     def _local_grants(self, user: UserInfo, namespace: str) -> Iterator[Grant]:
         for binding in self.core.list(RBAC, "rolebindings", namespace):
@@ -147,8 +154,17 @@ class Authorizer:
             if subject is not None:
                 name = f"{binding['metadata']['name']}/{namespace}"
                 reason = _reason("RoleBinding", name, binding, subject)
-                for rule in self.rules_of(binding.get("roleRef") or {}, namespace):
-                    yield Grant(rule, reason)
+                yield from self._granted(binding.get("roleRef") or {}, namespace, reason)
+
+    def _granted(self, role_ref: Object, namespace: str, reason: str) -> Iterator[Grant]:
+        """The rules of a role that is bound; a missing role is one grant that says so."""
+        kind = "clusterrole" if role_ref.get("kind") == "ClusterRole" else "role"
+        home = "" if kind == "clusterrole" else namespace
+        if self.core.get(RBAC, f"{kind}s", home, role_ref.get("name", "")) is None:
+            yield Grant({}, reason, f'{kind}.{RBAC} "{role_ref.get("name", "")}" not found')
+            return
+        for rule in self.rules_of(role_ref, namespace):
+            yield Grant(rule, reason)
 
     def rules_of(self, role_ref: Object, namespace: str) -> list[Object]:
         """The rules of the role that a binding names; none when it is missing."""

@@ -55,10 +55,13 @@ def check_grant(core: Core, request: Request, new: Object, old: Object | None) -
         rules = core.authorizer.rules_of(ref, namespace)
     else:
         return
-    held = [grant.rule for grant in core.authorizer.grants(request.user, namespace)]
+    grants = list(core.authorizer.grants(request.user, namespace))
+    held = [grant.rule for grant in grants if not grant.missing]
     missing = covers(held, rules)
     if missing:
-        raise status.forbidden(RBAC, kind.resource, name, _text(request.user, missing))
+        problems = [grant.missing for grant in grants if grant.missing]
+        why = f"; resolution errors: [{' '.join(problems)}]" if problems else ""
+        raise status.forbidden(RBAC, kind.resource, name, _text(request.user, missing) + why)
 
 
 def _same(new: Object, old: Object, fields: tuple[str, ...]) -> bool:

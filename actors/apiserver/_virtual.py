@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from actors.apiserver import _parts as parts
 from actors.apiserver._authn import with_group
 from actors.apiserver._authz import Attributes
@@ -77,15 +79,18 @@ def _asked(spec: Object) -> Attributes:
     return Attributes((path or {}).get("verb", ""), path=(path or {}).get("path", ""))
 
 
-def _check_spec(obj: Object, kind: str, with_user: bool) -> None:
+def _check_spec(obj: Object, with_user: bool, local: bool = False) -> None:
+    """Raise 422 for a review that asks for nothing, or for too much."""
     spec = obj.get("spec") or {}
     errors = []
     both = spec.get("resourceAttributes") is not None and spec.get("nonResourceAttributes") is not None
     if both:
+        shown = {"Path": "", "Verb": "", **{k.capitalize(): v for k, v in spec["nonResourceAttributes"].items()}}
         errors.append(
             FieldError(
                 "FieldValueInvalid", "spec.nonResourceAttributes",
-                "Invalid value: cannot be specified in combination with resourceAttributes",
+                f"Invalid value: {orjson.dumps(shown).decode()}: cannot be specified in combination with "
+                "resourceAttributes",
             )
         )
     if spec.get("resourceAttributes") is None and spec.get("nonResourceAttributes") is None:
@@ -101,8 +106,36 @@ def _check_spec(obj: Object, kind: str, with_user: bool) -> None:
                 "FieldValueInvalid", "spec.user", 'Invalid value: "": at least one of user or group must be specified'
             )
         )
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "managedFields" and not (local and k == "namespace")}
+    if metadata:
+        errors.append(FieldError("FieldValueInvalid", "metadata", "Invalid value: must be empty"))
+    if local and not errors:
+        errors += _check_local(obj)
     if errors:
         raise status.invalid("authorization.k8s.io", "", "", errors)
+
+
+def _check_local(obj: Object) -> list[FieldError]:
+    """What holds for reviews in a namespace only."""
+    spec, home = obj["spec"], obj["metadata"].get("namespace", "")
+    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    errors = []
+    if resource is not None and resource.get("namespace", "") != home:
+        errors.append(
+            FieldError(
+                "FieldValueInvalid", "spec.resourceAttributes.namespace",
+                f'Invalid value: "{resource.get("namespace", "")}": must match metadata.namespace',
+            )
+        )
+    if path is not None:
+        shown = {"Path": path.get("path", ""), "Verb": path.get("verb", "")}
+        errors.append(
+            FieldError(
+                "FieldValueInvalid", "spec.nonResourceAttributes",
+                f"Invalid value: {orjson.dumps(shown).decode()}: disallowed on this kind of request",
+            )
+        )
+    return errors
 
 
 def _decided(core: Core, obj: Object, user: UserInfo) -> Object:
@@ -115,7 +148,7 @@ def _decided(core: Core, obj: Object, user: UserInfo) -> Object:
 
 
 def _self_access(core: Core, request: Request, obj: Object) -> Object:
-    _check_spec(obj, "SelfSubjectAccessReview", False)
+    _check_spec(obj, False)
     return _decided(core, obj, request.user)
 
 
@@ -127,15 +160,12 @@ def _user_of(spec: Object) -> UserInfo:
 
 
 def _access(core: Core, request: Request, obj: Object) -> Object:
-    _check_spec(obj, "SubjectAccessReview", True)
+    _check_spec(obj, True)
     return _decided(core, obj, _user_of(obj["spec"]))
 
 
 def _local_access(core: Core, request: Request, obj: Object) -> Object:
-    _check_spec(obj, "LocalSubjectAccessReview", True)
-    wanted = (obj["spec"].get("resourceAttributes") or {}).get("namespace", "")
-    if wanted != request.namespace:
-        raise status.bad_request(f"spec.resourceAttributes.namespace must match namespace: {request.namespace}")
+    _check_spec(obj, True, local=True)
     return _decided(core, obj, _user_of(obj["spec"]))
 
 
@@ -144,16 +174,18 @@ def _self_rules(core: Core, request: Request, obj: Object) -> Object:
     if not namespace:
         raise status.bad_request("no namespace on request")
     resources, paths = [], []
+    problems = []
     for grant in core.authorizer.grants(request.user, namespace):
         rule = grant.rule
+        if grant.missing:
+            problems.append(grant.missing)
         if rule.get("resources"):
             resources.append({k: rule[k] for k in ("verbs", "apiGroups", "resources", "resourceNames") if rule.get(k)})
         if rule.get("nonResourceURLs"):
             paths.append({"verbs": rule.get("verbs") or [], "nonResourceURLs": rule["nonResourceURLs"]})
-    if "system:masters" in request.user.groups:
-        resources.insert(0, {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})
-        paths.insert(0, {"verbs": ["*"], "nonResourceURLs": ["*"]})
-    obj["status"] = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+    obj["status"] = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": bool(problems)}
+    if problems:
+        obj["status"]["evaluationError"] = status.aggregate(problems)
     return obj
 
 
