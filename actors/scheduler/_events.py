@@ -44,11 +44,13 @@ class ClusterEvent(NamedTuple):
 
 class EventHint(NamedTuple):
     """An event that a plugin waits for. `helps(pod, event)`: whether this one may help that pod;
-    None: every one may."""
+    None: every one may. `by_class`: the answer is the same for all pods of one class, so it is
+    asked for once for all that wait."""
 
     resource: str
     actions: frozenset[str]
     helps: Callable[[PodInfo, ClusterEvent], bool] | None = None
+    by_class: bool = False
 
     def wants(self, event: ClusterEvent) -> bool:
         if self.resource not in (event.resource, "*"):

@@ -53,7 +53,7 @@ class QueuedPod:
     gated_by: str = ""
     message: str = ""
     place: str = ""
-    group: tuple[frozenset[str], str] | None = None
+    group: tuple[frozenset[str], str, int] | None = None
     entry: int = 0
 
 
@@ -84,7 +84,8 @@ class SchedulingQueue:
         self._active: list[tuple[Any, int, QueuedPod]] = []
         self._backoff: list[tuple[float, int, QueuedPod]] = []
         self._counts = {"active": 0, "backoff": 0, "unschedulable": 0, "gated": 0}
-        self._waiting: dict[tuple[frozenset[str], str], dict[str, QueuedPod]] = {}
+        self._waiting: dict[tuple[frozenset[str], str, int], dict[str, QueuedPod]] = {}
+        # by (plugins that hold the pods, scheduler name, class), so that one look may do for many
         self._in_flight: dict[str, _Flight] = {}
         self._events: list[ClusterEvent] = []
         self._events_start = 0
@@ -127,6 +128,8 @@ class SchedulingQueue:
         if queued.place == "active":
             self._put_active(queued)
             return False
+        if queued.group is not None and queued.group[2] != pod.cls.index:
+            self._put_waiting(queued, queued.place)
         if queued.place == "gated":
             # A gated pod goes in as soon as nothing holds it, whatever the event was.
             return self._admit(queued, "active", now)
@@ -230,7 +233,7 @@ class SchedulingQueue:
         if self._in_flight:
             self._remember(event)
         moved = 0
-        for (plugins, _), group in list(self._waiting.items()):
+        for (plugins, _, _), group in list(self._waiting.items()):
             if not group or not self._wanted(next(iter(group.values())), plugins, event):
                 continue
             for queued in list(group.values()):
@@ -300,10 +303,13 @@ class SchedulingQueue:
     # --- inside ----------------------------------------------------------------------------
 
     def _wanted(self, one: QueuedPod, plugins: frozenset[str], event: ClusterEvent) -> bool:
-        """Whether any of the plugins asked for such events. All pods of a group are of profiles
-        with equal hints only if they have one scheduler name, which is part of the group."""
+        """Whether an event may help any pod of a group, of which this is one."""
         hints = self.hints(one.pod)
-        return any(h.wants(event) for p in plugins for h in hints.get(p, (_ANYTHING,)))
+        return any(
+            h.wants(event) and (h.helps is None or not h.by_class or h.helps(one.pod, event))
+            for p in plugins
+            for h in hints.get(p, (_ANYTHING,))
+        )
 
     def _hint_says(self, queued: QueuedPod, plugin: str, event: ClusterEvent) -> bool:
         for hint in self.hints(queued.pod).get(plugin, (_ANYTHING,)):
@@ -362,7 +368,7 @@ class SchedulingQueue:
         plugins = queued.rejected_by | queued.pending_on
         if place == "gated":
             plugins = frozenset((queued.gated_by,))
-        queued.group = (plugins, queued.pod.scheduler_name)
+        queued.group = (plugins, queued.pod.scheduler_name, queued.pod.cls.index)
         self._waiting.setdefault(queued.group, {})[queued.pod.uid] = queued
 
     def _place(self, queued: QueuedPod, place: str) -> None:

@@ -72,6 +72,22 @@ def test_a_plugin_may_look_at_the_event_itself() -> None:
     assert made.pop(20.0) is None
 
 
+def test_an_answer_that_is_the_same_for_a_class_is_asked_for_once() -> None:
+    asked: list[str] = []
+
+    def helps(waiting: PodInfo, _: ClusterEvent) -> bool:
+        asked.append(waiting.name)
+        return False
+
+    made = queue()
+    made.hints = lambda p: {"Fit": (EventHint("Node", frozenset({"add"}), helps, by_class=True),)}
+    for i in range(50):
+        made.add(pod(f"p{i}"), 0.0)
+        made.requeue(popped(made, 0.0), 0.0, rejected_by={"Fit"})
+    made.move(event(), 1.0)
+    assert len(asked) == 1
+
+
 def test_an_event_during_the_attempt_is_not_missed() -> None:
     made = queue()
     made.add(pod("a"), 0.0)

@@ -146,8 +146,8 @@ class InterPodAffinity(ColumnPlugin):
 
     def events(self) -> tuple[EventHint, ...]:
         return (
-            EventHint("AssignedPod", frozenset({"add", "delete", "labels"}), self._concerns),
-            EventHint("Node", frozenset({"add", "labels"}), self._node_concerns),
+            EventHint("AssignedPod", frozenset({"add", "delete", "labels"}), self._concerns, by_class=True),
+            EventHint("Node", frozenset({"add", "labels"}), self._node_concerns, by_class=True),
             EventHint("UnscheduledPod", frozenset({"labels"})),
             EventHint("Namespace", frozenset({"add", "labels"})),
         )

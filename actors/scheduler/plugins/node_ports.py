@@ -59,6 +59,6 @@ class NodePorts(ColumnPlugin):
             )
 
         return (
-            EventHint("AssignedPod", frozenset({"delete"}), frees),
+            EventHint("AssignedPod", frozenset({"delete"}), frees, by_class=True),
             EventHint("Node", frozenset({"add"})),
         )

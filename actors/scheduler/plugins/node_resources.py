@@ -232,9 +232,9 @@ class NodeResourcesFit(ColumnPlugin):
 
     def events(self) -> tuple[EventHint, ...]:
         return (
-            EventHint("AssignedPod", frozenset({"delete", "scale-down"}), self._frees),
+            EventHint("AssignedPod", frozenset({"delete", "scale-down"}), self._frees, by_class=True),
             EventHint("UnscheduledPod", frozenset({"scale-down"}), _own),
-            EventHint("Node", frozenset({"add", "allocatable"}), self._has_room),
+            EventHint("Node", frozenset({"add", "allocatable"}), self._has_room, by_class=True),
         )
 
     def _frees(self, pod: PodInfo, event: ClusterEvent) -> bool:

@@ -253,16 +253,14 @@ class PodTopologySpread(ColumnPlugin):
 
     def events(self) -> tuple[EventHint, ...]:
         return (
-            EventHint("AssignedPod", frozenset({"add", "delete", "labels"}), self._concerns),
-            EventHint("Node", frozenset({"add", "delete", "labels", "taints"}), self._node_concerns),
+            EventHint("AssignedPod", frozenset({"add", "delete", "labels"}), self._concerns, by_class=True),
+            EventHint("Node", frozenset({"add", "delete", "labels", "taints"}), self._node_concerns, by_class=True),
             EventHint("UnscheduledPod", frozenset({"labels", "tolerations"})),
         )
 
     def _concerns(self, pod: PodInfo, event: ClusterEvent) -> bool:
         """Whether a pod that came, went or changed is one of those that are counted."""
         versions = [v["metadata"] for v in (event.old, event.new) if v is not None]
-        if any(m.get("uid") == pod.uid for m in versions):
-            return True
         if any((m.get("namespace") or "") != pod.namespace for m in versions):
             return False
         constraints = self._constraints(pod.cls, hard=True)
