@@ -222,14 +222,28 @@ def _stream_request(request: Request, pod: Object) -> Any:
     return PodExec(request.namespace, request.name, container, command, _NOBODY, 0, stdin, stdout, stderr, tty)
 
 
+def _service_name(text: str) -> str:
+    """The name in `[scheme:]name[:port]`."""
+    words = text.split(":")
+    return words[1] if len(words) == 3 else words[0]
+
+
 # --- proxies ----------------------------------------------------------------------------------
 
 
 async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> HttpReply:
     """GET of a node's own API; pods and services have no network of this process to be reached by."""
     kind = request.served.kind.kind
-    if kind != "Node":
-        raise status.service_unavailable(f"error trying to reach service: {kind.lower()} proxies are not served")
+    if kind == "Pod":
+        pod = _pod(core, request)
+        if not (pod.get("status") or {}).get("podIP"):
+            raise status.bad_request("address not allowed")
+        raise status.service_unavailable("error trying to reach service: pod addresses are not reachable from here")
+    if kind == "Service":
+        name = _service_name(request.name)
+        if core.get("", "services", request.namespace, name) is None:
+            raise status.not_found("", "services", name)
+        raise status.service_unavailable(f'no endpoints available for service "{request.name}"')
     if core.get("", "nodes", "", request.name) is None:
         raise status.not_found("", "nodes", request.name)
     answer: NodeResponse = await _asked(core, node_address(core, request.name), NodeGet("/" + path.rest, call.query))

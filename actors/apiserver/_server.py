@@ -80,6 +80,7 @@ class ApiServer(Actor):
                 self.log.warning("bootstrap_failed", error=repr(error))
                 await self.sleep(delay)
                 delay = min(2 * delay, 5.0)
+        self.core.store.begin_history()
         from actors.apiserver import crd
 
         if hasattr(crd, "attach"):

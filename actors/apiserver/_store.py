@@ -113,6 +113,12 @@ class Store:
         self.revision = revision
         await self._open_watch(revision + 1)
 
+    def begin_history(self) -> None:
+        """Let watches start from here, no earlier: what came before was this server's own preparation."""
+        for cache in self.caches.values():
+            cache.history.clear()
+            cache.floor = self.revision
+
     async def _pages(self) -> Any:
         key, revision = _ROOT, 0
         while True:

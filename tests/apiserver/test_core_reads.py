@@ -215,3 +215,10 @@ def test_a_watcher_that_replays_events_holds_what_a_list_shows(api: Any, seed: i
             held[name] = obj
     listed = {i["metadata"]["name"]: i for i in api.ask("list", "configmaps", "default", labelSelector="on=yes")["items"]}
     assert held == listed
+
+
+def test_a_watch_cannot_start_before_the_server_did(api: Any) -> None:
+    api.config_map("a")
+    watcher = api.watch("configmaps", "default", resourceVersion="1")
+    assert [event for event, _ in watcher.events] == ["ERROR"]
+    assert watcher.events[0][1]["message"].startswith("too old resource version: 1 (")
