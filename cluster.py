@@ -27,10 +27,12 @@ from typing import Any
 
 from actors.client import OutsideClient, WaitTimeout
 from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
+from protocol.etcd import Range
 from protocol.objects import Object
 
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
+STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
@@ -74,10 +76,9 @@ class ClusterConfig:
 class Parts:
     """The top components of a running cluster."""
 
-    etcd: Ref
     apiserver: Ref
-    controllers: Ref | None
-    scheduler: Ref | None
+    controllers: Ref
+    scheduler: Ref
     nodes: tuple[Ref, ...]
 
 
@@ -105,22 +106,17 @@ def start_apiserver(system: ActorSystem, config: ClusterConfig, etcd: Ref, **set
     return system.spawn(Child("apiserver", lambda: ApiServer(api_config, etcd)), host="apiserver")
 
 
-def start_all(system: ActorSystem, config: ClusterConfig, **api_settings: Any) -> Parts:
-    """Every component of a cluster, each on a (simulated) host of its own."""
+def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **extra: Any) -> Parts:
+    """Every component below the API server, each on a (simulated) host of its own. `extra` are
+    settings that some controllers need (keys and certificates)."""
     from actors.controllers import ControllerManager, Options
     from actors.scheduler import Scheduler, SchedulerConfig
 
-    etcd = start_store(system, config)
-    apiserver = start_apiserver(system, config, etcd, **api_settings)
-    authority = api_settings.get("client_ca", b"").decode() or STAND_IN_CA
-    extra = {"root_ca": authority, "service_account_key": api_settings.get("service_account_key", b"")}
     options = Options(**config.controllers, extra=extra)
-    controllers = system.spawn(
-        Child("controller-manager", lambda: ControllerManager(apiserver, options)), host="controllers"
-    )
+    manager = Child("controller-manager", lambda: ControllerManager(apiserver, options))
+    controllers = system.spawn(manager, host="controllers")
     scheduler = system.spawn(Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig())), host="scheduler")
-    nodes = start_nodes(system, config, apiserver)
-    return Parts(etcd, apiserver, controllers, scheduler, nodes)
+    return Parts(apiserver, controllers, scheduler, start_nodes(system, config, apiserver))
 
 
 def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
@@ -300,15 +296,19 @@ class _Served:
         self._port = 0
         self._certificates: _Certificates | None = None
 
-    def _serve(self, start: Callable[[LiveSystem, Mapping[str, Any]], Ref]) -> Ref:
-        """Start the system, what `start` starts in it, and the HTTP front of the API server that
-        it answers with."""
+    def _serve(self) -> Ref:
+        """Start the system, the store, the API server and the HTTP front; answers the API server.
+
+        Raises: OSError when the port is taken; DataDirError.
+        """
         from actors.apiserver import http
 
         system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer)
         self._system = system.start_thread()
+        etcd = start_store(system, self.config)
+        etcd.ask(Range(b"\0", limit=1), timeout=STORE_OPENS_S)  # a store that cannot be opened says so here
         self._certificates = _Certificates(self.config, system.clock.now())
-        apiserver = start(system, self._certificates.api_settings())
+        apiserver = start_apiserver(system, self.config, etcd, **self._certificates.api_settings())
         self._port, self._close_http = http.start(
             system, apiserver, self.config.host, self.config.port, self._certificates.tls()
         )
@@ -377,6 +377,16 @@ class _Certificates:
             key = path.read_bytes()
         return {"client_ca": self.authority.certificate, "service_account_key": key}
 
+    def controller_settings(self) -> dict[str, Any]:
+        """What controllers must know of this."""
+        authority = self.authority.certificate
+        return {
+            "root_ca": authority.decode(),
+            "service_account_key": self.api_settings()["service_account_key"],
+            "cluster_signing_certificate": authority,
+            "cluster_signing_key": self.authority.pair.key,
+        }
+
     def tls(self) -> Any:
         """The server side's TLS context."""
         return self._pki.server_context(self._server, self.authority.certificate)
@@ -394,12 +404,8 @@ class ApiServerProcess(_Served):
 
     def start(self) -> ApiServerProcess:
         """Start; the API is served when this returns. Raises: as `Cluster.start`."""
-
-        def parts(system: LiveSystem, settings: Mapping[str, Any]) -> Ref:
-            return start_apiserver(system, self.config, start_store(system, self.config), **settings)
-
         try:
-            self._serve(parts)
+            self._serve()
         except BaseException:
             self.stop()
             raise
@@ -413,19 +419,21 @@ class Cluster(_Served, _Commands):
     do not see each other; start as many as you like.
     """
 
-    def start(self, *, wait_for_nodes: bool = True) -> Cluster:
+    def start(self, *, wait_for_nodes: bool = True, on_serving: Callable[[], object] | None = None) -> Cluster:
         """Start every component; answers when the API is served and the nodes are Ready.
+
+        `on_serving()` is called as soon as the API is served, before the rest is started.
 
         Raises: OSError when the port is taken; `actors.etcd.DataDirError` when the data directory
         is in use by another cluster or damaged.
         """
 
-        def parts(system: LiveSystem, settings: Mapping[str, Any]) -> Ref:
-            self.parts = start_all(system, self.config, **settings)
-            return self.parts.apiserver
-
         try:
-            apiserver = self._serve(parts)
+            apiserver = self._serve()
+            if on_serving is not None:
+                on_serving()
+            assert self._certificates is not None
+            self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
             self.client = OutsideClient(self.system, apiserver)
             if wait_for_nodes and self.config.nodes:
                 self.client.wait("nodes", self._nodes_ready)
@@ -484,7 +492,8 @@ class SimulatedCluster(_Commands):
     ) -> None:
         self.config = replace(config or ClusterConfig(), seed=seed, **settings)
         self.sim = Simulation(seed, choose=choose, tracer=tracer)
-        self.parts = start_all(self.sim, self.config)
+        apiserver = start_apiserver(self.sim, self.config, start_store(self.sim, self.config))
+        self.parts = start_rest(self.sim, self.config, apiserver, root_ca=STAND_IN_CA)
         self.client = OutsideClient(self.sim, self.parts.apiserver, timeout_s=600.0)
         if self.config.nodes:
             self.client.wait(

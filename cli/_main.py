@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cli._errors import Failed, UsageError
 
@@ -43,8 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the whole usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _verb_parser(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"kubekka {verb}", description=VERBS[verb][1].capitalize() + ".")
+    parser = _Parser(prog=f"kubekka {verb}", description=VERBS[verb][1].capitalize() + ".")
     parser.add_argument(
         "--log-format",
         choices=("console", "json"),

@@ -9,14 +9,13 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cli._errors import Failed, UsageError
 from cli._state import default_data_dir, prepare_data_dir
 
-__all__ = ["add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths", "serving", "until_interrupted"]
+__all__ = ["Interruption", "add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths"]
 
 
 def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
@@ -89,31 +88,33 @@ def port_problem(error: OSError, host: str, port: int) -> UsageError:
     return UsageError(f"cannot serve on {host}:{port}: {error.strerror or error}")
 
 
-@contextmanager
-def serving(start: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
-    """Run `start`; whatever happens afterwards, run `stop`."""
-    try:
-        start()
-        yield
-    finally:
-        stop()
+class Interruption:
+    """SIGINT and SIGTERM as a wish to end, from the start of a `with` block on: whatever is being
+    started then is started and stopped in order."""
 
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self._failed = False
+        self._previous: dict[int, Any] = {}
 
-def until_interrupted(failed: threading.Event | None = None) -> None:
-    """Wait for SIGINT or SIGTERM, or for the cluster to fail.
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, lambda *_: self._woken.set())
+        return self
 
-    Raises: Failed in the last case.
-    """
-    woken = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: woken.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        while not woken.wait(0.2 if failed is not None else None):
-            if failed is not None and failed.is_set():
-                raise Failed(
-                    "a component crashed again and again; the log above says why (--log-level info shows more)"
-                )
-    finally:
-        for number, handler in previous.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-    if sys.stderr.isatty():
-        print("\nstopping ...", file=sys.stderr)
+
+    def fail(self, _: object = None) -> None:
+        """The system has failed: end as well."""
+        self._failed = True
+        self._woken.set()
+
+    def wait(self) -> None:
+        """Return when it is time to end. Raises: Failed when the system has failed."""
+        self._woken.wait()
+        if self._failed:
+            raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
+        if sys.stderr.isatty():
+            print("\nstopping ...", file=sys.stderr)

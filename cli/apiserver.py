@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import threading
 
 from cli._errors import UsageError
-from cli._serve import add_serving_options, kubernetes_minor, port_problem, prepare_paths, until_interrupted
+from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -31,13 +30,13 @@ def run(options: argparse.Namespace) -> int:
         etcd_servers=tuple(u for u in options.etcd_servers.split(",") if u),
     )
     server = ApiServerProcess(config)
-    failed = threading.Event()
     try:
-        server.start()
-        server.system.on_failed = lambda _: failed.set()
-        server.write_kubeconfig(kubeconfig)
-        print(f"ready: {server.url} kubeconfig: {kubeconfig}", flush=True)
-        until_interrupted(failed)
+        with Interruption() as interruption:
+            server.start()
+            server.system.on_failed = interruption.fail
+            server.write_kubeconfig(kubeconfig)
+            print(f"ready: {server.url} kubeconfig: {kubeconfig}", flush=True)
+            interruption.wait()
     except OSError as error:
         raise port_problem(error, options.host, options.port) from None
     except DataDirError as error:

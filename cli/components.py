@@ -5,18 +5,26 @@ from __future__ import annotations
 
 import argparse
 import socket
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.client import authority_of
 from actors.kernel import Actor, Child, Ref
 from cli._errors import UsageError
 from cli._remote import remote_system
-from cli._serve import until_interrupted
+from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from cli.up import GUISES, add_controller_options, controller_options
+
+_FILES = {
+    "root-ca-file": "certificate authority that pods are given (the kubeconfig's by default)",
+    "service-account-private-key-file": "key that signs service account token Secrets; none are made without",
+    "cluster-signing-cert-file": "certificate that certificate requests are signed with; none are without",
+    "cluster-signing-key-file": "its key",
+}
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -24,6 +32,8 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     add_kubeconfig_option(parser)
     if verb == "controllers":
         add_controller_options(parser)
+        for name, what in _FILES.items():
+            parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
     if verb in ("controllers", "scheduler"):
         parser.add_argument(
             "--leader-elect",
@@ -51,35 +61,43 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the component until Ctrl-C."""
     kubeconfig = find_kubeconfig(options)
-    with remote_system(kubeconfig, options.verb) as (system, transport):
-        failed = threading.Event()
-        system.on_failed = lambda _: failed.set()
+    with Interruption() as interruption, remote_system(kubeconfig, options.verb) as (system, transport):
+        system.on_failed = interruption.fail
         try:
             factory = _COMPONENTS[options.verb](options, transport)
         except ValueError as error:
             raise UsageError(str(error)) from None
         system.spawn(Child(options.verb, factory))
         print(f"ready: {options.verb} kubeconfig: {kubeconfig}", flush=True)
-        until_interrupted(failed)
+        interruption.wait()
     return 0
 
 
 def _controllers(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.controllers import ControllerManager, Options
 
-    settings = Options(**controller_options(options), leader_elect=options.leader_elect)
+    extra = {
+        "root_ca": _pem(options.root_ca_file).decode() or authority_of(find_kubeconfig(options)),
+        "service_account_key": _pem(options.service_account_private_key_file),
+        "cluster_signing_certificate": _pem(options.cluster_signing_cert_file),
+        "cluster_signing_key": _pem(options.cluster_signing_key_file),
+    }
+    settings = Options(**controller_options(options), leader_elect=options.leader_elect, extra=extra)
     return partial(ControllerManager, apiserver, settings)
+
+
+def _pem(path: Path | None) -> bytes:
+    try:
+        return path.read_bytes() if path is not None else b""
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.scheduler import Scheduler, SchedulerConfig, load
 
     config = load(options.config) if options.config else SchedulerConfig()
-    import msgspec
-
-    if options.leader_elect and "leader_elect" in getattr(config, "__struct_fields__", ()):
-        config = msgspec.structs.replace(config, leader_elect=True)
-    return partial(Scheduler, apiserver, config)
+    return partial(Scheduler, apiserver, replace(config, leader_elect=options.leader_elect))
 
 
 def _kubelet(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:

@@ -9,16 +9,18 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from actors.client import OutsideClient
 from actors.kernel import Actor, Child, Ref, handles
 from cli._errors import Failed
 from cli._remote import remote_system
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from protocol import status
 from protocol.api import ApiRequest, CancelWatch, Hold, StatusError
-from protocol.scheduler import ExplainPod
+from protocol.scheduler import ExplainPod, SchedulerStatistics
 
 PATIENCE_S = 15.0
 
@@ -63,8 +65,9 @@ def run(options: argparse.Namespace) -> int:
     config = load(options.config) if options.config else SchedulerConfig()
     with remote_system(find_kubeconfig(options)) as (system, apiserver):
         door = system.spawn(Child("read-only", partial(ReadOnly, apiserver)))
-        scheduler = system.spawn(Child("scheduler", partial(Scheduler, door, config)))
-        account = _ask(scheduler, ExplainPod(options.namespace, options.pod))
+        scheduler = system.spawn(Child("scheduler", partial(Scheduler, door, replace(config, passive=True))))
+        nodes = len(OutsideClient(system, apiserver, name="count").list("nodes"))
+        account = _ask(scheduler, ExplainPod(options.namespace, options.pod), nodes)
     if options.output == "json":
         sys.stdout.write(json.dumps(account, indent=2) + "\n")
     else:
@@ -72,45 +75,42 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(scheduler: Ref, question: ExplainPod) -> dict[str, Any]:
-    """The account, once the scheduler has read the cluster."""
+def _ask(scheduler: Ref, question: ExplainPod, nodes: int) -> dict[str, Any]:
+    """The account, once the scheduler has read the cluster and its `nodes`."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
+            known = scheduler.ask(SchedulerStatistics(), timeout=PATIENCE_S)["nodes"]
             account: dict[str, Any] = scheduler.ask(question, timeout=PATIENCE_S)
-            return account
+            if known >= nodes or time.monotonic() > deadline:
+                return account
         except StatusError as error:
             if error.code != 404 or time.monotonic() > deadline:
                 raise Failed(error.message) from None
-            time.sleep(0.05)
+        time.sleep(0.05)
 
 
 def _print(account: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    console.print(account["outcome"])
-    if account.get("message"):
-        console.print(account["message"])
+    lines = [account["outcome"]]
+    if account.get("message") and account["message"] not in account["outcome"]:
+        lines.append(account["message"])
     nodes = account.get("nodes") or []
+    feasible = sorted((n for n in nodes if n["feasible"]), key=lambda n: (-n["total"], n["name"]))
     refused = [n for n in nodes if not n["feasible"]]
-    if refused:
-        table = Table("node", "refused by", "because", title="Nodes that do not fit", title_justify="left")
-        for node in refused:
-            for plugin, reasons in node["rejected"].items():
-                table.add_row(node["name"], plugin, ", ".join(reasons))
-        console.print(table)
-    feasible = sorted((n for n in nodes if n["feasible"]), key=lambda n: -n.get("total", 0))
+    wide = max((len(n["name"]) for n in nodes), default=0)
     if feasible:
-        plugins = list(account["weights"])
-        heads = [f"{p}\n(weight {account['weights'][p]})" for p in plugins]
-        table = Table("node", *heads, "total", title="Scores (normalised, weighted)", title_justify="left")
+        weights = account["weights"]
+        lines += ["", "nodes that fit, best first (score x weight of each plugin):"]
         for node in feasible:
-            cells = [_score(node["scores"].get(plugin)) for plugin in plugins]
-            table.add_row(node["name"], *cells, f"{node['total']:g}")
-        console.print(table)
-
-
-def _score(score: dict[str, Any] | None) -> str:
-    return "-" if score is None else f"{score['normalized']:g} -> {score['weighted']:g}"
+            parts = [
+                f"{plugin} {node['scores'][plugin]['normalized']:g}x{weight}"
+                for plugin, weight in weights.items()
+                if node["scores"].get(plugin)
+            ]
+            lines.append(f"  {node['name']:<{wide}}  {node['total']:>6g}  {', '.join(parts)}")
+    if refused:
+        lines += ["", "nodes that do not fit (the first reason is what counted):"]
+        for node in refused:
+            reasons = "; ".join(f"{plugin}: {', '.join(why)}" for plugin, why in node["rejected"].items())
+            lines.append(f"  {node['name']:<{wide}}  {reasons}")
+    sys.stdout.write("\n".join(lines) + "\n")

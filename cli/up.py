@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli._errors import UsageError
-from cli._serve import add_serving_options, kubernetes_minor, port_problem, prepare_paths, until_interrupted
+from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths
+
+if TYPE_CHECKING:
+    from cluster import Cluster
 
 RUNTIMES = ("simulated",)
 GUISES = ("containerd", "docker", "rkt", "runc")
@@ -66,7 +68,16 @@ def add_controller_options(parser: argparse.ArgumentParser) -> None:
 
 
 def controller_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The same as settings of `actors.controllers.Options`."""
+    """The same as settings of `actors.controllers.Options`.
+
+    Raises: UsageError for a controller that there is not.
+    """
+    from actors.controllers import selected
+
+    try:
+        selected(options.controllers)
+    except ValueError as error:
+        raise UsageError(f"--controllers: {error}") from None
     names = ("controllers", "node_monitor_grace_period", "node_monitor_period", "terminated_pod_gc_threshold")
     return {name: getattr(options, name) for name in names}
 
@@ -114,14 +125,12 @@ def run(options: argparse.Namespace) -> int:
         controllers=controller_options(options),
     )
     cluster = Cluster(config)
-    failed = threading.Event()
     try:
-        cluster.start(wait_for_nodes=False)
-        cluster.system.on_failed = lambda _: failed.set()
-        cluster.write_kubeconfig(kubeconfig)
-        print(f"ready: {cluster.url} kubeconfig: {kubeconfig}", flush=True)
-        _explain(kubeconfig, options.nodes)
-        until_interrupted(failed)
+        with Interruption() as interruption:
+            cluster.start(wait_for_nodes=False, on_serving=lambda: _announce(cluster, kubeconfig))
+            cluster.system.on_failed = interruption.fail
+            _explain(kubeconfig, options.nodes)
+            interruption.wait()
     except OSError as error:
         raise port_problem(error, options.host, options.port) from None
     except DataDirError as error:
@@ -131,6 +140,11 @@ def run(options: argparse.Namespace) -> int:
     finally:
         cluster.stop()
     return 0
+
+
+def _announce(cluster: Cluster, kubeconfig: Path) -> None:
+    cluster.write_kubeconfig(kubeconfig)
+    print(f"ready: {cluster.url} kubeconfig: {kubeconfig}", flush=True)
 
 
 def _explain(kubeconfig: Path, nodes: int) -> None:

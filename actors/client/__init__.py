@@ -19,7 +19,7 @@ from actors.client._store import Store, by_controller, by_namespace
 from protocol.api import Resource, StatusError, UserInfo
 
 if TYPE_CHECKING:
-    from actors.client._kubeconfig import KubeConfig, load_kubeconfig
+    from actors.client._kubeconfig import KubeConfig, authority_of, load_kubeconfig
     from actors.client._transport import HttpTransport
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "UserInfo",
     "WaitTimeout",
     "WorkQueue",
+    "authority_of",
     "by_controller",
     "by_namespace",
     "load_kubeconfig",
@@ -58,7 +59,7 @@ def __getattr__(name: str) -> Any:
         from actors.client._transport import HttpTransport
 
         return HttpTransport
-    if name in ("KubeConfig", "load_kubeconfig"):
+    if name in ("KubeConfig", "authority_of", "load_kubeconfig"):
         from actors.client import _kubeconfig
 
         return getattr(_kubeconfig, name)

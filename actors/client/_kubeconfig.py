@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["KubeConfig", "load_kubeconfig"]
+__all__ = ["KubeConfig", "authority_of", "load_kubeconfig"]
 
 
 class KubeConfig(NamedTuple):
@@ -55,6 +55,15 @@ def load_kubeconfig(path: str | Path, context: str = "") -> KubeConfig:
     cluster = _named(document.get("clusters"), entry.get("cluster", ""), "cluster", file)
     user = _named(document.get("users"), entry.get("user", ""), "user", file)
     return _resolve(cluster, user, entry.get("namespace") or "default", file)
+
+
+def authority_of(path: str | Path) -> str:
+    """PEM of the authorities that the current context's cluster is verified with; empty for one
+    without TLS. Raises: `ValueError` as `load_kubeconfig`."""
+    tls = load_kubeconfig(path).tls
+    if tls is None:
+        return ""
+    return "".join(ssl.DER_cert_to_PEM_cert(der) for der in tls.get_ca_certs(binary_form=True))
 
 
 def _named(entries: Iterable[Any] | None, name: str, kind: str, file: Path) -> dict[str, Any]:

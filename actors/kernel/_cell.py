@@ -179,6 +179,9 @@ class Cell(Ref):
     def is_alive(self) -> bool:
         return self.state != DEAD
 
+    def is_stopping(self) -> bool:
+        return self.state == STOPPING
+
     # -- Sending -------------------------------------------------------------------------------
 
     def tell(self, message: Any) -> None:

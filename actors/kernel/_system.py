@@ -44,7 +44,7 @@ class ActorSystem:
         if tracer is not None:
             tracer.bind(clock.now)
         self.actors: dict[str, Cell] = {}
-        self.log: Any = get_logger(system=name)
+        self.log = get_logger(system=name)
         self.dead_letters: deque[DeadLetter] = deque(maxlen=KEPT_DEAD_LETTERS)
         self.dead_letter_count = 0
         self.speaker = Speaker()
