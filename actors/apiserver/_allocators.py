@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from actors.apiserver._addresses import MANAGED, service_addresses
 from actors.apiserver.strategies import AllocationError
 
 if TYPE_CHECKING:
@@ -59,19 +60,22 @@ class ClusterAllocators:
 
     def _follow(self, change: Change) -> None:
         if change.old is not None:
-            self._ips -= set(_ips(change.old.object))
+            self._ips -= set(service_addresses(change.old.object))
             self._ports -= set(_ports(change.old.object))
         if change.new is not None:
             self._add(change.new.object)
 
     def _add(self, service: Object) -> None:
-        self._ips.update(_ips(service))
+        self._ips.update(service_addresses(service))
         self._ports.update(_ports(service))
 
     def ip_taken(self, address: str) -> bool:
         """Whether a Service has it or a request under way wants it."""
         self._count()
-        return address in self._ips or address in self.reserved_ips
+        if address in self._ips or address in self.reserved_ips:
+            return True
+        made = self.core.get("networking.k8s.io", "ipaddresses", "", address)
+        return made is not None and not MANAGED.items() <= (made["metadata"].get("labels") or {}).items()
 
     def port_taken(self, port: int) -> bool:
         """Whether a Service has it or a request under way wants it."""
@@ -85,12 +89,6 @@ class ClusterAllocators:
             if network.version == version:
                 return network
         return None
-
-
-def _ips(service: Object) -> list[str]:
-    spec = service.get("spec") or {}
-    found = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-    return [ip for ip in found if ip and ip != "None"]
 
 
 def _ports(service: Object) -> list[int]:

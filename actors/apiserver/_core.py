@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from actors.apiserver._addresses import Addresses
 from actors.apiserver._cache import Entry
 from actors.apiserver._config import ApiServerConfig
 from actors.apiserver._resources import Resources, Served
@@ -98,6 +99,7 @@ class Core:
         self.chain = Chain(default_plugins() if config.admission is None else config.admission)
         self.authorizer: Authorizer = Authorizer(self)
         self.allocators: ClusterAllocators = ClusterAllocators(self)
+        self.addresses = Addresses(self)
         self.nodes: dict[str, Address] = {}
         """Where each node's kubelet can be asked (logs, exec, ...)."""
         self.server: Any = None

@@ -75,6 +75,7 @@ class ApiServer(Actor):
         while self.config.bootstrap:
             try:
                 await bootstrap(self)
+                await self.core.addresses.repair()
                 break
             except Exception as error:
                 self.log.warning("bootstrap_failed", error=repr(error))

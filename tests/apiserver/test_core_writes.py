@@ -221,3 +221,14 @@ def test_every_write_of_concurrent_writers_is_kept(api: Any) -> None:
             except StatusError as error:
                 assert error.reason == "Conflict"
     assert api.get("configmaps", "default", "counter")["data"]["n"] == "20"
+
+
+def test_the_addresses_of_services_are_objects_that_come_and_go_with_them(api: Any) -> None:
+    made = api.create("services", "default", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+    address = made["spec"]["clusterIP"]
+    api.settle()
+    found = api.get("ipaddresses.networking.k8s.io", "", address)
+    assert found["spec"]["parentRef"] == {"resource": "services", "namespace": "default", "name": "s"}
+    api.ask("delete", "services", "default", "s")
+    api.settle()
+    assert api.names("ipaddresses.networking.k8s.io") == ["10.96.0.1"]
