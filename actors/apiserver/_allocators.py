@@ -27,7 +27,8 @@ class ClusterAllocators:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self.networks = [ipaddress.ip_network(cidr) for cidr in core.config.service_cidrs]
+        self._networks: list[Any] = [ipaddress.ip_network(cidr) for cidr in core.config.service_cidrs]
+        self._networks_seen = 0
         self.ports = range(core.config.node_ports[0], core.config.node_ports[1] + 1)
         self.reserved_ips: dict[str, int] = {}
         self.reserved_ports: dict[int, int] = {}
@@ -82,13 +83,30 @@ class ClusterAllocators:
         self._count()
         return port in self._ports or port in self.reserved_ports
 
-    def network(self, family: str) -> Any:
-        """The range of a family, or None."""
+    @property
+    def networks(self) -> list[Any]:
+        """The ranges of the cluster: those of the ready ServiceCIDR objects, the oldest first."""
+        cache = self.core.store.cache("networking.k8s.io", "servicecidrs")
+        if cache.changes != self._networks_seen:
+            self._networks_seen = cache.changes
+            ready = [e.object for e in cache.all.entries.values() if _usable(e.object)]
+            ready.sort(key=lambda obj: str(obj["metadata"].get("creationTimestamp")))
+            found = [ipaddress.ip_network(cidr) for obj in ready for cidr in obj["spec"]["cidrs"]]
+            if found:
+                self._networks = found
+        return self._networks
+
+    def ranges(self, family: str) -> list[Any]:
+        """The ranges of a family."""
         version = 6 if family == "IPv6" else 4
-        for network in self.networks:
-            if network.version == version:
-                return network
-        return None
+        return [network for network in self.networks if network.version == version]
+
+
+def _usable(cidr: Object) -> bool:
+    if cidr["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = (cidr.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def _ports(service: Object) -> list[int]:
@@ -113,21 +131,21 @@ class Reservation:
 
     def ip_families(self) -> tuple[str, ...]:
         """The cluster's families, the default one first."""
-        return tuple("IPv6" if network.version == 6 else "IPv4" for network in self.pools.networks)
+        families = ["IPv6" if network.version == 6 else "IPv4" for network in self.pools.networks]
+        return tuple(dict.fromkeys(families))
 
     def allocate_ip(self, family: str, wanted: str, namespace: str, name: str) -> str:
         """An address of a family. Raises `AllocationError`."""
-        network = self.pools.network(family)
-        if network is None:
-            raise AllocationError(f"no ServiceCIDR for family {family}")
-        address = self._wanted_ip(network, wanted) if wanted else self._any_ip(network)
+        ranges = self.pools.ranges(family)
+        address = self._wanted_ip(ranges, wanted) if wanted else self._any_of(ranges)
         self._ips.append(address)
         self.pools.reserved_ips[address] = self.pools.reserved_ips.get(address, 0) + 1
         return address
 
-    def _wanted_ip(self, network: Any, wanted: str) -> str:
+    def _wanted_ip(self, ranges: list[Any], wanted: str) -> str:
         address = ipaddress.ip_address(wanted)
-        if address not in network:
+        network = next((network for network in ranges if address in network), None)
+        if network is None:
             raise AllocationError("the provided network does not match the current range")
         if address in (network.network_address, network.broadcast_address):
             raise AllocationError(
@@ -137,20 +155,27 @@ class Reservation:
             raise AllocationError("provided IP is already allocated")
         return str(address)
 
+    def _any_of(self, ranges: list[Any]) -> str:
+        for network in ranges:
+            found = self._any_ip(network)
+            if found:
+                return found
+        raise AllocationError("range is full")
+
     def _any_ip(self, network: Any) -> str:
         base, size = int(network.network_address), min(network.num_addresses, 1 << 20)
         offset = min(max(16, size // 16), 256) if size > 32 else 0
         random = self.pools.core.random
-        for low, high in ((offset, size - 1), (1, max(offset, 1))):
+        for low, high in ((max(offset, 1), size - 1), (1, offset)):
             span = high - low
             if span <= 0:
                 continue
             start = random.randrange(span)
             for step in range(span):
                 address = str(ipaddress.ip_address(base + low + (start + step) % span))
-                if (low or step) and not self.pools.ip_taken(address):
+                if not self.pools.ip_taken(address):
                     return address
-        raise AllocationError("range is full")
+        return ""
 
     def release_ip(self, address: str) -> None:
         """Give an address back, once the request has succeeded."""

@@ -232,3 +232,16 @@ def test_the_addresses_of_services_are_objects_that_come_and_go_with_them(api: A
     api.ask("delete", "services", "default", "s")
     api.settle()
     assert api.names("ipaddresses.networking.k8s.io") == ["10.96.0.1"]
+
+
+def test_a_further_range_is_used_when_the_first_is_full(make_api: Any, refused: Any) -> None:
+    api = make_api(service_cidrs=("10.9.0.0/30",))
+    spec = {"ports": [{"port": 80}]}
+    api.create("services", "default", {"metadata": {"name": "a"}, "spec": spec})
+    assert "range is full" in refused(api.create, "services", "default", {"metadata": {"name": "b"}, "spec": spec}).message
+    more = {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.8.0.0/24"]}}
+    api.create("servicecidrs.networking.k8s.io", "", more)
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "", "message": ""}
+    api.merge("servicecidrs.networking.k8s.io", "", "more", {"status": {"conditions": [ready]}}, sub="status")
+    made = api.create("services", "default", {"metadata": {"name": "b"}, "spec": spec})
+    assert made["spec"]["clusterIP"].startswith("10.8.0.")
