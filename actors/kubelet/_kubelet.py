@@ -229,8 +229,13 @@ class Kubelet(Serving):
 
     async def _or_stale(self, under_way: Future[Any], stale: Any) -> Any:
         answer: Future[Any] = Future()
-        under_way.add_callback(lambda f: answer.done or answer.resolve(stale if f.exception() else f.result()))
-        timer = self.system.after(STALE_AFTER_S, lambda: answer.done or answer.resolve(stale))
+
+        def first(value: Any) -> None:
+            if not answer.done:
+                answer.resolve(value)
+
+        under_way.add_callback(lambda f: first(stale if f.exception() else f.result()))
+        timer = self.system.after(STALE_AFTER_S, lambda: first(stale))
         found = await answer
         timer.cancel()
         return found

@@ -13,7 +13,6 @@ from actors.kubelet._env import ConfigError, environment, expand, references, se
 from actors.kubelet._messages import GetServices, GetToken, ImageBackOff
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
-from actors.kubelet._spec import restart_policy_of
 from actors.kubelet._status import rfc3339
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
 from actors.kubelet._worker_base import WorkerBase
@@ -386,10 +385,6 @@ class Starting(WorkerBase):
             found.append(Mount(mount["mountPath"], host_path(self.pod, volume), mount["name"],
                                bool(mount.get("readOnly")), mount.get("subPath") or "", "", source))
         return tuple(found)
-
-    def restarts(self, member: Member) -> str:
-        """The restart policy of a member."""
-        return restart_policy_of(self.pod, member.kind, member.spec)
 
 
 def port_number(spec: Object, port: Any) -> int:

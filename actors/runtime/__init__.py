@@ -1,8 +1,29 @@
 """Container runtimes behind the verbs of `protocol.cri`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from actors.runtime._container import Machine
 from actors.runtime._guise import GUISES
 from actors.runtime._images import ImageStore
 from actors.runtime._simulated import SimulatedRuntime, simulated_machine
 
-__all__ = ["GUISES", "ImageStore", "Machine", "SimulatedRuntime", "simulated_machine"]
+__all__ = [
+    "GUISES",
+    "ImageStore",
+    "Machine",
+    "ProcessMachine",
+    "ProcessRuntime",
+    "SimulatedRuntime",
+    "simulated_machine",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: subprocesses, sockets and TLS cost a start that does not need them."""
+    if name in ("ProcessMachine", "ProcessRuntime"):
+        from actors.runtime import _process
+
+        return getattr(_process, name)
+    raise AttributeError(name)

@@ -62,7 +62,8 @@ def test_shares_become_weights_in_the_second_version(shares: int, weight: int) -
 
 @given(st.integers(2, 262_144), st.integers(2, 262_144))
 def test_weights_keep_the_order_of_shares(a: int, b: int) -> None:
-    assert (cpu_weight(min(a, b)) <= cpu_weight(max(a, b))) and 1 <= cpu_weight(a) <= 10_000
+    assert cpu_weight(min(a, b)) <= cpu_weight(max(a, b))
+    assert 1 <= cpu_weight(a) <= 10_000
 
 
 def test_a_pods_groups_hold_the_sums_of_its_containers() -> None:

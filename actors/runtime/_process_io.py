@@ -1,0 +1,150 @@
+"""Pipes, sockets and /proc for the process runtime. Everything here may block, on threads of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from actors.kernel import ActorDead, Child, Future, Restart, ThreadActor, handles
+from protocol.cri import PortForward, Probe, ProbeResponse
+from protocol.message import Address, Message
+from protocol.node import StreamClosed, StreamData
+
+__all__ = ["Ended", "Wrote", "forward_ports", "probe_port", "pump", "resident_and_cpu", "tell"]
+
+CHUNK = 65_536
+
+
+class Wrote(Message, frozen=True):
+    """A container's process wrote on stream 1 or 2."""
+
+    container_id: str
+    stream: int
+    data: bytes
+
+
+class Ended(Message, frozen=True):
+    """A container's process has ended; negative codes are signals."""
+
+    container_id: str
+    code: int
+
+
+def tell(ref: Address, message: Any) -> None:
+    """Tell from a helper thread; the receiver may have gone meanwhile."""
+    with contextlib.suppress(ActorDead):
+        ref.tell(message)
+
+
+def pump(pipe: IO[bytes], sink: Callable[[bytes], None]) -> threading.Thread:
+    """Hand what comes from a pipe to `sink`, on a thread that ends with it."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while data := os.read(pipe.fileno(), CHUNK):
+                sink(data)
+
+    thread = threading.Thread(target=run, name="pump", daemon=True)
+    thread.start()
+    return thread
+
+
+def probe_port(message: Probe) -> Future[ProbeResponse]:
+    """Connect to a port on the loopback as the kubelet's prober does."""
+    future: Future[ProbeResponse] = Future()
+
+    def run() -> None:
+        try:
+            future.resolve(_http(message) if message.kind == "http" else _tcp(message))
+        except (OSError, http.client.HTTPException) as error:
+            future.resolve(ProbeResponse(False, f"dial tcp 127.0.0.1:{message.port}: {error}"))
+
+    threading.Thread(target=run, name="probe", daemon=True).start()
+    return future
+
+
+def _tcp(message: Probe) -> ProbeResponse:
+    socket.create_connection((message.host or "127.0.0.1", message.port), message.timeout_s).close()
+    return ProbeResponse(True)
+
+
+def _http(message: Probe) -> ProbeResponse:
+    host = message.host or "127.0.0.1"
+    connection: http.client.HTTPConnection
+    if message.scheme.lower() == "https":
+        context = ssl._create_unverified_context()  # a probe does not verify, as upstream
+        connection = http.client.HTTPSConnection(host, message.port, timeout=message.timeout_s, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, message.port, timeout=message.timeout_s)
+    try:
+        connection.request("GET", message.detail or "/", headers={"User-Agent": "kube-probe/1.36", **dict(message.headers)})
+        code = connection.getresponse().status
+    finally:
+        connection.close()
+    return ProbeResponse(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}")
+
+
+def resident_and_cpu(pid: int) -> tuple[int, float]:
+    """(resident bytes, CPU seconds) of a process; zeros where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks = os.sysconf("SC_CLK_TCK")
+        return int(fields[21]) * os.sysconf("SC_PAGE_SIZE"), (int(fields[11]) + int(fields[12])) / ticks
+    except (OSError, IndexError, ValueError):
+        return 0, 0.0
+
+
+def forward_ports(message: PortForward) -> Child:
+    """The specification of the actor that serves one port-forward."""
+    return Child(f"forward-{message.stream_id}", lambda: _Forward(message), restart=Restart.TEMPORARY)
+
+
+class _Forward(ThreadActor):
+    """Carries bytes between a stream and sockets on the loopback."""
+
+    def __init__(self, message: PortForward) -> None:
+        super().__init__()
+        self.message = message
+        self.sockets: dict[int, socket.socket] = {}
+
+    @handles(StreamData)
+    def data(self, message: StreamData) -> None:
+        index = message.channel // 2
+        if message.channel % 2 or index >= len(self.message.ports):
+            return
+        peer, stream_id = self.message.peer, self.message.stream_id
+        try:
+            connection = self.sockets.get(index) or self._connect(index)
+            if message.data:
+                connection.sendall(message.data)
+            if message.eof:
+                connection.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            peer.tell(StreamData(stream_id, message.channel + 1, f"error forwarding port {self.message.ports[index]}: {error}".encode(), eof=True))
+
+    def _connect(self, index: int) -> socket.socket:
+        connection = self.sockets[index] = socket.create_connection(("127.0.0.1", self.message.ports[index]), 10)
+        connection.settimeout(None)
+        peer, stream_id = self.message.peer, self.message.stream_id
+
+        def run() -> None:
+            with contextlib.suppress(OSError):
+                while data := connection.recv(CHUNK):
+                    tell(peer, StreamData(stream_id, 2 * index, data))
+            tell(peer, StreamData(stream_id, 2 * index, b"", eof=True))
+
+        threading.Thread(target=run, name="forward", daemon=True).start()
+        return connection
+
+    @handles(StreamClosed)
+    def closed(self, message: StreamClosed) -> None:
+        for connection in self.sockets.values():
+            connection.close()
+        self.stop()
