@@ -10,7 +10,14 @@ from cli._errors import UsageError
 from cli._files import load_objects
 from cli._state import add_kubeconfig_option, find_kubeconfig
 
-KINDS = (("Node", "nodes"), ("Service", "services"), ("EndpointSlice", "endpointslices"), ("Pod", "pods"))
+KINDS = (
+    ("Node", "nodes"),
+    ("Service", "services"),
+    ("EndpointSlice", "endpointslices"),
+    ("Pod", "pods"),
+    ("NetworkPolicy", "networkpolicies"),
+    ("Namespace", "namespaces"),
+)
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:

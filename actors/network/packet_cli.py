@@ -16,6 +16,7 @@ from actors.network._config import ProxyConfig, family_of
 from actors.network._ruleset import RuleSet
 from actors.network.iptables_cli import objects_in
 from actors.network.netfilter import Outcome, Packet, Tables, Walker
+from actors.network.policy import End, Policies
 
 __all__ = ["Hop", "Journey", "UnknownEnd", "follow"]
 
@@ -37,14 +38,15 @@ class Hop(msgspec.Struct, frozen=True):
 
 class Journey(msgspec.Struct, frozen=True):
     """All hops, and where the packet ended: a pod's `namespace/name`, `node NAME`, an address
-    outside of the cluster, or nowhere (empty)."""
+    outside of the cluster, or nowhere (empty). `denied`: the NetworkPolicies that stopped it."""
 
     hops: tuple[Hop, ...]
     end: str
+    denied: str = ""
 
     @property
     def delivered(self) -> bool:
-        return self.hops[-1].outcome.verdict == "ACCEPT"
+        return self.hops[-1].outcome.verdict == "ACCEPT" and not self.denied
 
     def lines(self) -> list[str]:
         """The account, line by line."""
@@ -59,14 +61,13 @@ class Journey(msgspec.Struct, frozen=True):
                 effect = f"   => {step.effect}" if step.effect else ""
                 found.append(f"    {step.number:>4}  {step.rule}{effect}")
         last = self.hops[-1].outcome
-        if self.delivered:
+        if self.denied:
+            found.append(self.denied)
+        elif self.delivered:
             found.append(f"delivered to {self.end} as {last.packet}")
         else:
-            found.append(
-                f"{last.verdict.lower()}ed on {self.hops[-1].host}"
-                if last.verdict == "REJECT"
-                else f"dropped on {self.hops[-1].host}"
-            )
+            lost = "rejected" if last.verdict == "REJECT" else "dropped"
+            found.append(f"{lost} on {self.hops[-1].host}")
         return found
 
 
@@ -156,7 +157,24 @@ def follow(
             break
         host = following
         packet = msgspec.structs.replace(outcome.packet, in_interface="eth0", mark=0)
-    return Journey(tuple(hops), _end(cluster, hops[-1].outcome))
+    return Journey(tuple(hops), _end(cluster, hops[-1].outcome), _denial(cluster, src, hops))
+
+
+def _denial(cluster: _Cluster, src: str, hops: list[Hop]) -> str:
+    """What NetworkPolicies say of the connection: between the pods, after all translation."""
+    last = hops[-1].outcome
+    if last.verdict != "ACCEPT":
+        return ""
+    policies = Policies(cluster.by_kind.get("NetworkPolicy", ()), cluster.by_kind.get("Namespace", ()))
+    packet = last.packet
+    target = End(packet.dst, cluster.pods.get(packet.dst))
+    leaving = policies.egress(End(src, cluster.pods.get(src)), target, packet.protocol, packet.dport)
+    if not leaving.allowed:
+        return f"denied on the way out by {', '.join(leaving.policies)}"
+    entering = policies.ingress(End(packet.src, cluster.pods.get(packet.src)), target, packet.protocol, packet.dport)
+    if packet.src in cluster.nodes and cluster.host_of(packet.dst) is cluster.nodes[packet.src]:
+        return ""  # a pod's own node may always reach it
+    return "" if entering.allowed else f"denied on the way in by {', '.join(entering.policies)}"
 
 
 def _end(cluster: _Cluster, outcome: Outcome) -> str:
