@@ -103,7 +103,7 @@ class RuntimeClassStrategy(Strategy):
         errors += [invalid("handler", handler, message) for message in dns1123_label(handler)]
         fixed = (obj.get("overhead") or {}).get("podFixed")
         if fixed is not None:
-            errors += validate_requirements({"limits": fixed}, (), "overhead.podFixed")
+            errors += validate_requirements({"limits": fixed}, (), "overhead")
         scheduling = obj.get("scheduling") or {}
         errors += validate_labels(scheduling.get("nodeSelector"), "scheduling.nodeSelector")
         tolerations = scheduling.get("tolerations") or []
@@ -131,6 +131,14 @@ class RuntimeClassStrategy(Strategy):
         return [obj["metadata"].get("name", ""), obj.get("handler", ""), self.age(obj, now)]
 
 
+def _check_strategy(strategy: str, path: str) -> list[FieldError]:
+    """Kubernetes' own strategy, or somebody's with a domain."""
+    if "/" in strategy:
+        return [invalid(path, strategy, message) for message in qualified_name(strategy)]
+    known = ("OldestEmulationVersion",)
+    return [] if strategy in known else [not_supported(path, strategy, known)]
+
+
 class LeaseStrategy(Strategy):
     """Lease."""
 
@@ -148,8 +156,8 @@ class LeaseStrategy(Strategy):
         errors += nonnegative(spec.get("leaseTransitions"), "spec.leaseTransitions")
         strategy, preferred = spec.get("strategy"), spec.get("preferredHolder")
         if strategy is not None:
-            errors += [invalid("spec.strategy", strategy, m) for m in qualified_name(strategy)]
-        elif preferred:
+            errors += _check_strategy(strategy, "spec.strategy.strategy")
+        if preferred and not strategy:
             detail = "may only be specified if `strategy` is defined"
             errors.append(forbidden("spec.preferredHolder", detail))
         return errors

@@ -5,6 +5,7 @@ Owns schedules, time zones, the job template and columns.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import nonnegative
+from actors.apiserver.strategies._names import max_length
 from actors.apiserver.strategies._selectors import format_selector, selector_form
 from actors.apiserver.strategies._tables import (
     CONTAINERS,
@@ -34,10 +36,11 @@ from actors.apiserver.strategies.pod_warnings import pod_warnings
 __all__ = ["CronJobStrategy"]
 
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
+_is_zone_part = re.compile(r"[A-Za-z._0-9+-]{1,14}\Z").match
 _TEMPLATE = "spec.jobTemplate.spec.template."
 
 
-def _check_schedule(spec: Object) -> list[FieldError]:
+def _check_schedule(spec: Object, old: Object | None) -> list[FieldError]:
     text = spec.get("schedule", "")
     at = "spec.schedule"
     if not text:
@@ -47,8 +50,13 @@ def _check_schedule(spec: Object) -> list[FieldError]:
         check_schedule(text)
     except CronError as error:
         errors.append(invalid(at, text, str(error)))
-    if "TZ" in text:
+    if "TZ" not in text:
+        return errors
+    if old is None or "TZ" not in old.get("schedule", ""):
         detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        errors.append(invalid(at, text, detail))
+    elif spec.get("timeZone") is not None:
+        detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
         errors.append(invalid(at, text, detail))
     return errors
 
@@ -59,16 +67,23 @@ def _check_zone(zone: str | None) -> list[FieldError]:
         return []
     if not zone:
         return [invalid(at, zone, "timeZone must be nil or non-empty string")]
+    unknown = invalid(at, zone, f"unknown time zone {zone}")
+    for part in zone.split("/"):
+        if part in (".", "..") or part.startswith("-") or not _is_zone_part(part):
+            return [unknown]
+    errors: list[FieldError] = []
     if zone.lower() == "local":
         detail = (
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         )
-        return [invalid(at, zone, detail)]
+        errors.append(invalid(at, zone, detail))
+    if zone == "Local":
+        return errors
     try:
         ZoneInfo(zone)
     except (ValueError, OSError, KeyError):
-        return [invalid(at, zone, f"unknown time zone {zone}")]
-    return []
+        errors.append(unknown)
+    return errors
 
 
 class CronJobStrategy(Strategy):
@@ -92,16 +107,17 @@ class CronJobStrategy(Strategy):
         mirror_service_account(new["spec"]["jobTemplate"]["spec"]["template"]["spec"])
 
     def check(self, obj: Object) -> list[FieldError]:
-        errors = self.check_meta(obj) + self._check_spec(obj["spec"])
+        errors = self.check_meta(obj) + self._check_spec(obj["spec"], None)
         name = obj["metadata"].get("name", "")
         if len(name) > 52:
-            errors.append(invalid("metadata.name", name, "must be no more than 52 characters"))
+            errors.append(invalid("metadata.name", name, max_length(52)))
         return errors
 
-    def _check_spec(self, spec: Object) -> list[FieldError]:
-        errors = _check_schedule(spec)
+    def _check_spec(self, spec: Object, old: Object | None) -> list[FieldError]:
+        errors = _check_schedule(spec, old)
         errors += nonnegative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
-        errors += _check_zone(spec.get("timeZone"))
+        if old is None or old.get("timeZone") != spec.get("timeZone"):
+            errors += _check_zone(spec.get("timeZone"))
         policy = spec.get("concurrencyPolicy", "")
         if policy not in _CONCURRENCY:
             at = "spec.concurrencyPolicy"
@@ -120,7 +136,7 @@ class CronJobStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + self._check_spec(new["spec"])
+        return self.check_meta_update(new, old) + self._check_spec(new["spec"], old["spec"])
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         out: list[str] = []

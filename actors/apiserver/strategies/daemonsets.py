@@ -50,7 +50,6 @@ _STATUS = (
     "numberUnavailable",
     "collisionCount",
 )
-_DISKS = (("gcePersistentDisk", "readOnly", "ReadOnly must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is read-only"),)
 
 
 def _check_update_strategy(strategy: Object, path: str) -> list[FieldError]:
@@ -64,9 +63,10 @@ def _check_update_strategy(strategy: Object, path: str) -> list[FieldError]:
     if rolling is None:
         return [required(at)]
     unavailable, surge = rolling.get("maxUnavailable", 0), rolling.get("maxSurge", 0)
-    errors: list[FieldError] = []
-    for value, name in ((unavailable, "maxUnavailable"), (surge, "maxSurge")):
-        errors += int_or_percent(value, f"{at}.{name}") + not_over_100(value, f"{at}.{name}")
+    errors = int_or_percent(unavailable, at + ".maxUnavailable")
+    errors += int_or_percent(surge, at + ".maxSurge")
+    errors += not_over_100(unavailable, at + ".maxUnavailable")
+    errors += not_over_100(surge, at + ".maxSurge")
     if is_zero(unavailable) and is_zero(surge):
         errors.append(required(at + ".maxUnavailable", "cannot be 0 when maxSurge is 0"))
     elif not is_zero(unavailable) and not is_zero(surge):
@@ -143,17 +143,15 @@ class DaemonSetStrategy(Strategy):
             errors.append(invalid("spec.selector", selector_form(selector), detail))
         errors += validate_template(template, "spec.template")
         pod = template.get("spec") or {}
-        errors += _read_only_disks(pod)
         errors += validate_pod_restarts(pod, "spec.template.spec", "DaemonSet")
+        errors += nonnegative(spec.get("minReadySeconds"), "spec.minReadySeconds")
         errors += _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
-        for name in ("minReadySeconds", "revisionHistoryLimit"):
-            errors += nonnegative(spec.get(name), f"spec.{name}")
-        return errors
+        return errors + nonnegative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old) + self._check_spec(new["spec"])
         now, was = (selector_form(o["spec"].get("selector")) for o in (new, old))
-        return errors + immutable(now, was, "spec.selector")
+        errors = self.check_meta_update(new, old) + immutable(now, was, "spec.selector")
+        return errors + self._check_spec(new["spec"])
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old)
@@ -161,9 +159,8 @@ class DaemonSetStrategy(Strategy):
         for name in _STATUS:
             errors += nonnegative(status.get(name), f"status.{name}")
         if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            value = status.get("collisionCount")
-            shown = value if value is not None else "<nil>"
-            errors.append(invalid("status.collisionCount", shown, "cannot be decremented"))
+            count = status.get("collisionCount", 0)
+            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
         return errors
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
@@ -192,17 +189,6 @@ class DaemonSetStrategy(Strategy):
             *container_cells(pod),
             format_selector(spec.get("selector")),
         ]
-
-
-def _read_only_disks(spec: Object) -> list[FieldError]:
-    """A disk that many nodes mount must be read-only."""
-    errors: list[FieldError] = []
-    for index, volume in enumerate(spec.get("volumes") or ()):
-        for kind, field, detail in _DISKS:
-            if kind in volume and not volume[kind].get(field):
-                at = f"spec.template.spec.volumes[{index}].{kind}.{field}"
-                errors.append(invalid(at, False, detail))
-    return errors
 
 
 _COLUMNS = (

@@ -128,9 +128,8 @@ class DeploymentStrategy(Strategy):
         status, before = new.get("status") or {}, old.get("status") or {}
         errors += validate_counts(status, _COUNTS, _BOUNDED, "readyReplicas")
         if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            value = status.get("collisionCount")
-            shown = value if value is not None else "<nil>"
-            errors.append(invalid("status.collisionCount", shown, "cannot be decremented"))
+            count = status.get("collisionCount", 0)
+            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
         return errors
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.apiserver.strategies._dump import internal_form
 from actors.apiserver.strategies._errors import (
+    OMIT,
     FieldError,
     duplicate,
     invalid,
@@ -21,11 +23,14 @@ from actors.apiserver.strategies._meta import nonnegative
 from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies.pod_validation import validate_template
 
-__all__ = ["validate_job_spec", "validate_managed_by"]
+__all__ = ["count_indexes", "parse_interval", "validate_job_spec", "validate_managed_by"]
 
 Object = dict[str, Any]
 
 _MAX_PARALLELISM = 100000
+_MAX_FAILED = 100000
+_MANY = 100000
+_MANY_LIMIT = 10000
 _COUNTS = (
     "parallelism",
     "completions",
@@ -84,21 +89,42 @@ def _check_mode(spec: Object, path: str) -> list[FieldError]:
     if mode is not None and mode not in _MODES:
         errors.append(not_supported(path + ".completionMode", mode, _MODES))
     if mode == "Indexed":
-        if spec.get("completions") is None:
-            errors.append(required(path + ".completions", "when completion mode is Indexed"))
-        parallelism = spec.get("parallelism") or 0
-        if parallelism > _MAX_PARALLELISM:
-            detail = f"must be less than or equal to {_MAX_PARALLELISM} when completion mode is Indexed"
-            errors.append(invalid(path + ".parallelism", parallelism, detail))
-        failed = spec.get("maxFailedIndexes")
-        if failed is not None and failed > (spec.get("completions") or 0):
-            detail = "must be less than or equal to completions"
-            errors.append(invalid(path + ".maxFailedIndexes", failed, detail))
-    if mode == "NonIndexed":
+        errors += _check_indexed(spec, path)
+    elif mode in (None, "NonIndexed"):
         for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
             if spec.get(name) is not None:
                 detail = "requires indexed completion mode"
                 errors.append(invalid(f"{path}.{name}", spec[name], detail))
+    return errors
+
+
+def _check_indexed(spec: Object, path: str) -> list[FieldError]:
+    """The limits of a job whose pods have numbers."""
+    errors: list[FieldError] = []
+    completions, failed = spec.get("completions"), spec.get("maxFailedIndexes")
+    parallelism = spec.get("parallelism") or 0
+    if completions is None:
+        errors.append(required(path + ".completions", "when completion mode is Indexed"))
+    if parallelism > _MAX_PARALLELISM:
+        detail = f"must be less than or equal to {_MAX_PARALLELISM} when completion mode is Indexed"
+        errors.append(invalid(path + ".parallelism", parallelism, detail))
+    at = path + ".maxFailedIndexes"
+    if failed is not None and completions is not None and failed > completions:
+        errors.append(invalid(at, failed, "must be less than or equal to completions"))
+    if failed is not None and failed > _MAX_FAILED:
+        errors.append(invalid(at, failed, f"must be less than or equal to {_MAX_FAILED}"))
+    if spec.get("backoffLimitPerIndex") is None or (completions or 0) <= _MANY:
+        return errors
+    detail = (
+        f"must be less than or equal to {_MANY_LIMIT} when completions are above {_MANY} and used "
+        "with backoff limit per index"
+    )
+    if failed is None:
+        errors.append(required(at, f"must be specified when completions is above {_MANY}"))
+    if parallelism > _MANY_LIMIT:
+        errors.append(invalid(path + ".parallelism", parallelism, detail))
+    if failed is not None and failed > _MANY_LIMIT:
+        errors.append(invalid(at, failed, detail))
     return errors
 
 
@@ -124,6 +150,12 @@ def _replacement_policy(spec: Object, path: str) -> list[FieldError]:
     return [] if policy in _REPLACEMENT else [not_supported(path, policy, _REPLACEMENT)]
 
 
+def _listed(values: tuple[str, ...]) -> str:
+    """Values as Go's `%q` writes a list."""
+    quoted = " ".join(f'"{value}"' for value in values)
+    return f"valid values: [{quoted}]"
+
+
 # --- failure policy -----------------------------------------------------------------------------
 
 
@@ -147,8 +179,7 @@ def _failure_rule(spec: Object, rule: Object, names: set[str], path: str) -> lis
     errors: list[FieldError] = []
     action = rule.get("action", "")
     if not action:
-        listed = ", ".join(f'"{name}"' for name in _ACTIONS)
-        errors.append(required(path + ".action", f"valid values: [{listed}]"))
+        errors.append(required(path + ".action", _listed(_ACTIONS)))
     elif action == "FailIndex":
         if spec.get("backoffLimitPerIndex") is None:
             detail = "requires the backoffLimitPerIndex to be set"
@@ -160,24 +191,12 @@ def _failure_rule(spec: Object, rule: Object, names: set[str], path: str) -> lis
         errors += _exit_codes(codes, names, path + ".onExitCodes")
     if conditions:
         errors += _pod_conditions(conditions, path + ".onPodConditions")
-    if codes is None and not conditions:
-        shown = {"Action": action, "OnExitCodes": None, "OnPodConditions": None}
-        detail = "specifying one of OnExitCodes and OnPodConditions is required"
-        errors.append(invalid(path, shown, detail))
     if codes is not None and conditions:
-        shown = {
-            "Action": action,
-            "OnExitCodes": {
-                "ContainerName": codes.get("containerName"),
-                "Operator": codes.get("operator", ""),
-                "Values": codes.get("values"),
-            },
-            "OnPodConditions": [
-                {"Type": c.get("type", ""), "Status": c.get("status", "")} for c in conditions
-            ],
-        }
         detail = "specifying both OnExitCodes and OnPodConditions is not supported"
-        errors.append(invalid(path, shown, detail))
+        errors.append(invalid(path, OMIT, detail))
+    if codes is None and not conditions:
+        detail = "specifying one of OnExitCodes and OnPodConditions is required"
+        errors.append(invalid(path, OMIT, detail))
     return errors
 
 
@@ -185,7 +204,7 @@ def _exit_codes(codes: Object, names: set[str], path: str) -> list[FieldError]:
     errors: list[FieldError] = []
     operator, values = codes.get("operator", ""), codes.get("values") or []
     if not operator:
-        errors.append(required(path + ".operator", 'valid values: ["In", "NotIn"]'))
+        errors.append(required(path + ".operator", _listed(_OPERATORS)))
     elif operator not in _OPERATORS:
         errors.append(not_supported(path + ".operator", operator, _OPERATORS))
     name = codes.get("containerName")
@@ -221,8 +240,7 @@ def _pod_conditions(conditions: list[Object], path: str) -> list[FieldError]:
         kind, state = pattern.get("type", ""), pattern.get("status", "")
         errors += [invalid(at + ".type", kind, message) for message in qualified_name(kind)]
         if not state:
-            listed = ", ".join(f'"{name}"' for name in _STATUSES)
-            errors.append(required(at + ".status", f"valid values: [{listed}]"))
+            errors.append(required(at + ".status", _listed(_STATUSES)))
         elif state not in _STATUSES:
             errors.append(not_supported(at + ".status", state, _STATUSES))
     return errors
@@ -236,7 +254,7 @@ def _success_policy(spec: Object, path: str) -> list[FieldError]:
     policy = spec["successPolicy"]
     if spec.get("completionMode") != "Indexed":
         detail = "requires indexed completion mode"
-        return [invalid(path, {"Rules": policy.get("rules")}, detail)]
+        return [invalid(path, internal_form("batch.SuccessPolicy", policy), detail)]
     rules = policy.get("rules") or []
     if not rules:
         errors.append(required(path + ".rules", "at least one rules must be specified when the successPolicy is specified"))
@@ -253,12 +271,12 @@ def _success_rule(spec: Object, rule: Object, path: str) -> list[FieldError]:
         detail = "at least one of succeededCount or succeededIndexes must be specified"
         return [required(path, detail)]
     errors: list[FieldError] = []
-    total: int | None = None
+    total = 0
     if indexes is not None:
         at = path + ".succeededIndexes"
         if len(indexes) > 65536:
             errors.append(too_long(at, 65536))
-        total, problem = _count_indexes(indexes, spec.get("completions") or 0)
+        total, problem = count_indexes(indexes, spec.get("completions") or 0)
         if problem:
             errors.append(invalid(at, indexes, f"error parsing succeededIndexes: {problem}"))
     if count is not None:
@@ -268,33 +286,45 @@ def _success_rule(spec: Object, rule: Object, path: str) -> list[FieldError]:
         if completions is not None and count > completions:
             detail = f"must be less than or equal to {completions} (the number of specified completions)"
             errors.append(invalid(at, count, detail))
-        if indexes is not None and total is not None and count > total:
+        if indexes is not None and count > total:
             detail = f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
             errors.append(invalid(at, count, detail))
     return errors
 
 
-def _count_indexes(text: str, completions: int) -> tuple[int | None, str]:
-    """How many indexes `0,2-4` names, or what is wrong with it."""
+def parse_interval(text: str, completions: int) -> tuple[int, int]:
+    """The ends of `3` or `2-4`. Raises `ValueError` with Kubernetes' words."""
+    ends = text.split("-")
+    if len(ends) > 2:
+        raise ValueError(
+            f'the fragment "{text}" violates the requirement that an index interval can have at '
+            "most two parts separated by '-'"
+        )
+    numbers: list[int] = []
+    for end in ends:
+        if not end.lstrip("+-").isdigit():
+            raise ValueError(f'cannot convert string to integer for index: "{end}"')
+        numbers.append(int(end))
+        if numbers[-1] >= completions:
+            raise ValueError(f'too large index: "{end}"')
+    first, last = numbers[0], numbers[-1]
+    if len(ends) == 2 and first >= last:
+        raise ValueError(f"non-increasing order, previous: {first}, current: {last}")
+    return first, last
+
+
+def count_indexes(text: str, completions: int) -> tuple[int, str]:
+    """How many indexes `0,2-4` names, or none and what is wrong with it."""
     total, previous = 0, -1
     if not text:
         return 0, ""
     for part in text.split(","):
-        ends = part.split("-")
-        if len(ends) > 2:
-            return None, f'the fragment "{part}" violates the requirement that an index interval can have at most two parts separated by \'-\''
         try:
-            first, last = int(ends[0]), int(ends[-1])
-        except ValueError:
-            return None, f'cannot convert string to integer for index: "{ends[0]}"'
-        if first >= completions:
-            return None, f'too large index: "{ends[0]}"'
-        if len(ends) == 2 and first >= last:
-            return None, f'non-increasing order, previous: {first}, current: {last}'
-        if first <= previous:
-            return None, f"non-increasing order, previous: {previous}, current: {first}"
-        if last >= completions:
-            return None, f'too large index: "{ends[-1]}"'
+            first, last = parse_interval(part, completions)
+        except ValueError as error:
+            return 0, str(error)
+        if previous >= first:
+            return 0, f"non-increasing order, previous: {previous}, current: {first}"
         total += last - first + 1
         previous = last
     return total, ""

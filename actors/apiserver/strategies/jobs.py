@@ -11,7 +11,7 @@ from typing import Any
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._dump import internal_form
 from actors.apiserver.strategies._errors import FieldError, invalid, required
-from actors.apiserver.strategies._meta import immutable, nonnegative
+from actors.apiserver.strategies._meta import immutable
 from actors.apiserver.strategies._names import dns1123_label
 from actors.apiserver.strategies._selectors import (
     compile_selector,
@@ -23,6 +23,7 @@ from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, SELECTOR, co
 from actors.apiserver.strategies._time import age, parse_time
 from actors.apiserver.strategies._workloads import LABELS_MISMATCH, name_warning, sorted_labels
 from actors.apiserver.strategies.job_spec import validate_job_spec
+from actors.apiserver.strategies.job_status import condition_true, validate_job_status
 from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
 from actors.apiserver.strategies.pod_warnings import pod_warnings
 
@@ -30,7 +31,6 @@ __all__ = ["JobStrategy"]
 
 _UID = "batch.kubernetes.io/controller-uid"
 _NAME = "batch.kubernetes.io/job-name"
-_STATUS = ("active", "succeeded", "failed", "ready", "terminating")
 _CONDITIONS = (
     ("Complete", "Complete"),
     ("Failed", "Failed"),
@@ -83,21 +83,19 @@ class JobStrategy(Strategy):
         if spec.get("completionMode") == "Indexed" and completions > 0:
             name = f"{obj['metadata'].get('name', '')}-{completions - 1}"
             detail = f"will not able to create pod with invalid DNS label: {name}"
-            own = obj["metadata"].get("name", "")
-            errors += [invalid("metadata.name", own, detail) for _ in dns1123_label(name)]
+            if dns1123_label(name):
+                own = obj["metadata"].get("name", "")
+                errors.append(invalid("metadata.name", own, detail))
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
+        """The whole job is checked, then its spec once more: upstream reports both."""
+        errors = self.check(new) + self.check_meta_update(new, old)
         errors += _check_selected_spec(new["spec"])
         return errors + _check_changes(new, old)
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
-        status = new.get("status") or {}
-        for name in _STATUS:
-            errors += nonnegative(status.get(name), f"status.{name}")
-        return errors
+        return self.check_meta_update(new, old) + validate_job_status(new, old)
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec = new["spec"]
@@ -147,9 +145,7 @@ def _generate_selector(job: Object) -> None:
     labels = dict(template.get("labels") or {})
     name, uid = meta.get("name", ""), meta.get("uid", "")
     for key, value in (("job-name", name), (_NAME, name), ("controller-uid", uid), (_UID, uid)):
-        if labels.get(key, value) != value:
-            return
-        labels[key] = value
+        labels.setdefault(key, value)
     template["labels"] = labels
     selector = dict(spec.get("selector") or {})
     match = dict(selector.get("matchLabels") or {})
@@ -236,10 +232,8 @@ def _check_changes(new: Object, old: Object) -> list[FieldError]:
     spec, before = new["spec"], old["spec"]
     errors: list[FieldError] = []
     now, was = spec.get("completions"), before.get("completions")
-    if before.get("completionMode") == "Indexed" and spec.get("completionMode") == "Indexed":
-        if now != was and (
-            spec.get("parallelism") != now or before.get("parallelism") != was or now is None
-        ):
+    if spec.get("completionMode") == "Indexed":
+        if now != was and now is not None and now != spec.get("parallelism"):
             detail = "can only be modified in tandem with spec.parallelism"
             errors.append(invalid("spec.completions", now, detail))
     else:
@@ -249,22 +243,26 @@ def _check_changes(new: Object, old: Object) -> list[FieldError]:
     )
     started = (old.get("status") or {}).get("startTime") is not None
     errors += _check_template(new, old, bool(before.get("suspend")) and not started)
-    for key in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+    errors += immutable(spec.get("completionMode"), before.get("completionMode"), "spec.completionMode")
+    errors += _same_policy(spec, before, "podFailurePolicy", "batch.PodFailurePolicy")
+    for key in ("backoffLimitPerIndex", "managedBy"):
         errors += immutable(spec.get(key), before.get(key), f"spec.{key}")
-    return errors
+    return errors + _same_policy(spec, before, "successPolicy", "batch.SuccessPolicy")
 
 
-def _condition_true(status: Object, kind: str) -> bool:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == kind:
-            return bool(condition.get("status") == "True")
-    return False
+def _same_policy(spec: Object, before: Object, key: str, struct: str) -> list[FieldError]:
+    """A policy that stays as it is; errors show the API server's internal struct."""
+    policy = spec.get(key)
+    if policy == before.get(key):
+        return []
+    shown = None if policy is None else internal_form(struct, policy)
+    return [invalid(f"spec.{key}", shown, "field is immutable")]
 
 
 def _status_text(job: Object, status: Object) -> str:
     for kind, text in _CONDITIONS:
         if kind:
-            if _condition_true(status, kind):
+            if condition_true(status, kind):
                 return text
         elif job["metadata"].get("deletionTimestamp"):
             return text

@@ -74,10 +74,10 @@ _TWO_NAMES = ("resourceClaimName", "resourceClaimTemplateName")
 def validate_template(template: Object, path: str, minor: int = 36) -> list[FieldError]:
     """A PodTemplateSpec."""
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
-    errors = validate_labels(meta.get("labels"), path + ".metadata.labels") if meta else []
+    errors = validate_labels(meta.get("labels"), path + ".labels") if meta else []
     annotations = meta.get("annotations")
     if annotations:
-        at = path + ".metadata.annotations"
+        at = path + ".annotations"
         errors += validate_annotations(annotations, at)
         errors += validate_pod_annotations(annotations, spec, at)
     errors += validate_pod_spec(spec, path + ".spec", {}, is_pod=False, minor=minor)

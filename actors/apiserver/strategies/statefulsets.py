@@ -5,7 +5,7 @@ Owns what of a stateful set may change, its claim templates and both kinds' colu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._dump import internal_form
@@ -16,8 +16,8 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._meta import immutable, nonnegative
-from actors.apiserver.strategies._names import dns1123_label
+from actors.apiserver.strategies._meta import NameRule, immutable, nonnegative
+from actors.apiserver.strategies._names import dns1123_label, dns_label_name
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, container_cells
 from actors.apiserver.strategies._workloads import (
     int_or_percent,
@@ -104,6 +104,7 @@ def _check_update_strategy(strategy: Object, path: str) -> list[FieldError]:
 class StatefulSetStrategy(Strategy):
     """StatefulSet."""
 
+    name_rule: ClassVar[NameRule] = staticmethod(dns_label_name)
     has_status = True
     has_generation = True
 
@@ -138,14 +139,9 @@ class StatefulSetStrategy(Strategy):
         mirror_service_account(new["spec"]["template"]["spec"])
 
     def check(self, obj: Object) -> list[FieldError]:
-        errors = self.check_meta(obj) + self._check_spec(obj["spec"])
-        service = obj["spec"].get("serviceName")
-        if service:
-            at = "spec.serviceName"
-            errors += [invalid(at, service, message) for message in dns1123_label(service)]
-        return errors
+        return self.check_meta(obj) + self._check_spec(obj["spec"], True)
 
-    def _check_spec(self, spec: Object) -> list[FieldError]:
+    def _check_spec(self, spec: Object, fresh: bool) -> list[FieldError]:
         errors: list[FieldError] = []
         policy = spec.get("podManagementPolicy", "")
         if not policy:
@@ -164,11 +160,15 @@ class StatefulSetStrategy(Strategy):
         ordinals = spec.get("ordinals")
         if ordinals is not None:
             errors += nonnegative(ordinals.get("start"), "spec.ordinals.start")
+        service = spec.get("serviceName")
+        if service and fresh:
+            at = "spec.serviceName"
+            errors += [invalid(at, service, message) for message in dns1123_label(service)]
         checked = {**spec, "template": _with_claims(spec)}
         return errors + validate_selected_template(checked, "StatefulSet", "statefulset", "")
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old) + self._check_spec(new["spec"])
+        errors = self.check_meta_update(new, old) + self._check_spec(new["spec"], False)
         now, was = (
             {key: value for key, value in o["spec"].items() if key not in _MUTABLE} for o in (new, old)
         )
@@ -179,9 +179,8 @@ class StatefulSetStrategy(Strategy):
         status, before = new.get("status") or {}, old.get("status") or {}
         errors += validate_counts(status, _COUNTS, _BOUNDED, "status.readyReplicas")
         if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            value = status.get("collisionCount")
-            shown = value if value is not None else "<nil>"
-            errors.append(invalid("status.collisionCount", shown, "cannot be decremented"))
+            count = status.get("collisionCount", 0)
+            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
         return errors
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
@@ -214,13 +213,18 @@ class ControllerRevisionStrategy(Strategy):
     """ControllerRevision: a snapshot that never changes."""
 
     def check(self, obj: Object) -> list[FieldError]:
-        errors = self.check_meta(obj)
-        if obj.get("data") is None:
+        errors, data = self._check_revision(obj), obj.get("data")
+        if data is None:
             errors.append(required("data", "data is mandatory"))
-        return errors + nonnegative(obj.get("revision"), "revision")
+        elif not isinstance(data, dict):
+            errors.append(required("data", "data must be a valid JSON object"))
+        return errors
+
+    def _check_revision(self, obj: Object) -> list[FieldError]:
+        return self.check_meta(obj) + nonnegative(obj.get("revision"), "revision")
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old) + self.check(new)
+        errors = self.check_meta_update(new, old) + self._check_revision(new)
         return errors + immutable(new.get("data"), old.get("data"), "data")
 
     def columns(self) -> tuple[Column, ...]:
