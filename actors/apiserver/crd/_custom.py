@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.apiserver.crd._embedded import clean_embedded
 from actors.apiserver.crd._node import Node, node_of, owned_type
 from actors.apiserver.crd._shape import prune
 from actors.apiserver.crd._strategy import CustomStrategy
@@ -192,7 +193,10 @@ class Custom:
             clean, unknown = convert(self.meta, meta)
             obj["metadata"] = clean
             strict += [words.replace('field "', 'field "metadata.', 1) for words in unknown]
-        gone = prune(obj, node or self.node, root=True)
+        node = node or self.node
+        if node.any_embedded:
+            strict += clean_embedded(obj, node, self.meta)
+        gone = prune(obj, node, root=True)
         return strict + [f'unknown field "{path}"' for path in gone]
 
     def _unrecognized(self, words: str, body: Any) -> StatusError:

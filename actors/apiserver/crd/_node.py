@@ -23,7 +23,7 @@ class Node:
     not properties, or None."""
 
     __slots__ = (
-        "additional", "any_rules", "default", "embedded", "has_default", "has_defaults", "int_or_string", "items",
+        "additional", "any_embedded", "any_rules", "default", "embedded", "has_default", "has_defaults", "int_or_string", "items",
         "list_type", "map_keys", "map_type", "nullable", "preserve", "properties", "rules", "schema", "type", "where",
     )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Node:
             self.additional = _FREE
         below = [*self.properties.values(), *(n for n in (self.items, self.additional) if n is not None)]
         self.has_defaults: bool = self.has_default or any(n.has_defaults for n in below)
+        self.any_embedded: bool = self.embedded or any(n.any_embedded for n in below)
         self.any_rules: bool = bool(self.rules) or any(n.any_rules for n in below) or bool(schema.get("allOf"))
         self.where: dict[str, Any] = {}
         """Compiled things that belong to this place, by their maker's name."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.apiserver.crd import _shape
+from actors.apiserver.crd._embedded import check_embedded
 from actors.apiserver.crd._paths import find
 from actors.apiserver.crd._rules import blocked, check_rules
 from actors.apiserver.crd._values import check_unique, check_value
@@ -108,6 +109,8 @@ class CustomStrategy(Strategy):
             before = set(check_value(self.node.schema, old, ""))
             found = [error for error in found if error not in before]
         errors = errors + found + self._scale_errors(new)
+        if self.node.any_embedded:
+            errors = errors + check_embedded(new, self.node)
         unique = check_unique(self.node, new, "")
         if unique and (old is None or not check_unique(self.node, old, "")):
             errors += unique

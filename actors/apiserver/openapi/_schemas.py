@@ -7,9 +7,9 @@ values, enumerations. Never changes a definition that it is given.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from actors.apiserver.openapi._enums import ENUMS
 from protocol.schema import Field, Schema, Type
 
 __all__ = ["references", "v2_definition", "v3_schema"]
@@ -22,11 +22,14 @@ _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": Fa
 
 
 @cache
-def _enums() -> dict[str, list[str]]:
-    table = {}
-    for line in ENUMS.splitlines():
-        name, *values = line.split()
-        table[name] = sorted("" if value == '""' else value for value in values)
+def _enums() -> dict[str, dict[str, str]]:
+    """The values of the enumerated Go types, which the published definitions leave out, and what each
+    means (source: the `+enum` types of k8s.io/api and their comments)."""
+    table: dict[str, dict[str, str]] = {}
+    text = Path(__file__).with_name("enums.tsv").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        name, value, meaning = line.split("\t")
+        table.setdefault(name, {})[value] = meaning
     return table
 
 
@@ -137,5 +140,5 @@ def _add_enum(prop: Node, type_: Type, package: str) -> None:
     target["enum"] = list(values)
     if target is not prop:
         return
-    lines = "\n".join(f' - `"{value}"`' for value in values)
+    lines = "\n".join(f' - `"{value}"` {meaning}'.rstrip() for value, meaning in values.items())
     prop["description"] = f"{prop.get('description', '')}\n\nPossible enum values:\n{lines}"
