@@ -144,6 +144,10 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
 
 def make_machine(config: ClusterConfig) -> Callable[[], Actor]:
     """A new machine; what this answers makes the runtime on it, again after each crash."""
+    if config.runtime == "process":
+        from actors.runtime import ProcessMachine, ProcessRuntime
+
+        return partial(ProcessRuntime, ProcessMachine())
     from actors.runtime import Machine, SimulatedRuntime
 
     return partial(SimulatedRuntime, Machine(), config.guise)

@@ -13,7 +13,7 @@ from cli._serve import Interruption, add_serving_options, kubernetes_minor, port
 if TYPE_CHECKING:
     from cluster import Cluster
 
-RUNTIMES = ("simulated",)
+RUNTIMES = ("simulated", "process")
 GUISES = ("containerd", "docker", "rkt", "runc")
 
 

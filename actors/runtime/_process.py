@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,10 @@ class _Sandbox:
 class ProcessMachine:
     """What outlives the runtime's actor: the processes, and where their files are."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | None = None) -> None:
+        """Files go below `root`, or below a temporary directory that goes with this object."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
+        self.root = Path(self._temporary.name) if self._temporary is not None else Path(root or ".")
         self.sandboxes: dict[str, _Sandbox] = {}
         self.containers: dict[str, _Container] = {}
         self.execs: dict[int, subprocess.Popen[bytes]] = {}
