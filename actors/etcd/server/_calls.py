@@ -39,11 +39,27 @@ UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED = 2, 3, 5, 8
 UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 12, 13, 14
 
 
+class SharedReply:
+    """A reply that many calls get: encoded once, whoever asks."""
+
+    __slots__ = ("_encoded", "message")
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+        self._encoded = b""
+
+    def SerializeToString(self) -> bytes:
+        """As a protobuf message does."""
+        if not self._encoded:
+            self._encoded = self.message.SerializeToString()
+        return self._encoded
+
+
 class Sink(Protocol):
     """Where the answers of one call go."""
 
     def send(self, reply: Any) -> None:
-        """Send one reply message."""
+        """Send one reply: a protobuf message, or a `SharedReply`."""
 
     def finish(self, code: int = 0, message: str = "") -> None:
         """End the call with a gRPC status."""
@@ -110,7 +126,7 @@ class Services:
             and response.events
         ):
             self._told = response
-            self._told_reply = watch_response(response, response.watch_id, self.identity)
+            self._told_reply = SharedReply(watch_response(response, response.watch_id, self.identity))
         return self._told_reply
 
     def stream_urn(self) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from google.protobuf import json_format
 
+from actors.etcd.server._calls import SharedReply
+
 __all__ = ["BadJson", "JsonStream", "decode_request", "encode_reply", "error_body"]
 
 
@@ -38,7 +40,8 @@ def _to_message(value: Any, message: Any) -> Any:
 
 def encode_reply(reply: Any, streamed: bool = False) -> bytes:
     """One reply message; in a stream it is wrapped as a `result`."""
-    value = json_format.MessageToDict(reply, preserving_proto_field_name=True)
+    message = reply.message if isinstance(reply, SharedReply) else reply
+    value = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return orjson.dumps({"result": value} if streamed else value)
 
 
