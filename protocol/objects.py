@@ -11,13 +11,12 @@ from typing import Any, NoReturn
 
 import orjson
 
+from protocol.fieldselectors import FieldSelector, parse_field_selector
 from protocol.selectors import (
     EVERYTHING,
     NOTHING,
-    FieldSelector,
     Selector,
     SelectorError,
-    parse_field_selector,
     parse_selector,
     selector_of,
 )

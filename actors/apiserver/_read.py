@@ -27,7 +27,8 @@ from actors.apiserver._store import Compacted
 from actors.apiserver._watch import Selection
 from actors.apiserver.strategies import FieldError
 from protocol import status
-from protocol.selectors import FieldSelector, SelectorError, parse_field_selector, parse_selector
+from protocol.fieldselectors import FieldSelector, parse_field_selector
+from protocol.selectors import SelectorError, parse_selector
 
 __all__ = ["Listing", "get", "list_objects", "selection"]
 

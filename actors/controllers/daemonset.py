@@ -9,24 +9,10 @@ https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/ , upstream'
 from __future__ import annotations
 
 from actors.client import UidExpectations
-from actors.controllers._daemonpods import (
-    by_age,
-    daemon_pod,
-    fits,
-    is_updated,
-    split_by_update,
-    surplus,
-    target_node,
-    update_limits,
-)
+from actors.controllers._daemonpods import daemon_pod, fits, surplus, target_node, update_limits
+from actors.controllers._daemonrollout import COUNTS, counts, replaceable, surging
 from actors.controllers._ownership import Claimer
-from actors.controllers._pods import (
-    availability_wait_s,
-    by_owner_or_orphan,
-    is_available,
-    is_finished,
-    is_ready,
-)
+from actors.controllers._pods import availability_wait_s, by_owner_or_orphan, is_finished
 from actors.controllers._reconcile import Context, Controller, outcome_unknown
 from actors.controllers._revisions import (
     REVISION_HASH,
@@ -60,12 +46,6 @@ __all__ = ["DaemonSetController"]
 BURST = 250
 FAILED_BACKOFF_S = 1.0
 FAILED_BACKOFF_MAX_S = 900.0
-_COUNTS = (
-    "currentNumberScheduled",
-    "numberMisscheduled",
-    "desiredNumberScheduled",
-    "numberReady",
-)
 
 
 class DaemonSetController(Controller):
@@ -301,60 +281,13 @@ class DaemonSetController(Controller):
         desired = sum(fits(daemon_set, node)[0] for node in self.nodes)
         surge, unavailable = update_limits(daemon_set, desired)
         live_nodes = {n: p for n, p in by_node.items() if self.nodes.get(n) is not None}
+        now = self.clock.now()
         if surge == 0:
-            doomed = self._replaceable(daemon_set, live_nodes, code, unavailable)
+            doomed = replaceable(daemon_set, live_nodes, code, unavailable, now)
             await self._sync(key, daemon_set, code, [], doomed)
         else:
-            missing, doomed = self._surging(daemon_set, live_nodes, code, surge)
+            missing, doomed = surging(daemon_set, live_nodes, code, surge, now)
             await self._sync(key, daemon_set, code, missing, doomed)
-
-    def _replaceable(
-        self, daemon_set: Object, by_node: dict[str, list[Object]], code: str, limit: int
-    ) -> list[Object]:
-        """Old pods that may go now: those that are down anyway, and others up to the limit."""
-        now, min_ready_s = self.clock.now(), spec(daemon_set).get("minReadySeconds") or 0
-        down = 0
-        free: list[Object] = []
-        candidates: list[Object] = []
-        for pods in by_node.values():
-            new, old, clear = split_by_update(pods, daemon_set, code)
-            if not clear or (new is None) == (old is None):
-                down += 1
-            elif new is not None:
-                down += not is_available(new, min_ready_s, now)
-            elif old is not None:
-                if is_available(old, min_ready_s, now):
-                    candidates.append(old)
-                else:
-                    free.append(old)
-                    down += 1
-        return free + candidates[: max(0, limit - down)]
-
-    def _surging(
-        self, daemon_set: Object, by_node: dict[str, list[Object]], code: str, limit: int
-    ) -> tuple[list[str], list[Object]]:
-        """(nodes that get a new pod beside the old one, old pods whose replacement is available)."""
-        now, min_ready_s = self.clock.now(), spec(daemon_set).get("minReadySeconds") or 0
-        surging = 0
-        free: list[str] = []
-        candidates: list[str] = []
-        doomed: list[Object] = []
-        for node, pods in by_node.items():
-            new, old, clear = split_by_update(pods, daemon_set, code)
-            if not clear:
-                surging += 1
-            elif old is None:
-                continue
-            elif new is None:
-                available = is_available(old, min_ready_s, now)
-                (candidates if available else free).append(node)
-            elif not is_available(old, min_ready_s, now):
-                doomed.append(old)
-            else:
-                surging += 1
-                if is_available(new, min_ready_s, now):
-                    doomed.append(old)
-        return free + candidates[: max(0, limit - surging)], doomed
 
     # --- pods -----------------------------------------------------------------------------------
 
@@ -424,7 +357,7 @@ class DaemonSetController(Controller):
     ) -> list[Object]:
         """Write the counts if they changed; returns the pods counted."""
         by_node = await self._by_node(daemon_set)
-        new = self._counts(daemon_set, by_node, code)
+        new = counts(daemon_set, self.nodes, by_node, code, self.clock.now())
         old = status(daemon_set)
         generation = metadata(daemon_set).get("generation") if observe else None
         new["observedGeneration"] = generation or old.get("observedGeneration") or 0
@@ -434,7 +367,7 @@ class DaemonSetController(Controller):
             new["conditions"] = old["conditions"]
         if not new["observedGeneration"]:
             del new["observedGeneration"]
-        if new != {**dict.fromkeys(_COUNTS, 0), **old}:
+        if new != {**dict.fromkeys(COUNTS, 0), **old}:
             await self._update_status(daemon_set, new)
         return [pod for pods in by_node.values() for pod in pods]
 
@@ -448,28 +381,3 @@ class DaemonSetController(Controller):
                 raise
             fresh = await self.client.get("daemonsets", name(daemon_set), namespace(daemon_set))
             await self.client.update_status("daemonsets", with_status(fresh, new))
-
-    def _counts(self, daemon_set: Object, by_node: dict[str, list[Object]], code: str) -> Object:
-        now, min_ready_s = self.clock.now(), spec(daemon_set).get("minReadySeconds") or 0
-        new = dict.fromkeys(_COUNTS, 0)
-        updated = available = 0
-        for node in self.nodes:
-            pods = by_node.get(name(node))
-            if not fits(daemon_set, node)[0]:
-                new["numberMisscheduled"] += bool(pods)
-                continue
-            new["desiredNumberScheduled"] += 1
-            if not pods:
-                continue
-            new["currentNumberScheduled"] += 1
-            oldest = by_age(pods)[0]
-            if is_ready(oldest):
-                new["numberReady"] += 1
-                available += is_available(oldest, min_ready_s, now)
-            updated += is_updated(oldest, daemon_set, code)
-        optional = {
-            "updatedNumberScheduled": updated,
-            "numberAvailable": available,
-            "numberUnavailable": new["desiredNumberScheduled"] - available,
-        }
-        return {**new, **{field: n for field, n in optional.items() if n}}

@@ -10,25 +10,21 @@ https://kubernetes.io/docs/concepts/workloads/controllers/job/ , upstream's `pkg
 from __future__ import annotations
 
 from actors.client import UidExpectations
-from actors.controllers._jobpods import (
-    FINALIZER,
-    has_finalizer,
-    is_indexed,
-    job_pod,
-)
-from actors.controllers._jobstate import (
+from actors.controllers._jobconditions import (
     COMPLETE,
     FAILED,
     SUCCESS_CRITERIA,
-    JobState,
     condition_entry,
     ensure_condition,
     is_suspended,
     remaining_backoff_s,
 )
+from actors.controllers._jobcounting import JobCounting
+from actors.controllers._jobpods import FINALIZER, has_finalizer, is_indexed, job_pod
+from actors.controllers._jobstate import JobState
 from actors.controllers._ownership import Claimer
 from actors.controllers._pods import by_owner_or_orphan, epoch, is_ready
-from actors.controllers._reconcile import Context, Controller, outcome_unknown
+from actors.controllers._reconcile import Context, outcome_unknown
 from actors.controllers._selectors import cached_selector
 from protocol.api import StatusError
 from protocol.objects import (
@@ -44,7 +40,6 @@ from protocol.objects import (
     split_key,
     status,
     uid,
-    with_status,
 )
 
 __all__ = ["JobController"]
@@ -55,7 +50,7 @@ OURS = "kubernetes.io/job-controller"
 ORPHAN = "orphan pod "
 
 
-class JobController(Controller):
+class JobController(JobCounting):
     """See the module. Keys are Jobs' keys, and `orphan pod <key>` for pods whose Job is gone."""
 
     component = "job-controller"
@@ -68,7 +63,6 @@ class JobController(Controller):
         self.pods = self.store("pods")
         self.pods.add_index("owner", by_owner_or_orphan)
         self.expectations = UidExpectations(self.clock.monotonic)
-        self._unfinalized: dict[str, set[str]] = {}
         self._failures: dict[str, tuple[int, float, frozenset[str]]] = {}
         self.on_change("jobs", self._job_changed)
         self.on_change("pods", self._pod_changed)
@@ -104,7 +98,7 @@ class JobController(Controller):
             return
         job_key = key(job)
         if new is None or not has_finalizer(new):
-            self._unfinalized.get(job_key, set()).discard(uid(pod))
+            self.unfinalized.get(job_key, set()).discard(uid(pod))
         if new is None or deleting(new):
             self.expectations.uid_deletion_observed(job_key, uid(pod))
         elif old is None:
@@ -137,7 +131,7 @@ class JobController(Controller):
 
     def _forget(self, job_key: str, job_uid: str) -> None:
         self.expectations.delete(job_key)
-        self._unfinalized.pop(job_key, None)
+        self.unfinalized.pop(job_key, None)
         self._failures.pop(job_uid, None)
 
     # --- reconcile ------------------------------------------------------------------------------
@@ -158,12 +152,12 @@ class JobController(Controller):
             await self._release_leftovers(job)
             return
         settled = self.expectations.satisfied(key)
-        removed = self._unfinalized.setdefault(key, set())
+        removed = self.unfinalized.setdefault(key, set())
         pods = await self._claim(job)
         state = JobState(job, pods, removed, self.clock.now(), self.clock.rfc3339())
         self._note_failures(state)
         failure = await self._act(key, state, settled)
-        await self._count(key, state)
+        await self.count(key, state)
         if failure is not None:
             raise failure
         self._watch_deadline(key, state)
@@ -289,7 +283,7 @@ class JobController(Controller):
     async def _retire(self, job_key: str, job: Object, pod: Object) -> StatusError | None:
         """Delete a pod that the Job does not need now; it counts as nothing."""
         try:
-            await self._unfinalize(job_key, pod)
+            await self.unfinalize(job_key, pod)
         except StatusError as error:
             self.expectations.uid_deletion_observed(job_key, uid(pod))
             return error
@@ -336,82 +330,14 @@ class JobController(Controller):
             return
         self.queue.add_after(key, max(epoch(state.start_time) + limit_s - state.now, 0.01))
 
-    # --- counting -------------------------------------------------------------------------------
-
-    async def _count(self, key: str, state: JobState) -> None:
-        """Write what has ended, free the pods, then turn them into counts; see the module."""
-        job = state.job
-        ended = state.collect_ended()
-        if state.needs_flush():
-            job = await self._write(job, state.as_status())
-        freed = await self.gather(*(self._try_unfinalize(key, pod) for pod in ended))
-        if any(error is not None for error in freed):
-            raise next(error for error in freed if error is not None)
-        state.settle({uid(pod) for pod in ended})
-        if state.finish():
-            job = await self._write(job, state.as_status())
-            self._announce(state, job)
-        elif state.needs_flush():
-            await self._write(job, state.as_status())
-
-    async def _write(self, job: Object, new: Object) -> Object:
-        if new == status(job):
-            return job
-        return await self.client.update_status("jobs", with_status(job, new))
-
-    def _announce(self, state: JobState, job: Object) -> None:
-        verdict = state.final
-        assert verdict is not None
-        if verdict["type"] == COMPLETE:
-            completions = spec(job).get("completions")
-            if completions is not None and (status(job).get("succeeded") or 0) > completions:
-                self.recorder.event(
-                    job,
-                    "Warning",
-                    "TooManySucceededPods",
-                    "Too many succeeded pods running after completion count reached",
-                )
-            self.recorder.event(job, "Normal", "Completed", "Job completed")
-        else:
-            self.recorder.event(job, "Warning", verdict["reason"], verdict["message"])
-
-    async def _try_unfinalize(self, job_key: str, pod: Object) -> StatusError | None:
-        try:
-            await self._unfinalize(job_key, pod)
-        except StatusError as error:
-            return error
-        return None
-
-    async def _unfinalize(self, job_key: str, pod: Object) -> None:
-        if not has_finalizer(pod):
-            return
-        removed = self._unfinalized.setdefault(job_key, set()) if job_key else set()
-        removed.add(uid(pod))
-        patch = {
-            "metadata": {"uid": uid(pod), "$deleteFromPrimitiveList/finalizers": [FINALIZER]}
-        }
-        try:
-            await self.client.patch(
-                "pods",
-                name(pod),
-                namespace(pod),
-                patch,
-                patch_type="application/strategic-merge-patch+json",
-            )
-        except StatusError as error:
-            if error.code == 404 or (error.code == 409 and "uid" in error.message.lower()):
-                return
-            removed.discard(uid(pod))
-            raise
-
     async def _release_orphan(self, pod_key: str) -> None:
         pod = self.pods.named(*split_key(pod_key))
         if pod is None or not has_finalizer(pod) or self._job_of(pod) is not None:
             return
-        await self._unfinalize("", pod)
+        await self.unfinalize("", pod)
 
     async def _release_leftovers(self, job: Object) -> None:
         """Pods that were counted as the Job ended but could not be freed then."""
         for pod in list(self.pods.by("owner", uid(job))):
-            if has_finalizer(pod) and uid(pod) not in self._unfinalized.get(key(job), ()):
-                await self._unfinalize(key(job), pod)
+            if has_finalizer(pod) and uid(pod) not in self.unfinalized.get(key(job), ()):
+                await self.unfinalize(key(job), pod)

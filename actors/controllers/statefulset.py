@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from actors.controllers._ownership import Claimer
 from actors.controllers._pods import availability_wait_s, by_owner_or_orphan
-from actors.controllers._reconcile import Context, Controller
+from actors.controllers._reconcile import Context
 from actors.controllers._revisions import (
-    apply_revision,
     claim_revisions,
     create_revision,
     new_revision,
@@ -27,23 +26,18 @@ from actors.controllers._revisions import (
 from actors.controllers._rollout import scaled_value
 from actors.controllers._selectors import cached_selector
 from actors.controllers._statefulpods import (
-    claims_of,
     identity_matches,
     is_created,
     is_healthy,
     is_running_available,
     is_running_ready,
-    new_pod,
-    ordinal,
-    ordinals,
-    owned_claim,
     parent_and_ordinal,
     pod_revision,
     replicas,
-    start_ordinal,
     storage_matches,
     with_identity,
 )
+from actors.controllers._statefulwork import PodsAndClaims, View
 from protocol.api import StatusError
 from protocol.objects import (
     Object,
@@ -59,7 +53,6 @@ from protocol.objects import (
     uid,
     with_status,
 )
-from protocol.status import failure
 
 __all__ = ["StatefulSetController"]
 
@@ -67,46 +60,7 @@ COUNTS = ("replicas", "readyReplicas", "availableReplicas", "currentReplicas", "
 ALWAYS_WRITTEN = ("replicas", "availableReplicas")
 
 
-class View:
-    """One reconcile's view of a set: its two revisions and the pods by what is to become of them."""
-
-    def __init__(self, stateful_set: Object, current: Object, update: Object) -> None:
-        self.stateful_set = stateful_set
-        self.current = current
-        self.update = update
-        self.current_set = apply_revision(stateful_set, current)
-        self.update_set = apply_revision(stateful_set, update)
-        self.replicas: list[Object] = []
-        self.condemned: list[Object] = []
-        policy = spec(stateful_set).get("podManagementPolicy", "OrderedReady")
-        self.ordered = policy != "Parallel"
-        self.min_ready_s: int = spec(stateful_set).get("minReadySeconds") or 0
-
-    def sort(self, pods: list[Object]) -> None:
-        """Put pods in their places, with new ones where there is none."""
-        wanted = ordinals(self.stateful_set)
-        present = {ordinal(pod): pod for pod in pods}
-        self.replicas = [present.get(n) or self.new_version(n) for n in wanted]
-        self.condemned = [present[n] for n in sorted(present, reverse=True) if n not in wanted]
-
-    def new_version(self, number: int) -> Object:
-        """The pod to be made for an ordinal: below the partition of the current revision."""
-        if number < start_ordinal(self.stateful_set) + self.held():
-            return new_pod(self.current_set, name(self.current), number)
-        return new_pod(self.update_set, name(self.update), number)
-
-    def held(self) -> int:
-        """How many of the first pods stay at the current revision."""
-        strategy = spec(self.stateful_set).get("updateStrategy") or {}
-        rolling = strategy.get("rollingUpdate")
-        if rolling is not None:
-            return int(rolling.get("partition") or 0)
-        if strategy.get("type") == "RollingUpdate":
-            return int(status(self.stateful_set).get("currentReplicas") or 0)
-        return 0
-
-
-class StatefulSetController(Controller):
+class StatefulSetController(PodsAndClaims):
     """See the module."""
 
     component = "statefulset-controller"
@@ -119,7 +73,6 @@ class StatefulSetController(Controller):
         self.pods.add_index("owner", by_owner_or_orphan)
         self.revisions = self.store("controllerrevisions")
         self.revisions.add_index("owner", by_owner_or_orphan)
-        self.claims = self.store("persistentvolumeclaims")
         self.on_change("statefulsets", self._set_changed)
         self.on_change("pods", self._pod_changed)
 
@@ -221,7 +174,7 @@ class StatefulSetController(Controller):
         if await self._for_all(view, view.replicas, self._place):
             return
         for pod in view.condemned:
-            await self._ensure_claim_owners(view, pod)
+            await self.ensure_claim_owners(view, pod)
         first_sick = self._first_sick(view)
         if await self._for_all(
             view, view.condemned, lambda v, pod: self._condemn(v, pod, first_sick)
@@ -246,16 +199,16 @@ class StatefulSetController(Controller):
     async def _place(self, view: View, pod: Object) -> bool:
         """Have one wanted pod exist, healthy and with its identity. Returns whether to stop."""
         if not uid(pod):
-            if await self._claims_going(view, pod):
+            if await self.claims_going(view, pod):
                 return True
-            await self._create(view, pod)
+            await self.create_pod(view, pod)
             return view.ordered
         phase = status(pod).get("phase")
         if phase in ("Failed", "Succeeded"):
             await self._replace(view, pod, phase)
             return True
         if phase == "Pending" and not deleting(pod):
-            await self._ensure_claims(view, pod)
+            await self.ensure_claims(view, pod)
         if view.ordered:
             if deleting(pod) or not is_running_ready(pod):
                 return True
@@ -283,21 +236,21 @@ class StatefulSetController(Controller):
                 "RecreatingTerminatedPod",
                 f"{where} is recreating terminated Pod {name(pod)}",
             )
-        await self._delete(view, pod)
+        await self.delete_pod(view, pod)
 
     async def _ensure_identity(self, view: View, pod: Object) -> None:
         stateful_set = view.stateful_set
-        await self._ensure_claim_owners(view, pod)
+        await self.ensure_claim_owners(view, pod)
         if identity_matches(stateful_set, pod) and storage_matches(stateful_set, pod):
             return
-        await self._ensure_claims(view, pod)
+        await self.ensure_claims(view, pod)
         fixed = with_identity(view.update_set, pod)
         try:
             await self.client.update("pods", fixed)
         except StatusError as error:
-            self._record(view, "Update", pod, error)
+            self.record(view, "Update", pod, error)
             raise
-        self._record(view, "Update", pod, None)
+        self.record(view, "Update", pod, None)
 
     async def _condemn(self, view: View, pod: Object, first_sick: Object | None) -> bool:
         """Take down one pod too many. Returns whether to stop."""
@@ -307,7 +260,7 @@ class StatefulSetController(Controller):
         up = is_running_ready(pod) and is_running_available(pod, view.min_ready_s, now)
         if view.ordered and not up and pod is not first_sick:
             return True
-        await self._delete(view, pod)
+        await self.delete_pod(view, pod)
         return True
 
     def _first_sick(self, view: View) -> Object | None:
@@ -338,95 +291,9 @@ class StatefulSetController(Controller):
                 return
             pod = view.replicas[index]
             if pod_revision(pod) != name(view.update) and not deleting(pod):
-                await self._delete(view, pod)
+                await self.delete_pod(view, pod)
                 view.replicas[index] = _going(pod)
                 down += 1
-
-    # --- pods and claims ------------------------------------------------------------------------
-
-    async def _create(self, view: View, pod: Object) -> None:
-        try:
-            await self._ensure_claims(view, pod)
-            await self.client.create("pods", pod)
-        except StatusError as error:
-            if error.reason != "AlreadyExists":
-                self._record(view, "Create", pod, error)
-            raise
-        self._record(view, "Create", pod, None)
-
-    async def _delete(self, view: View, pod: Object) -> None:
-        try:
-            await self.client.delete("pods", name(pod), namespace(pod), uid=uid(pod))
-        except StatusError as error:
-            if error.code == 404:
-                return
-            self._record(view, "Delete", pod, error)
-            raise
-        self._record(view, "Delete", pod, None)
-
-    def _record(self, view: View, verb: str, pod: Object, error: StatusError | None) -> None:
-        what = f"{verb} Pod {name(pod)} in StatefulSet {name(view.stateful_set)}"
-        if error is None:
-            self.recorder.event(
-                view.stateful_set, "Normal", f"Successful{verb}", f"{what} successful"
-            )
-        else:
-            self.recorder.event(
-                view.stateful_set,
-                "Warning",
-                f"Failed{verb}",
-                f"{what} failed error: {error.message}",
-            )
-
-    async def _ensure_claims(self, view: View, pod: Object) -> None:
-        """Create the claims of the pod's ordinal that there are not."""
-        stateful_set = view.stateful_set
-        for claim in claims_of(stateful_set, ordinal(pod)):
-            present = self.claims.named(namespace(claim), name(claim))
-            if present is not None:
-                if deleting(present):
-                    raise _wait_for(present)
-                continue
-            owners = owned_claim(stateful_set, pod, claim)
-            if owners:
-                claim["metadata"]["ownerReferences"] = owners
-            what = (
-                f"Create Claim {name(claim)} Pod {name(pod)} in StatefulSet {name(stateful_set)}"
-            )
-            try:
-                await self.client.create("persistentvolumeclaims", claim)
-            except StatusError as error:
-                if error.reason == "AlreadyExists":
-                    continue
-                self.recorder.event(
-                    stateful_set,
-                    "Warning",
-                    "FailedCreate",
-                    f"{what} failed error: {error.message}",
-                )
-                raise
-            self.recorder.event(stateful_set, "Normal", "SuccessfulCreate", f"{what} success")
-
-    async def _claims_going(self, view: View, pod: Object) -> bool:
-        """Whether a claim of an earlier pod of this ordinal is on its way out: wait for it."""
-        for claim in claims_of(view.stateful_set, ordinal(pod)):
-            present = self.claims.named(namespace(claim), name(claim))
-            owners = (metadata(present).get("ownerReferences") or ()) if present else ()
-            if any(o.get("kind") == "Pod" and o.get("name") == name(pod) for o in owners):
-                self.queue.add_after(key(view.stateful_set), 1.0)
-                return True
-        return False
-
-    async def _ensure_claim_owners(self, view: View, pod: Object) -> None:
-        """Have the pod's claims owned as the retention policy says."""
-        for claim in claims_of(view.stateful_set, ordinal(pod)):
-            present = self.claims.named(namespace(claim), name(claim))
-            if present is None or deleting(present):
-                continue
-            owners = owned_claim(view.stateful_set, pod, present)
-            if owners is not None:
-                meta = {**metadata(present), "ownerReferences": owners}
-                await self.client.update("persistentvolumeclaims", {**present, "metadata": meta})
 
     # --- status and history ---------------------------------------------------------------------
 
@@ -498,9 +365,3 @@ class StatefulSetController(Controller):
 def _going(pod: Object) -> Object:
     """A pod as it is once its deletion was asked for, before the store shows it."""
     return {**pod, "going": True}
-
-
-def _wait_for(claim: Object) -> StatusError:
-    """Not an answer of the API server: what makes the reconcile be tried again."""
-    message = f"pvc {name(claim)} is being deleted"
-    return failure(409, "Conflict", message, {"name": name(claim)})

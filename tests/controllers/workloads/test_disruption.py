@@ -72,7 +72,7 @@ def test_a_budget_without_pods_allows_nothing(running: Any) -> None:
     world = running(CONTROLLERS)
     world.create("poddisruptionbudgets", budget(maxUnavailable=1))
     world.eventually(lambda: numbers(world) == (0, 0, 0, 0))
-    assert world.events("NoPods")
+    world.eventually(lambda: world.events("NoPods"))
 
 
 def test_pods_without_controller_make_a_share_unknowable_but_not_fatal(
