@@ -39,8 +39,8 @@ __all__ = [
     "too_large_resource_version",
     "too_many_requests",
     "unauthorized",
-    "unprocessable",
     "unknown_error",
+    "unprocessable",
     "unsupported_media_type",
 ]
 

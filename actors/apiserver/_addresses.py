@@ -91,8 +91,8 @@ class Addresses:
 
 
 def _ownership(now: str) -> Object:
-    labels = {".": {}, f"f:{_FAMILY}": {}, **{f"f:{name}": {} for name in MANAGED}}
-    parent = {".": {}, "f:name": {}, "f:namespace": {}, "f:resource": {}}
+    labels: Object = {".": {}, f"f:{_FAMILY}": {}, **{f"f:{name}": {} for name in MANAGED}}
+    parent: Object = {".": {}, "f:name": {}, "f:namespace": {}, "f:resource": {}}
     fields = {"f:metadata": {"f:labels": labels}, "f:spec": {".": {}, "f:parentRef": parent}}
     return {
         "manager": "kube-apiserver", "operation": "Update", "apiVersion": f"{GROUP}/v1", "time": now,

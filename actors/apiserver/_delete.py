@@ -188,7 +188,8 @@ class _Deletion:
 
     async def write(self, entry: Entry, obj: Object) -> Entry:
         """Store the marked object, unless it is as it was."""
-        from actors.apiserver._write import unchanged, unstored
+        from actors.apiserver._create import unstored
+        from actors.apiserver._write import unchanged
 
         if unchanged(obj, entry.object):
             return entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.apiserver import _delete, _read, _watching, _write
+from actors.apiserver import _create, _delete, _read, _watching, _write
 from actors.apiserver._authz import Attributes
 from actors.apiserver._config import ApiServerConfig
 from actors.apiserver._core import Answer, Core
@@ -282,7 +282,7 @@ class ApiServer(Actor):
 
 
 _VERBS = {
-    "create": _write.create,
+    "create": _create.create,
     "update": _write.update,
     "patch": _write.patch,
     "delete": _delete.delete,

@@ -10,11 +10,13 @@ from typing import Any
 
 from actors.apiserver import _read, _write
 from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._options import check_write_options
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
 from actors.apiserver._store import Superseded
 from actors.apiserver.admission import CREATE, Attributes
 from actors.apiserver.fieldvalidation import decode
+from actors.apiserver.strategies import FieldError
 from protocol import status
 from protocol.api import StatusError
 
@@ -56,7 +58,7 @@ async def subresource(core: Core, request: Request) -> Answer:
 
 async def bind(core: Core, request: Request) -> Answer:
     """POST of a Binding: give a pod its node."""
-    _write.check_write_options("CreateOptions", request.options)
+    check_write_options("CreateOptions", request.options)
     binding, warnings = decode(
         core.schema, ("", "v1", "Binding"), request.body, request.options.get("fieldValidation") or "Warn",
         request.content_type,
@@ -95,13 +97,13 @@ def _check_target(name: str, target: Object) -> None:
     errors = []
     if target.get("kind") not in (None, "", "Node"):
         errors.append(
-            _write.FieldError(
+            FieldError(
                 "FieldValueNotSupported", "target.kind",
                 f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"',
             )
         )
     if not target.get("name"):
-        errors.append(_write.FieldError("FieldValueRequired", "target.name", "Required value"))
+        errors.append(FieldError("FieldValueRequired", "target.name", "Required value"))
     if errors:
         raise status.invalid("", "Binding", name, errors)
 

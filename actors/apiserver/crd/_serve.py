@@ -177,7 +177,7 @@ class Definitions:
         """DELETE of a definition: it is marked, its objects go first, then itself."""
         from actors.apiserver._core import Answer, copy
         from actors.apiserver._store import Superseded
-        from actors.apiserver._write import unstored
+        from actors.apiserver._create import unstored
 
         while True:
             if entry.object["metadata"].get("deletionTimestamp"):
