@@ -19,11 +19,13 @@ __all__ = [
     "best_match",
     "claim_reference",
     "class_of",
+    "default_class",
     "is_bound_to",
     "mismatch",
     "node_matches",
     "requested",
     "selected_node",
+    "unscheduled_consumer",
 ]
 
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
@@ -66,6 +68,22 @@ def claim_reference(claim: Object) -> Object:
         "apiVersion": "v1",
         "resourceVersion": resource_version(claim),
     }
+
+
+def default_class(classes: Iterable[Object]) -> Object | None:
+    """The default storage class; of several the one made last."""
+    marked = [c for c in classes if any(annotations_of(c).get(a) == "true" for a in DEFAULT_CLASS)]
+    return max(marked, key=lambda c: (metadata(c).get("creationTimestamp", ""), metadata(c)["name"]), default=None)
+
+
+def unscheduled_consumer(claim: Object, pods: Iterable[Object]) -> str:
+    """The name of a pod that uses the claim and has no node yet; empty if there is none."""
+    for pod in pods:
+        volumes = spec(pod).get("volumes") or ()
+        if not spec(pod).get("nodeName"):
+            if any((v.get("persistentVolumeClaim") or {}).get("claimName") == metadata(claim)["name"] for v in volumes):
+                return str(metadata(pod)["name"])
+    return ""
 
 
 def is_bound_to(volume: Object, claim: Object) -> bool:

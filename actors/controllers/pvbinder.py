@@ -15,20 +15,22 @@ from typing import ClassVar
 
 from actors.client import StatusError
 from actors.controllers._localvolume import LOCAL_PROVISIONER, LOCAL_ROOT, local_volume
+from actors.controllers._newest import Newest
 from actors.controllers._reconcile import Context, Controller
 from actors.controllers._volumes import (
     BETA_PROVISIONER,
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
-    DEFAULT_CLASS,
     PROVISIONED_BY,
     PROVISIONER,
     best_match,
     claim_reference,
     class_of,
+    default_class,
     is_bound_to,
     mismatch,
     selected_node,
+    unscheduled_consumer,
 )
 from protocol.objects import (
     Object,
@@ -37,7 +39,6 @@ from protocol.objects import (
     metadata,
     mutable,
     namespace,
-    resource_version,
     spec,
     status,
     uid,
@@ -61,7 +62,7 @@ class PersistentVolumeBinder(Controller):
         super().__init__(context)
         self.provisioners = {LOCAL_PROVISIONER, *context.options.extra.get("local_provisioners", ())}
         self.root = str(context.options.extra.get("local_volume_root", LOCAL_ROOT))
-        self._own: dict[str, Object] = {}  # what was written and may not have come back yet
+        self.newest = Newest(self.store)
         self.on_change(CLAIMS, self._claim_changed)
         self.on_change(VOLUMES, self._volume_changed)
         self.on_change(CLASSES, self._class_changed)
@@ -99,27 +100,13 @@ class PersistentVolumeBinder(Controller):
                 if source:
                     self.queue.add(f"claim/{namespace(new)}/{source.get('claimName', '')}")
 
-    def _newest(self, what: str, name: str) -> Object | None:
-        """An object as the store has it, or as it was last written if that is newer."""
-        found = self.store(what).get(name)
-        written = self._own.get(f"{what}/{name}")
-        if written is None:
-            return found
-        if found is None or uid(found) != uid(written):
-            del self._own[f"{what}/{name}"]
-            return found
-        if int(resource_version(found) or 0) >= int(resource_version(written) or 0):
-            del self._own[f"{what}/{name}"]
-            return found
-        return written
-
     def _volumes(self) -> list[Object]:
-        newest = (self._newest(VOLUMES, metadata(v)["name"]) for v in self.store(VOLUMES))
+        newest = (self.newest.get(VOLUMES, metadata(v)["name"]) for v in self.store(VOLUMES))
         return [v for v in newest if v is not None]
 
     async def _update(self, what: str, obj: Object, subresource: str = "") -> Object:
         stored = await self.client.update(what, obj, subresource=subresource)
-        self._own[f"{what}/{key(stored)}"] = stored
+        self.newest.wrote(what, stored)
         return stored
 
     # --- reconciling ----------------------------------------------------------------------------
@@ -127,7 +114,7 @@ class PersistentVolumeBinder(Controller):
     async def reconcile(self, key: str) -> None:
         what, _, name = key.partition("/")
         if what == "claim":
-            claim = self._newest(CLAIMS, name)
+            claim = self.newest.get(CLAIMS, name)
             if claim is None:
                 return
             if BIND_COMPLETED in annotations_of(claim):
@@ -135,7 +122,7 @@ class PersistentVolumeBinder(Controller):
             else:
                 await self._unbound_claim(claim)
         else:
-            volume = self._newest(VOLUMES, name)
+            volume = self.newest.get(VOLUMES, name)
             if volume is not None:
                 await self._volume(volume)
 
@@ -144,7 +131,7 @@ class PersistentVolumeBinder(Controller):
         if not name:
             await self._find_volume(claim)
             return
-        volume = self._newest(VOLUMES, name)
+        volume = self.newest.get(VOLUMES, name)
         if volume is None:
             await self._claim_phase(claim, "Pending")
         elif not spec(volume).get("claimRef"):
@@ -183,25 +170,20 @@ class PersistentVolumeBinder(Controller):
         self.queue.add_after(f"claim/{key(claim)}", PENDING_RECHECK_S)
 
     def _say_who_is_waited_for(self, claim: Object) -> None:
-        name = metadata(claim)["name"]
-        for pod in self.store("pods").in_namespace(namespace(claim)):
-            volumes = spec(pod).get("volumes") or ()
-            if any((v.get("persistentVolumeClaim") or {}).get("claimName") == name for v in volumes):
-                if not spec(pod).get("nodeName"):
-                    text = f"waiting for pod {metadata(pod)['name']} to be scheduled"
-                    self._event(claim, "Normal", "WaitForPodScheduled", text)
-                    return
-        text = "waiting for first consumer to be created before binding"
-        self._event(claim, "Normal", "WaitForFirstConsumer", text)
+        consumer = unscheduled_consumer(claim, self.store("pods").in_namespace(namespace(claim)))
+        if consumer:
+            self._event(claim, "Normal", "WaitForPodScheduled", f"waiting for pod {consumer} to be scheduled")
+        else:
+            text = "waiting for first consumer to be created before binding"
+            self._event(claim, "Normal", "WaitForFirstConsumer", text)
 
     async def _take_default_class(self, claim: Object) -> bool:
         """A claim that names no class, not even none, takes the default one when there is one."""
         if spec(claim).get("storageClassName") is not None or class_of(claim):
             return False
-        defaults = [c for c in self.store(CLASSES) if any(annotations_of(c).get(a) == "true" for a in DEFAULT_CLASS)]
-        if not defaults:
+        newest = default_class(self.store(CLASSES))
+        if newest is None:
             return False
-        newest = max(defaults, key=lambda c: (metadata(c).get("creationTimestamp", ""), metadata(c)["name"]))
         changed = mutable(claim)
         changed["spec"]["storageClassName"] = metadata(newest)["name"]
         await self._update(CLAIMS, changed)
@@ -214,7 +196,7 @@ class PersistentVolumeBinder(Controller):
                 claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
             )
             return
-        volume = self._newest(VOLUMES, name)
+        volume = self.newest.get(VOLUMES, name)
         if volume is None:
             await self._lost(
                 claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
@@ -320,7 +302,7 @@ class PersistentVolumeBinder(Controller):
     async def _claim_of(self, ref: Object) -> Object | None:
         """The claim that a volume is bound to; its absence is believed only from the server."""
         name = f"{ref.get('namespace', '')}/{ref.get('name', '')}"
-        claim = self._newest(CLAIMS, name)
+        claim = self.newest.get(CLAIMS, name)
         if claim is None:
             try:
                 claim = await self.client.get(CLAIMS, ref.get("name", ""), ref.get("namespace", ""))
@@ -401,7 +383,7 @@ class PersistentVolumeBinder(Controller):
         volume = local_volume(name, claim, storage_class, self.root, self.store("nodes").get(selected_node(claim)))
         try:
             stored = await self.client.create(VOLUMES, volume)
-            self._own[f"{VOLUMES}/{name}"] = stored
+            self.newest.wrote(VOLUMES, stored)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 text = (

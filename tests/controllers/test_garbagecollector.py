@@ -224,3 +224,69 @@ def test_pods_go_before_anything_else_in_a_namespace(owned: Owned) -> None:
     owned.plane.patch("pods", "p", {"metadata": {"finalizers": None}}, "n")
     owned.settle(10.0)
     assert owned.plane.get("namespaces", "n") is None
+
+
+WIDGETS = "widgets.v1.example.com"
+DEFINITION = {
+    "metadata": {"name": "widgets.example.com"},
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+def widget(name: str, *owners: Object) -> Object:
+    refs = [
+        {"apiVersion": o["apiVersion"], "kind": o["kind"], "name": o["metadata"]["name"], "uid": o["metadata"]["uid"]}
+        for o in owners
+    ]
+    return {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name, "ownerReferences": refs}}
+
+
+@pytest.fixture
+def widgets(owned: Owned) -> Owned:
+    owned.plane.create("customresourcedefinitions", DEFINITION)
+    owned.settle(1.0)
+    return owned
+
+
+def test_custom_kinds_own_and_are_owned(widgets: Owned) -> None:
+    top = widgets.plane.create("configmaps", {"metadata": {"name": "top"}})
+    middle = widgets.plane.create(WIDGETS, widget("middle", {"apiVersion": "v1", "kind": "ConfigMap", **top}))
+    ref = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "middle", "uid": middle["metadata"]["uid"]}
+    widgets.plane.create("configmaps", {"metadata": {"name": "leaf", "ownerReferences": [ref]}})
+    widgets.settle()
+    assert widgets.names() == ["leaf", "top"]
+    widgets.delete("top")
+    widgets.settle()
+    assert widgets.names() == []
+    assert widgets.plane.list(WIDGETS, "default") == []
+
+
+def test_custom_objects_go_with_their_namespace(widgets: Owned) -> None:
+    widgets.plane.create("namespaces", {"metadata": {"name": "n"}})
+    widgets.plane.create(WIDGETS, widget("w"), "n")
+    widgets.settle(0.5)
+    widgets.plane.delete("namespaces", "n")
+    widgets.settle(10.0)
+    assert widgets.plane.get("namespaces", "n") is None
+
+
+def test_dependents_of_custom_objects_go_with_their_definition(widgets: Owned) -> None:
+    owner = widgets.plane.create(WIDGETS, widget("w"))
+    ref = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": owner["metadata"]["uid"]}
+    widgets.plane.create("configmaps", {"metadata": {"name": "leaf", "ownerReferences": [ref]}})
+    widgets.settle()
+    widgets.plane.delete("customresourcedefinitions", "widgets.example.com")
+    widgets.settle(10.0)
+    assert widgets.names() == [] or widgets.plane.get("customresourcedefinitions", "widgets.example.com") is None
