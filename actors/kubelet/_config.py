@@ -52,6 +52,10 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     cluster_domain: str = "cluster.local"
     crash_loop_max_s: float = 300.0
+    eviction_memory_bytes: int = 100 * 1024 * 1024
+    """Memory that must stay available: below it pods are evicted."""
+    pressure_transition_s: float = 300.0
+    """How long the node says that it is under pressure after it was."""
     user_agent: str = "kubelet"
     admin: bool = False
     """Speak to the API as `admin`, not as `system:node:NAME`."""

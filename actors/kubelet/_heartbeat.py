@@ -45,6 +45,7 @@ class Heartbeat(ClientActor):
         self.status_at = 0.0
         self.renewed_at = 0.0
         self.pressures: frozenset[str] = frozenset()
+        self.pressure_seen_at = 0.0
         self.renewing = False
 
     async def learn_runtime(self) -> None:
@@ -144,6 +145,22 @@ class Heartbeat(ClientActor):
             if error.code in (404, 409):
                 self.lease = None  # gone or changed by somebody: look anew next time
             raise
+
+    async def set_pressure(self, under: bool) -> None:
+        """Report MemoryPressure when it begins; when it ends, a while later."""
+        now = self.clock.monotonic()
+        if under:
+            self.pressure_seen_at = now
+        elif self.pressures and now - self.pressure_seen_at < self.config.pressure_transition_s:
+            return
+        wanted = frozenset(("MemoryPressure",)) if under else frozenset()
+        if wanted != self.pressures:
+            self.pressures = wanted
+            try:
+                await self.write_status()
+            except StatusError as error:
+                self.log.info("pressure_not_reported", node=self.node.name, error=error.message)
+                self.status_at = -self.config.status_report_s  # with the next heartbeat
 
     async def beat(self) -> None:
         """One heartbeat: the lease always, the status when it is due or was not believed."""

@@ -19,6 +19,7 @@ from actors.kernel import Child, Future, Ref, handles
 from actors.kubelet._admission import Admission
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
+from actors.kubelet._eviction import eviction_message, memory_by_pod, victims
 from actors.kubelet._heartbeat import Tick
 from actors.kubelet._messages import (
     Evict,
@@ -38,6 +39,7 @@ from protocol.api import StatusError
 from protocol.cri import (
     ContainerEvent,
     GetContainerEvents,
+    ListContainerStats,
     ListPodSandbox,
     ProcessEntry,
     RemovePodSandbox,
@@ -84,6 +86,7 @@ class Kubelet(Serving):
         )
         self.admission = Admission(self.config)
         self.found_sandboxes: set[str] = set()
+        self.evicted: set[str] = set()
         self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
         self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
         self.services: dict[str, tuple[float, list[Object]]] = {}
@@ -121,6 +124,26 @@ class Kubelet(Serving):
     @handles(Tick)
     async def tick(self, message: Tick) -> None:
         await self.beat()
+        await self.relieve_memory()
+
+    async def relieve_memory(self) -> None:
+        """Evict one pod if the node runs out of memory. Nodes whose pods' use cannot be told from
+        their requests (none is scripted) are not looked at: that keeps thousands of them cheap."""
+        if not self.pressures and not any(_uses_memory(p) for p in self.node.pods.values()):
+            return
+        usage = memory_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
+        available = self.node.memory_bytes - sum(u.total for u in usage.values())
+        threshold = self.config.eviction_memory_bytes
+        await self.set_pressure(available < threshold)
+        if available >= threshold:
+            return
+        for pod in victims(self.node.pods, usage):
+            uid = pod["metadata"]["uid"]
+            worker = self.node.workers.get(uid)
+            if worker is not None and uid not in self.evicted:
+                self.evicted.add(uid)
+                worker.tell(Evict("Evicted", eviction_message(pod, usage[uid], threshold, available)))
+                return
 
     # -- pods
 
@@ -195,6 +218,7 @@ class Kubelet(Serving):
         self.node.workers.pop(message.uid, None)
         self.node.pods.pop(message.uid, None)
         self.node.removed.discard(message.uid)
+        self.evicted.discard(message.uid)
         self.admission.release(message.uid)
         for request in [r for r in self.tokens if r.pod_uid == message.uid]:
             del self.tokens[request]
@@ -349,6 +373,11 @@ class Kubelet(Serving):
     @handles(PodProcesses)
     async def pod_processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:
         return await self.processes(message)
+
+
+def _uses_memory(pod: Object) -> bool:
+    annotations = pod["metadata"].get("annotations")
+    return bool(annotations) and any("/usage-memory" in name for name in annotations)
 
 
 def _typed(pod: Object) -> Object:

@@ -375,3 +375,22 @@ def test_a_pod_is_judged_by_the_labels_that_the_node_has_now(world: World) -> No
     world.until(lambda: world.ready("here"), 2)
     world.until(lambda: world.phase("elsewhere") == "Failed", 2)
     assert world.status("elsewhere")["reason"] == "NodeAffinity"
+
+
+def test_a_node_out_of_memory_evicts_who_exceeds_its_request_most(make_world: Callable[..., World]) -> None:
+    world = make_world(capacity={"cpu": "4", "memory": "1Gi", "pods": "10"}, pressure_transition_s=60.0)
+    greedy = {"kubekka.dev/usage-memory": "64Mi,30s=900Mi"}
+    world.pod("modest", annotations={"kubekka.dev/usage-memory": "100Mi"}, container={"resources": {"requests": {"memory": "200Mi"}}})
+    world.pod("greedy", annotations=greedy)
+    world.until(lambda: world.ready("modest") and world.ready("greedy"), 5)
+    world.until(lambda: world.phase("greedy") == "Failed", 60)
+    status = world.status("greedy")
+    assert status["reason"] == "Evicted"
+    assert status["message"].startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 24Mi. Container c was using 900Mi, request is 0")
+    assert world.condition("DisruptionTarget", "greedy") == "True"
+    assert world.ready("modest")
+    def pressure() -> str:
+        return next(str(c["status"]) for c in world.get("nodes", "node-0", "")["status"]["conditions"] if c["type"] == "MemoryPressure")
+    assert pressure() == "True"
+    world.until(lambda: pressure() == "False", 120, 5)
+    assert world.phase("modest") == "Running"
