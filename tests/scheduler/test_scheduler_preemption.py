@@ -116,18 +116,22 @@ CPUS = st.sampled_from(["", "500m", "1", "2", "5"])
     st.sampled_from(["3", "10"]),
     CPUS,
     st.integers(0, 5),
+    st.lists(st.tuples(CPUS, st.integers(0, 6), st.sampled_from("ab")), max_size=2),
 )
 def test_reckoning_with_resources_finds_what_asking_every_filter_finds(
-    placed: list[tuple[str, int, str]], cpu: str, places: str, wanted: str, priority: int
+    placed: list[tuple[str, int, str]], cpu: str, places: str, wanted: str, priority: int, hoping: list[tuple[str, int, str]]
 ) -> None:
     pods = [pod(f"p{i}", c, p, n, f"2026-01-0{i + 1}T00:00:00Z") for i, (c, p, n) in enumerate(placed)]
     world = cluster([node("a", cpu, places), node("b", "3", places)], pods)
     preemptor = pod("new", wanted, priority)
-    quick = engine_for(world)
+    quick, slow = engine_for(world), engine_for(world)
+    for engine in (quick, slow):
+        for i, (c, p, n) in enumerate(hoping):
+            info = engine.cache.classes.info(pod(f"hoping{i}", c, p))
+            engine.handle.nominated.setdefault(n, {})[info.uid] = info
     decision = quick.schedule(quick.cache.classes.info(preemptor))
     if decision.node:
         return
-    slow = engine_for(world)
     preemption(slow)._resources_only = lambda cycle: False  # type: ignore[method-assign]
     before = {n: [v.name for v in slow.cache.pods_on(r).values()] for n, r in slow.table.index.items()}
     assert candidates(quick, preemptor) == candidates(slow, preemptor)

@@ -147,8 +147,7 @@ class DefaultPreemption(Plugin):
         found: list[Candidate] = []
         harmless = 0
         for row in np.roll(rows, -offset).tolist():
-            hoped_for = (table.names[row] or "") in self.handle.nominated
-            one, status = self._victims(cycle, row, budgets, simple and not hoped_for)
+            one, status = self._victims(cycle, row, budgets, simple)
             if one is None:
                 verdicts[row] = statuses.code(status)
                 continue
@@ -179,11 +178,10 @@ class DefaultPreemption(Plugin):
         lower = [p for p in cache.pods_on(row).values() if p.priority < pod.priority]
         if not lower:
             return None, NO_VICTIMS
-        lower.sort(key=more_important)
-        violating, others = _by_budget(lower, budgets)
+        hoping = self._hoping(pod, cycle.table.names[row] or "")
         room: _Room | _Suppose
-        if simple:
-            room = _Room(self.engine, cycle, row)
+        if simple and not any(p.cls.anti_affinity for p in hoping):
+            room = _Room(self.engine, cycle, row, hoping)
         else:
             room = _Suppose(self.engine, cycle, row)
         try:
@@ -192,6 +190,8 @@ class DefaultPreemption(Plugin):
             status = room.fits()
             if not status.ok:
                 return None, status
+            lower.sort(key=more_important)
+            violating, others = _by_budget(lower, budgets)
             victims: list[PodInfo] = []
             violations = 0
             for group, counts in ((violating, 1), (others, 0)):
@@ -207,6 +207,11 @@ class DefaultPreemption(Plugin):
             return None, NO_VICTIMS
         victims.sort(key=more_important)
         return Candidate(cycle.table.names[row] or "", tuple(victims), violations), SUCCESS
+
+    def _hoping(self, pod: PodInfo, node: str) -> list[PodInfo]:
+        """Pods that room is being made for on a node and that this one may not push aside."""
+        pods = self.handle.nominated.get(node)
+        return [p for p in pods.values() if p.priority >= pod.priority and p.uid != pod.uid] if pods else []
 
     # --- acting ----------------------------------------------------------------------------
 
@@ -359,13 +364,15 @@ class _Suppose:
 class _Room:
     """Room on a node by reckoning, where only resources matter. Agrees with `_Suppose`."""
 
-    def __init__(self, engine: Engine, cycle: Cycle, row: int) -> None:
+    def __init__(self, engine: Engine, cycle: Cycle, row: int, hoping: list[PodInfo]) -> None:
         table = cycle.table
         self.names = table.resources.names
         self.wanted = dict(engine.profile.row_filters[-1]._requests(cycle.cls))  # type: ignore[attr-defined]
         self.capacity = {p: int(table.allocatable[p, row]) for p in self.wanted}
         self.free = {p: self.capacity[p] - int(table.requested[p, row]) for p in self.wanted}
         self.places = int(table.pods_allowed[row] - table.pods[row])
+        for pod in hoping:
+            self.put_back(pod)
 
     def remove(self, pod: PodInfo, sign: int = 1) -> None:
         for place, number in pod.cls.requests:
