@@ -315,6 +315,38 @@ def test_a_server_that_stops_says_goodbye(server: Any, client: Client) -> None:
     assert client.gone.error_code == h2.errors.ErrorCodes.NO_ERROR
 
 
+def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The frames of a connection: kind, flags, stream, payload."""
+    while data:
+        length = int.from_bytes(data[:3], "big")
+        yield data[3], data[4], int.from_bytes(data[5:9], "big"), data[9 : 9 + length]
+        data = data[9 + length :]
+
+
+def test_calls_under_way_are_answered_before_a_server_stops(etcd_process: Any, tmp_path: Any) -> None:
+    import signal
+
+    process = etcd_process("--data-dir", str(tmp_path / "d"))
+    client = Client(int(process.url.rpartition(":")[2]))
+    answered = client.call("KV/Put", rpc.PutRequest(key=b"first"))
+    client.answer(answered, rpc.PutResponse)
+    streams = [client.call("KV/Put", rpc.PutRequest(key=b"k%d" % n, value=b"v" * 10_000)) for n in range(300)]
+    process.process.send_signal(signal.SIGTERM)
+    data = b""
+    while received := client.socket.recv(65536):  # until the server closes
+        data += received
+    frames = list(split(data))
+    goaway = next(payload for kind, _, _, payload in frames if kind == 7)
+    taken = {stream for stream in streams if stream <= struct.unpack(">I", goaway[:4])[0]}
+    ended = {
+        stream for kind, flags, stream, payload in frames if kind == 1 and flags & 1 and b"grpc-status\x010" in payload
+    }
+    assert ended == taken
+    assert taken
+    assert process.end()[0] == 0
+    client.socket.close()
+
+
 # Broken clients
 
 

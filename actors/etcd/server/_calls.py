@@ -89,6 +89,9 @@ class Services:
     def __init__(self, etcd: Ref, identity: Identity) -> None:
         self.etcd = etcd
         self.identity = identity
+        self.pending = 0
+        """Requests that the etcd actor has not answered yet."""
+        self.on_idle: Callable[[], None] | None = None
         self._streams = count(1)
         self._told: WatchResponse | None = None
         self._told_reply: Any = None
@@ -105,12 +108,16 @@ class Services:
         """Ask the etcd actor; `then` gets the answer, a refusal ends the call."""
 
         def answered(future: Any) -> None:
+            self.pending -= 1
             error = future.exception()
             if error is None:
                 then(future.result())
             else:
                 fail(sink, error)
+            if not self.pending and self.on_idle is not None:
+                self.on_idle()
 
+        self.pending += 1
         asked: Any = self.etcd.ask(message, block=False)
         asked.add_callback(answered)
 

@@ -126,8 +126,15 @@ class HttpConnection:
         self._paused = False
 
     def shut_down(self) -> None:
-        """Close once what runs is done; a stream would run for ever, so it is cut."""
-        self._transport.close()
+        """Close once the request that runs is answered."""
+        self._queue.clear()
+        if self._current is None:
+            self._transport.close()
+        else:
+            self._current.keep_alive = False
+
+    def flush(self) -> None:
+        """Everything is written at once anyway."""
 
     # The parser's callbacks
 

@@ -282,7 +282,7 @@ class Connection:
         """End the connection because the client broke the rules."""
         last = struct.pack(">II", self._last_stream, code)
         self._out.append(frame(GOAWAY, 0, 0, last + text.encode()))
-        self._flush()
+        self.flush()
         self._transport.close()
 
     # The transport's callbacks
@@ -307,7 +307,7 @@ class Connection:
         """Tell the client to go."""
         self._closing = True
         self._out.append(frame(GOAWAY, 0, 0, struct.pack(">II", self._last_stream, NO_ERROR)))
-        self._flush()
+        self.flush()
 
     # What streams send
 
@@ -355,7 +355,7 @@ class Connection:
 
     def _close_if_idle(self) -> None:
         if self._closing and not self._streams:
-            self._flush()
+            self.flush()
             self._transport.close()
 
     def _pump_all(self) -> None:
@@ -369,12 +369,13 @@ class Connection:
         out = self._out
         out.append(data)
         if len(out) >= FLUSH_FRAMES:
-            self._flush()  # let the client begin to read
+            self.flush()  # let the client begin to read
         elif not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what has gathered."""
         self._flushing = False
         out = self._out
         if out and not self._transport.is_closing():

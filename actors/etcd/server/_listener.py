@@ -4,6 +4,7 @@ bytes: the preface of HTTP/2 means gRPC, anything else is HTTP/1.1 and the JSON 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import Protocol, cast
 
@@ -15,6 +16,8 @@ from actors.etcd.server._http2 import PREFACE
 __all__ = ["Listener"]
 
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
+GRACE_S = 2.0
+"""How long requests that are under way may take when the server stops."""
 
 
 class Connection(Protocol):
@@ -25,6 +28,7 @@ class Connection(Protocol):
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def shut_down(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class _Sniffer(asyncio.Protocol):
@@ -69,10 +73,15 @@ class _Sniffer(asyncio.Protocol):
         if self._connection is not None:
             self._connection.resume_writing()
 
-    def shut_down(self) -> None:
-        """Let the client go in its protocol's own way."""
+    def say_goodbye(self) -> None:
+        """Have the client begin nothing more, in its protocol's own way."""
         if self._connection is not None:
             self._connection.shut_down()
+
+    def close(self) -> None:
+        """End the connection once what was written has gone out."""
+        if self._connection is not None:
+            self._connection.flush()
         self._transport.close()
 
 
@@ -93,11 +102,19 @@ class Listener:
         return int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Accept nothing more and end every connection."""
+        """Accept nothing more, let requests that are under way be answered, then end every
+        connection; streams are cut."""
         for server in self._servers:
             server.close()
         for connection in list(self.connections):
-            connection.shut_down()
+            connection.say_goodbye()
+        if self.services.pending:
+            idle = asyncio.Event()
+            self.services.on_idle = idle.set
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(idle.wait(), GRACE_S)
+        for connection in list(self.connections):
+            connection.close()
         for server in self._servers:
             await server.wait_closed()
         self._servers.clear()
