@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.client import authority_of
 from actors.kernel import Actor, Child, Ref
-from cli._errors import UsageError
+from cli._errors import Failed, UsageError
 from cli._remote import remote_system
 from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
@@ -56,10 +56,15 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         )
     if verb == "proxy":
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
+        parser.add_argument("--apply", action="store_true", help="write the rules with iptables-restore (Linux, as root)")
+        parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
+        parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the component until Ctrl-C."""
+    if options.verb == "proxy" and options.cleanup:
+        return _clean_up(options)
     kubeconfig = find_kubeconfig(options)
     with Interruption() as interruption, remote_system(kubeconfig, options.verb) as (system, transport):
         system.on_failed = interruption.fail
@@ -110,10 +115,28 @@ def _kubelet(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]
 
 def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.network import KubeProxy
+    from actors.network.applier import IptablesApplier
     from cli._files import load_objects
 
     config: Any = load_objects(options.config)[0] if options.config else None
-    return partial(KubeProxy, options.node_name, apiserver, config)
+    applier = Child("iptables", partial(IptablesApplier, netns=options.netns)) if options.apply else None
+    return partial(KubeProxy, options.node_name, apiserver, config, applier=applier)
+
+
+def _clean_up(options: argparse.Namespace) -> int:
+    """Take the rules out of the kernel."""
+    from actors.kernel import LiveSystem
+    from actors.network.applier import ApplyError, CleanUp, IptablesApplier, all_jumps
+
+    system = LiveSystem("cleanup").start_thread()
+    try:
+        applier = system.spawn(Child("iptables", partial(IptablesApplier, netns=options.netns)))
+        applier.ask(CleanUp(all_jumps()), timeout=60.0)
+    except ApplyError as error:
+        raise Failed(str(error)) from None
+    finally:
+        system.shutdown()
+    return 0
 
 
 _COMPONENTS = {"controllers": _controllers, "scheduler": _scheduler, "kubelet": _kubelet, "proxy": _proxy}

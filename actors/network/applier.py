@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 
 from actors.kernel import ThreadActor, handles
 from actors.network._conntrack import StaleFlow
+from actors.network._ruleset import RuleSet
 from protocol.message import Message
 
-__all__ = ["Applied", "Apply", "ApplyError", "Check", "CleanUp", "Install", "IptablesApplier"]
+__all__ = ["Applied", "Apply", "ApplyError", "Check", "CleanUp", "Install", "IptablesApplier", "all_jumps"]
 
 LOCK_WAIT_S = 5
 RUN_TIMEOUT_S = 60.0
@@ -60,6 +61,11 @@ class Applied(Message, frozen=True):
     """Told to whoever applied in the background: how it went; `error` is empty when well."""
 
     error: str = ""
+
+
+def all_jumps() -> tuple[tuple[str, str, str], ...]:
+    """The jumps from built-in chains, whatever Services there are."""
+    return tuple(RuleSet.jumps())
 
 
 Run = Callable[[Sequence[str], str], tuple[int, str]]

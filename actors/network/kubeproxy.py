@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.client import Client, ClientActor, Informer
-from actors.kernel import ActorDead, Ref, handles
+from actors.kernel import ActorDead, Child, Ref, handles
 from actors.network._config import ProxyConfig
 from actors.network._ruleset import Delta, RuleSet
 from actors.network.applier import Apply, ApplyError, Check, Install
@@ -49,8 +49,8 @@ class KubeProxy(ClientActor):
     """Turns Services and EndpointSlices into rules for `node_name`.
 
     `backend(text)` is given `iptables-restore --noflush` input: the whole tables first, then only
-    what changed. `applier` is an `IptablesApplier` that does the same for real. Without either the
-    rules are kept as data. `config`: a KubeProxyConfiguration.
+    what changed. `applier` is an `IptablesApplier` (or how to start one, as a child) that does the same
+    for real. Without either the rules are kept as data. `config`: a KubeProxyConfiguration.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class KubeProxy(ClientActor):
         config: Mapping[str, Any] | None = None,
         *,
         backend: Backend | None = None,
-        applier: Ref | None = None,
+        applier: Ref | Child | None = None,
         family: str = "IPv4",
     ) -> None:
         super().__init__()
@@ -70,7 +70,8 @@ class KubeProxy(ClientActor):
         user = UserInfo("system:kube-proxy", ("system:node-proxier", "system:authenticated"))
         self.client = Client(self, apiserver, user=user, user_agent=USER_AGENT)
         self.backend = backend
-        self.applier = applier
+        self.applier = applier if isinstance(applier, Ref) else None
+        self._applier_child = applier if isinstance(applier, Child) else None
         self.rules = RuleSet(ProxyConfig.load(self.given, None, node_name, family))
         self.syncs = 0
         self._noted: dict[tuple[str, str], Object | None] = {}
@@ -97,6 +98,8 @@ class KubeProxy(ClientActor):
         )
 
     def on_start(self) -> None:
+        if self._applier_child is not None:
+            self.applier = self.spawn(self._applier_child)
         for informer in self.informers:
             informer.start()
         if self.applier is not None:
