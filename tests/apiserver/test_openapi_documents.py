@@ -70,6 +70,8 @@ def test_custom_resources_appear_in_a_document_of_their_group() -> None:
     documents = Documents(load(LAST_MINOR), [CustomDocument(kind, schema)])
     found = document("apis/example.com/v1", documents)
     assert "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}" in found["paths"]
+    patch = found["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"]
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
     widget = found["components"]["schemas"]["com.example.v1.Widget"]
     assert widget["properties"]["spec"]["properties"]["size"] == {"type": "integer"}
     before = DOCUMENTS.index()["paths"]["apis/apps/v1"]

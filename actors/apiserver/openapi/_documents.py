@@ -105,8 +105,7 @@ class Documents:
         for kind in self._builtin.get(path, ()):
             paths.update(kind_paths(kind, self.schema.name_of))
         for document in self._custom.get(path, ()):
-            names = _custom_names(document.kind)
-            paths.update(kind_paths(document.kind, lambda g, v, k, n=names: n.get((g, v, k)) or self.schema.name_of(g, v, k)))
+            paths.update(self._custom_paths(document))
             custom.update(_custom_schemas(document, "#/components/schemas/"))
         schemas = self._closure([paths, custom], v3=True)
         schemas.update(custom)
@@ -116,6 +115,14 @@ class Documents:
             "paths": dict(sorted(paths.items())),
             "components": {"schemas": dict(sorted(schemas.items())), **_security()},
         }
+
+    def _custom_paths(self, document: CustomDocument) -> Node:
+        names = _custom_names(document.kind)
+
+        def name_of(group: str, version: str, kind: str) -> str:
+            return names.get((group, version, kind)) or self.schema.name_of(group, version, kind)
+
+        return kind_paths(document.kind, name_of, custom=True)
 
     def _closure(self, roots: Any, v3: bool) -> Node:
         """The definitions reachable from `roots`."""
@@ -161,10 +168,7 @@ class Documents:
                 paths.update(kind_paths(kind, self.schema.name_of))
         for documents in self._custom.values():
             for document in documents:
-                names = _custom_names(document.kind)
-                paths.update(
-                    kind_paths(document.kind, lambda g, v, k, n=names: n.get((g, v, k)) or self.schema.name_of(g, v, k))
-                )
+                paths.update(self._custom_paths(document))
                 custom.update(_custom_schemas(document, "#/definitions/"))
         definitions = self._closure([list(self.schema.definitions), custom], v3=False)
         for name in self.schema.definitions:

@@ -21,6 +21,8 @@ PATCH_MEDIA = (
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 )
+_CUSTOM_MEDIA = ("application/json", "application/yaml")
+_CUSTOM_PATCH = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
 _TEXTS = {
     "dryRun": "When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed",
     "fieldManager": "fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.",
@@ -115,13 +117,15 @@ def _title(word: str) -> str:
 class _Writer:
     """Writes the operations of one kind."""
 
-    def __init__(self, kind: Kind, refs: dict[str, str]) -> None:
+    def __init__(self, kind: Kind, custom: bool) -> None:
         self.kind = kind
-        self.refs = refs
+        self.custom = custom
         self.tag = tag(kind.group, kind.version)
         self.prefix = _title(_group_words(kind.group)) + _title(kind.version)
 
     def content(self, ref: str, media: tuple[str, ...] = MEDIA) -> Node:
+        if self.custom:  # neither protobuf nor streams nor strategic merge patches
+            media = _CUSTOM_MEDIA if media == ("*/*",) else tuple(m for m in media if m in (*_CUSTOM_MEDIA, *_CUSTOM_PATCH))
         return {name: {"schema": {"$ref": f"#/components/schemas/{ref}"}} for name in media}
 
     def responses(self, ref: str, *codes: tuple[str, str], media: tuple[str, ...] = MEDIA) -> Node:
@@ -150,9 +154,9 @@ def _gvk(kind: Kind | Subresource) -> tuple[str, str, str]:
     return (kind.group, kind.version, kind.kind)
 
 
-def kind_paths(kind: Kind, ref_of: Any) -> Node:
+def kind_paths(kind: Kind, ref_of: Any, custom: bool = False) -> Node:
     """All path items of a kind. `ref_of(group, version, kind)` names a definition ("" if none)."""
-    writer = _Writer(kind, {})
+    writer = _Writer(kind, custom)
     ref = ref_of(*_gvk(kind))
     if not ref:
         return {}
