@@ -20,12 +20,23 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from actors.kernel import Future, Ref, ThreadActor, handles
+from actors.kernel import Child, Future, Ref, ThreadActor, handles
 from actors.runtime import _streams
 from actors.runtime._images import normal_reference
 from actors.runtime._logs import Log, rfc3339_nano, shown
-from actors.runtime._process_io import Ended, Wrote, forward_ports, probe_port, pump, resident_and_cpu, tell
+from actors.runtime._process_io import (
+    Deliver,
+    Ended,
+    Relay,
+    Wrote,
+    forward_ports,
+    probe_port,
+    pump,
+    resident_and_cpu,
+    tell,
+)
 from protocol import cri
+from protocol.message import Address
 from protocol.node import STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
 
 __all__ = ["ProcessMachine", "ProcessRuntime"]
@@ -113,8 +124,14 @@ class ProcessRuntime(ThreadActor):
         super().__init__()
         self.machine = machine
 
+    def on_start(self) -> None:
+        self.relay = self.spawn(Child("relay", Relay))
+
     def on_stop(self) -> None:
         self.machine.kill_all()
+
+    def _deliver(self, peer: Address, message: Any) -> None:
+        tell(self.relay, Deliver(peer, message))
 
     def _identifier(self) -> str:
         return f"{self.random.getrandbits(256):064x}"
@@ -263,7 +280,7 @@ class ProcessRuntime(ThreadActor):
                 file.write(b"%s %s F %s\n" % (rfc3339_nano(at).encode(), b"stdout" if stream == 1 else b"stderr", data.rstrip(b"\n")))
         for peer, stream_id, timestamps in container.followers:
             for line in fresh:
-                peer.tell(StreamData(stream_id, STDOUT if line[1] == 1 else STDERR, shown(line, timestamps)))
+                self._deliver(peer, StreamData(stream_id, STDOUT if line[1] == 1 else STDERR, shown(line, timestamps)))
 
     @handles(Ended)
     def ended(self, message: Ended) -> None:
@@ -279,7 +296,7 @@ class ProcessRuntime(ThreadActor):
         for future in container.stopping:
             future.resolve(None)
         for peer, stream_id, _ in container.followers:
-            peer.tell(StreamClosed(stream_id))
+            self._deliver(peer, StreamClosed(stream_id))
         container.followers.clear()
         if self.machine.watcher is not None:
             self.machine.watcher.tell(cri.ContainerEvent(container.status()))
@@ -355,20 +372,20 @@ class ProcessRuntime(ThreadActor):
             process = subprocess.Popen(list(message.command), cwd=container.home, env=self._environment(container), start_new_session=True,
                                        stdin=subprocess.PIPE if message.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
-            peer.tell(StreamData(stream_id, STDERR, f"{error}\n".encode()))
-            peer.tell(StreamClosed(stream_id, _streams.exit_status(127)))
+            self._deliver(peer, StreamData(stream_id, STDERR, f"{error}\n".encode()))
+            self._deliver(peer, StreamClosed(stream_id, _streams.exit_status(127)))
             return StreamOpened(stream_id, self.ref)
         self.machine.execs[stream_id] = process
         assert process.stdout is not None
         assert process.stderr is not None
-        pumps = [pump(process.stdout, lambda data: tell(peer, StreamData(stream_id, STDOUT, data))),
-                 pump(process.stderr, lambda data: tell(peer, StreamData(stream_id, STDERR, data)))]
+        pumps = [pump(process.stdout, lambda data: self._deliver(peer, StreamData(stream_id, STDOUT, data))),
+                 pump(process.stderr, lambda data: self._deliver(peer, StreamData(stream_id, STDERR, data)))]
 
         def wait() -> None:
             code = process.wait()
             for thread in pumps:
                 thread.join(timeout=2.0)
-            tell(peer, StreamClosed(stream_id, _streams.exit_status(code if code >= 0 else 128 - code)))
+            self._deliver(peer, StreamClosed(stream_id, _streams.exit_status(code if code >= 0 else 128 - code)))
 
         threading.Thread(target=wait, name="exec-wait", daemon=True).start()
         return StreamOpened(stream_id, self.ref)
@@ -384,7 +401,7 @@ class ProcessRuntime(ThreadActor):
     @handles(cri.PortForward)
     def port_forward(self, message: cri.PortForward) -> StreamOpened:
         self._sandbox(message.pod_sandbox_id)
-        return StreamOpened(message.stream_id, self.spawn(forward_ports(message)))
+        return StreamOpened(message.stream_id, self.spawn(forward_ports(message, self.relay)))
 
     @handles(StreamData)
     def stream_data(self, message: StreamData) -> None:
@@ -413,7 +430,7 @@ class ProcessRuntime(ThreadActor):
         data = container.log.read(message.since, message.tail_lines, message.limit_bytes, message.timestamps)
         if message.peer is not None:
             if container.state == cri.CONTAINER_EXITED:
-                message.peer.tell(StreamClosed(message.stream_id))
+                self._deliver(message.peer, StreamClosed(message.stream_id))
             else:
                 container.followers.append((message.peer, message.stream_id, message.timestamps))
         return cri.ReadLogResponse(data)

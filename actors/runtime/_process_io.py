@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from actors.kernel import ActorDead, Child, Future, Restart, ThreadActor, handles
+from actors.kernel import Actor, ActorDead, Child, Future, Restart, ThreadActor, handles
 from protocol.cri import PortForward, Probe, ProbeResponse
 from protocol.message import Address, Message
 from protocol.node import StreamClosed, StreamData
 
-__all__ = ["Ended", "Wrote", "forward_ports", "probe_port", "pump", "resident_and_cpu", "tell"]
+__all__ = ["Deliver", "Ended", "Relay", "Wrote", "forward_ports", "probe_port", "pump", "resident_and_cpu", "tell"]
 
 CHUNK = 65_536
 
@@ -35,6 +35,22 @@ class Ended(Message, frozen=True):
 
     container_id: str
     code: int
+
+
+class Deliver(Message, frozen=True):
+    """Tell `peer` this."""
+
+    peer: Address
+    message: Any
+
+
+class Relay(Actor):
+    """Tells peers what helper threads have to say: who serves a stream may write to a socket of the
+    loop at once, which is for the loop's thread alone."""
+
+    @handles(Deliver)
+    def deliver(self, message: Deliver) -> None:
+        message.peer.tell(message.message)
 
 
 def tell(ref: Address, message: Any) -> None:
@@ -101,17 +117,18 @@ def resident_and_cpu(pid: int) -> tuple[int, float]:
         return 0, 0.0
 
 
-def forward_ports(message: PortForward) -> Child:
+def forward_ports(message: PortForward, relay: Address) -> Child:
     """The specification of the actor that serves one port-forward."""
-    return Child(f"forward-{message.stream_id}", lambda: _Forward(message), restart=Restart.TEMPORARY)
+    return Child(f"forward-{message.stream_id}", lambda: _Forward(message, relay), restart=Restart.TEMPORARY)
 
 
 class _Forward(ThreadActor):
     """Carries bytes between a stream and sockets on the loopback."""
 
-    def __init__(self, message: PortForward) -> None:
+    def __init__(self, message: PortForward, relay: Address) -> None:
         super().__init__()
         self.message = message
+        self.relay = relay
         self.sockets: dict[int, socket.socket] = {}
 
     @handles(StreamData)
@@ -127,18 +144,19 @@ class _Forward(ThreadActor):
             if message.eof:
                 connection.shutdown(socket.SHUT_WR)
         except OSError as error:
-            peer.tell(StreamData(stream_id, message.channel + 1, f"error forwarding port {self.message.ports[index]}: {error}".encode(), eof=True))
+            text = f"error forwarding port {self.message.ports[index]}: {error}"
+            tell(self.relay, Deliver(peer, StreamData(stream_id, message.channel + 1, text.encode(), eof=True)))
 
     def _connect(self, index: int) -> socket.socket:
         connection = self.sockets[index] = socket.create_connection(("127.0.0.1", self.message.ports[index]), 10)
         connection.settimeout(None)
-        peer, stream_id = self.message.peer, self.message.stream_id
+        peer, stream_id, relay = self.message.peer, self.message.stream_id, self.relay
 
         def run() -> None:
             with contextlib.suppress(OSError):
                 while data := connection.recv(CHUNK):
-                    tell(peer, StreamData(stream_id, 2 * index, data))
-            tell(peer, StreamData(stream_id, 2 * index, b"", eof=True))
+                    tell(relay, Deliver(peer, StreamData(stream_id, 2 * index, data)))
+            tell(relay, Deliver(peer, StreamData(stream_id, 2 * index, b"", eof=True)))
 
         threading.Thread(target=run, name="forward", daemon=True).start()
         return connection
