@@ -29,6 +29,24 @@ POINTS = (
     "bind",
     "postBind",
 )
+_FIELDS = frozenset(
+    (
+        "apiVersion",
+        "kind",
+        "clientConnection",
+        "enableContentionProfiling",
+        "delayCacheUntilActive",
+        "enableProfiling",
+        "extenders",
+        "leaderElection",
+        "parallelism",
+        "percentageOfNodesToScore",
+        "podInitialBackoffSeconds",
+        "podMaxBackoffSeconds",
+        "profiles",
+    )
+)
+"""Fields of the file; those about sampling, threads and profiling are read and have no effect."""
 DEFAULT_PLUGINS: tuple[tuple[str, int], ...] = (
     ("SchedulingGates", 0),
     ("PrioritySort", 0),
@@ -231,6 +249,9 @@ def parse(raw: Mapping[str, Any]) -> SchedulerConfig:
     version, kind = raw.get("apiVersion"), raw.get("kind")
     if kind != "KubeSchedulerConfiguration" or version not in API_VERSIONS:
         raise ConfigError(f"no kind {kind!r} is registered for version {version!r}")
+    unknown = sorted(set(raw) - _FIELDS)
+    if unknown:
+        raise ConfigError(f'strict decoding error: unknown field "{unknown[0]}"')
     listed: list[Mapping[str, Any]] = raw.get("profiles") or [{}]
     profiles = tuple(_profile(p) for p in listed)
     names = [p.name for p in profiles]

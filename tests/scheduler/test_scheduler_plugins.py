@@ -230,6 +230,7 @@ def test_default_constraints_of_a_profile_are_hard_when_they_say_so() -> None:
     [
         ({"kind": "Something"}, "no kind 'Something' is registered"),
         ({"profiles": [{"plugins": {"nowhere": {}}}]}, "unknown extension point 'nowhere'"),
+        ({"profile": []}, 'strict decoding error: unknown field "profile"'),
         ({"profiles": [{}, {}]}, "duplicate schedulerName"),
         ({"leaderElection": {"leaseDuration": "soon"}}, "'soon' is not a duration"),
         ({"extenders": [{}]}, "without urlPrefix"),
