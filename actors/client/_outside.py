@@ -12,7 +12,7 @@ from typing import Any
 
 from actors.client._client import Client, ClientActor
 from actors.client._informer import Informer
-from actors.kernel import ActorSystem, AskTimeout, Child, Future, Ref, Restart, handles
+from actors.kernel import ActorDead, ActorSystem, AskTimeout, Child, Future, Ref, Restart, handles
 from protocol.api import ADMIN, Resource, UserInfo
 from protocol.message import Message
 from protocol.objects import Object
@@ -64,8 +64,16 @@ class OutsideClient:
         self._desk = system.spawn(spec)
 
     def run(self, work: Callable[[Client], Coroutine[Any, Any, Any]], timeout_s: float | None = None) -> Any:
-        """Run `work(client)`, a coroutine function of the async client, and wait for its result."""
-        return copy.deepcopy(self._desk.ask(_Do(work), timeout=timeout_s or self._timeout_s))
+        """Run `work(client)`, a coroutine function of the async client, and wait for its result.
+
+        Raises: what it raises; RuntimeError when the system has failed.
+        """
+        try:
+            return copy.deepcopy(self._desk.ask(_Do(work), timeout=timeout_s or self._timeout_s))
+        except ActorDead:
+            if self._system.failure is None:
+                raise
+            raise RuntimeError(f"the cluster has failed: {self._system.failure}") from self._system.failure
 
     def get(self, what: str | Resource, name: str, namespace: str = "", **options: str) -> Object:
         """One object."""

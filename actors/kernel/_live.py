@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from actors.kernel import _gc
 from actors.kernel._cell import Cell
 from actors.kernel._clock import LiveClock, Timer
 from actors.kernel._errors import BlockingCall
@@ -74,12 +75,14 @@ class LiveSystem(ActorSystem):
 
     def _main(self, running: Callable[[], Any]) -> None:
         self._thread_id = threading.get_ident()
+        _gc.relax()
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(running)
         self._wake()
         try:
             self.loop.run_forever()
         finally:
+            _gc.restore()
             self._thread_id = None
 
     def ready(self, cell: Cell) -> None:
@@ -208,6 +211,16 @@ class LiveSystem(ActorSystem):
             if await done == "late":
                 cell.terminate()
             expiry.cancel()
+
+    def failed(self, error: BaseException) -> None:
+        """The system has failed: everything in it dies, so that whoever waits hears of it."""
+        super().failed(error)
+        self.after(0.0, self._kill_all)
+
+    def _kill_all(self) -> None:
+        for cell in list(self.actors.values()):
+            if cell.parent is None and cell is not self._guardian:
+                cell.terminate()
 
     def shutdown(self, timeout_s: float = 10.0) -> None:
         """Stop the actors, then the loop, then the threads. From outside the loop's thread."""

@@ -178,3 +178,30 @@ def test_many_systems_live_side_by_side() -> None:
     finally:
         for system in systems:
             system.shutdown()
+
+
+def test_the_collectors_thresholds_return_with_the_last_system() -> None:
+    import gc
+
+    before = gc.get_threshold()
+    first, second = LiveSystem("one").start_thread(), LiveSystem("two").start_thread()
+    assert gc.get_threshold() != before
+    first.shutdown()
+    assert gc.get_threshold() != before
+    second.shutdown()
+    assert gc.get_threshold() == before
+
+
+def test_a_failed_live_system_lets_nobody_wait_in_vain() -> None:
+    system = LiveSystem("failing").start_thread()
+    try:
+        receiver = system.spawn(Child("receiver", lambda: Receiver([])))
+        waiting = receiver.ask(Question(0, 2), block=False)
+        system.failed(RuntimeError("on request"))
+        try:
+            waiting.get(timeout=5)
+        except ActorDead:
+            pass
+        assert not receiver.is_alive() or waiting.done
+    finally:
+        system.shutdown()
