@@ -5,7 +5,7 @@ Owns the reading of object lists as kubectl prints them. Must never talk to a cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from actors.network._config import ConfigError, ProxyConfig
@@ -41,7 +41,8 @@ def render(
     """`iptables-restore` text that the kube-proxy of node `node_name` writes for `objects`
     (Services, EndpointSlices and Nodes; others are passed over), with a KubeProxyConfiguration.
 
-    Raises UnknownNode when there are Nodes but not this one, ConfigError for a bad configuration.
+    Raises UnknownNode when there are Nodes but not this one, ConfigError for a bad configuration or
+    an object that makes no sense.
     """
     nodes: dict[str, Mapping[str, Any]] = {}
     services: list[Mapping[str, Any]] = []
@@ -49,7 +50,7 @@ def render(
     for obj in objects_in(objects):
         kind = obj.get("kind")
         if kind == "Node":
-            nodes[obj["metadata"]["name"]] = obj
+            nodes[str((obj.get("metadata") or {}).get("name", ""))] = obj
         elif kind == "Service":
             services.append(obj)
         elif kind == "EndpointSlice":
@@ -59,7 +60,17 @@ def render(
         raise UnknownNode(f'nodes "{node_name}" not found')
     rules = RuleSet(ProxyConfig.load(config, nodes.get(node_name), node_name, family))
     for endpoint_slice in slices:
-        rules.set_slice(endpoint_slice)
+        _take(rules.set_slice, endpoint_slice)
     for service in services:
-        rules.set_service(service)
+        _take(rules.set_service, service)
     return rules.text(tables)
+
+
+def _take(change: Callable[[Mapping[str, Any]], object], obj: Mapping[str, Any]) -> None:
+    """Give the rule set an object that nobody has validated. Raises ConfigError, naming it."""
+    try:
+        change(obj)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        meta = obj.get("metadata")
+        name = meta.get("name", "?") if isinstance(meta, Mapping) else "?"
+        raise ConfigError(f'{obj.get("kind")} "{name}" cannot be read: {type(error).__name__}: {error}') from error

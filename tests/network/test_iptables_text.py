@@ -159,3 +159,24 @@ def test_localhost_node_ports_can_be_switched_off() -> None:
     closing = chain(rules(iptables={"localhostNodePorts": False}), "KUBE-SERVICES")[-1]
     assert "! -d 127.0.0.0/8" in closing
     assert not chain(rules(table="filter", iptables={"localhostNodePorts": False}), "KUBE-FIREWALL")
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {"kind": "Service", "metadata": {"name": "x"}, "spec": {"clusterIP": "10.0.0.1", "ports": [{}]}},
+        {"kind": "Service", "metadata": {"name": "x"}, "spec": {"clusterIP": "nonsense", "ports": [{"port": 1}]}},
+        {"kind": "Service", "metadata": None},
+        {"kind": "EndpointSlice", "metadata": {"name": "x"}, "endpoints": 3},
+        {
+            "kind": "EndpointSlice",
+            "metadata": {"name": "x", "labels": {"kubernetes.io/service-name": "s"}},
+            "ports": [3],
+        },
+    ],
+)
+def test_an_object_that_makes_no_sense_is_named_or_passed_over(obj: dict[str, Any]) -> None:
+    try:
+        render([NODE, obj], "node-a")
+    except ConfigError as error:
+        assert obj["kind"] in str(error)
