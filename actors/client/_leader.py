@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.client._client import Client
+from actors.client._events import EventRecorder
 from protocol.api import StatusError
 from protocol.objects import Object, mutable
 
@@ -26,7 +27,7 @@ class LeaderElector:
     """Competes for one Lease in the name of `identity`. Coroutines run in the client's actor.
 
     `on_started()` is called when this one begins to lead, `on_stopped()` when it ceases to; both
-    are plain functions. `leader` is the identity that leads as far as is known.
+    are plain functions. With a `recorder` the Lease gets an event of each. `leader` is the identity that leads as far as is known.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LeaderElector:
         retry_s: float = RETRY_S,
         on_started: Callable[[], Any],
         on_stopped: Callable[[], Any],
+        recorder: EventRecorder | None = None,
     ) -> None:
         if not lease_duration_s > renew_deadline_s > retry_s * JITTER:
             raise ValueError("lease duration > renew deadline > retry period * 1.2 must hold")
@@ -54,6 +56,7 @@ class LeaderElector:
         self.retry_s = retry_s
         self.on_started = on_started
         self.on_stopped = on_stopped
+        self.recorder = recorder
         self.leading = False
         self.leader = ""
         self._observed: Object | None = None
@@ -111,6 +114,11 @@ class LeaderElector:
             return
         self.leading = leading
         self.actor.log.info("leading" if leading else "leading_ended", lease=self.name)
+        if self.recorder is not None and self._observed is not None:
+            what = "became leader" if leading else "stopped leading"
+            self.recorder.event(
+                self._observed, "Normal", "LeaderElection", f"{self.identity} {what}"
+            )
         (self.on_started if leading else self.on_stopped)()
 
     async def _try(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.client import Client, ClientActor, LeaderElector, SharedInformers
+from actors.client import Client, ClientActor, EventRecorder, LeaderElector, SharedInformers
 from actors.controllers._reconcile import CONTROLLER_USER, USER_AGENT, Context, Options
 from actors.controllers._registry import Entry, load, selected
 from actors.kernel import Actor, Child, Ref, Restart
@@ -57,6 +57,7 @@ class ControllerManager(ClientActor):
             self.identity,
             on_started=self.start_controllers,
             on_stopped=self.stop_controllers,
+            recorder=EventRecorder(self.client, USER_AGENT),
         )
         self.elector.start()
 

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/tasks/run-application/configure-pdb/ , upstream's `pk
 
 from __future__ import annotations
 
-from actors.controllers._pods import epoch, is_ready
+from actors.controllers._pods import epoch, is_finished, is_ready
 from actors.controllers._reconcile import Context, Controller
 from actors.controllers._rollout import scaled_value
 from actors.controllers._selectors import cached_selector
@@ -32,6 +32,7 @@ from protocol.objects import (
 __all__ = ["DisruptionController"]
 
 DELETION_TIMEOUT_S = 120.0
+STALE = "target "  # begins the keys of pods whose disruption is awaited
 _OWN_SCALE = {
     "ReplicaSet": "replicasets",
     "ReplicationController": "replicationcontrollers",
@@ -73,6 +74,8 @@ class DisruptionController(Controller):
             self.queue.add(key(new))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and _is_target(new):
+            self.queue.add(STALE + key(new))
         if not len(self.budgets):
             return
         pod = new or old
@@ -100,6 +103,9 @@ class DisruptionController(Controller):
     # --- reconcile ------------------------------------------------------------------------------
 
     async def reconcile(self, key: str) -> None:
+        if key.startswith(STALE):
+            await self._clear_stale_target(key)
+            return
         budget = self.budgets.get(key)
         if budget is None:
             return
@@ -123,6 +129,26 @@ class DisruptionController(Controller):
         await self._write(budget, expected, desired, healthy, disrupted)
         if recheck_s is not None:
             self.queue.add_after(key, recheck_s)
+
+    async def _clear_stale_target(self, stale_key: str) -> None:
+        """A pod that was to be disrupted but is still there after two minutes is no target now."""
+        pod = self.pods.get(stale_key.removeprefix(STALE))
+        target = _is_target(pod) if pod is not None else None
+        if pod is None or target is None:
+            return
+        left_s = epoch(target["lastTransitionTime"]) + DELETION_TIMEOUT_S - self.clock.now()
+        if left_s > 0:
+            self.queue.add_after(stale_key, left_s)
+            return
+        cleared = {
+            "type": "DisruptionTarget",
+            "status": "False",
+            "lastTransitionTime": self.clock.rfc3339(),
+        }
+        conditions = [cleared if c is target else c for c in status(pod)["conditions"]]
+        await self.client.update_status(
+            "pods", with_status(pod, {**status(pod), "conditions": conditions})
+        )
 
     async def _expected(self, budget: Object, pods: list[Object]) -> tuple[int, int, bool]:
         """(pods that there should be, healthy ones that there must be, whether some pods have no
@@ -266,6 +292,14 @@ class DisruptionController(Controller):
         if present.get("status") == state:
             entry["lastTransitionTime"] = present.get("lastTransitionTime")
         return [entry if c is present else c for c in conditions]
+
+
+def _is_target(pod: Object) -> Object | None:
+    """The condition that says that a pod is to be disrupted, while that is still to come."""
+    target = find_condition(status(pod).get("conditions"), "DisruptionTarget")
+    if target is None or target.get("status") != "True" or deleting(pod) or is_finished(pod):
+        return None
+    return target
 
 
 def _unmanaged_text(selector: object) -> str:

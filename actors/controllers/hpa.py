@@ -16,6 +16,7 @@ from protocol.api import Resource, StatusError
 from protocol.kinds import by_kind
 from protocol.objects import (
     Object,
+    Selector,
     SelectorError,
     deleting,
     find_condition,
@@ -95,12 +96,13 @@ class HorizontalPodAutoscalerController(Controller):
         self._recommended: dict[str, list[tuple[float, int]]] = {}
         self._ups: dict[str, list[Change]] = {}
         self._downs: dict[str, list[Change]] = {}
+        self._selectors: dict[str, Selector] = {}
         self.on_change("horizontalpodautoscalers", self._changed)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
             assert old is not None
-            for memory in (self._recommended, self._ups, self._downs):
+            for memory in (self._recommended, self._ups, self._downs, self._selectors):
                 memory.pop(key(old), None)  # type: ignore[attr-defined]
         elif old is None or spec(old) != spec(new):
             self.queue.add_after(key(new), self.options.horizontal_pod_autoscaler_sync_period)
@@ -219,8 +221,23 @@ class HorizontalPodAutoscalerController(Controller):
             raise FailedMetric("InvalidSelector", "invalid selector", why) from None
         where = namespace(look.hpa)
         pods = [p for p in self.pods.in_namespace(where) if selector.matches(labels(p))]
+        self._selectors[key(look.hpa)] = selector
+        rivals = self._rivals(where, pods)
+        if len(rivals) > 1:
+            why = f"pods by selector {text} are controlled by multiple HPAs: [{' '.join(rivals)}]"
+            self.recorder.event(look.hpa, "Warning", "AmbiguousSelector", why)
+            look.condition("ScalingActive", "False", "AmbiguousSelector", why)
+            raise FailedMetric("AmbiguousSelector", "ambiguous selector", why)
         reported = int(status(scale).get("replicas") or 0)
         return Target(where, text, current, reported, pods)
+
+    def _rivals(self, where: str, pods: list[Object]) -> list[str]:
+        """The autoscalers that scale any of these pods, as far as they have been looked at."""
+        return sorted(
+            other
+            for other, selector in self._selectors.items()
+            if other.startswith(f"{where}/") and any(selector.matches(labels(p)) for p in pods)
+        )
 
     def _tolerances(self, hpa: Object) -> Tolerances:
         default = self.options.horizontal_pod_autoscaler_tolerance

@@ -85,3 +85,23 @@ def test_pods_without_controller_make_a_share_unknowable_but_not_fatal(
     world.create("poddisruptionbudgets", budget(maxUnavailable=1))
     world.eventually(lambda: numbers(world)[3] == 0)
     world.eventually(lambda: world.events("UnmanagedPods"))
+
+
+def test_a_pod_that_was_to_go_and_stayed_is_no_target_any_more(running: Any, template: Any) -> None:
+    world = running(CONTROLLERS)
+    bare = {"apiVersion": "v1", "kind": "Pod", **template("x")}
+    bare["metadata"]["name"] = "bare"
+    world.create("pods", bare)
+    world.eventually(lambda: world.get("pods", "bare")["status"].get("phase") == "Running")
+    now = world.sim.clock.rfc3339()
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "Test", "lastTransitionTime": now}
+    conditions = [*world.get("pods", "bare")["status"]["conditions"], target]
+    world.set_status("pods", "bare", {"conditions": conditions})
+
+    def state() -> str:
+        found = world.get("pods", "bare")["status"]["conditions"]
+        return next(c["status"] for c in found if c["type"] == "DisruptionTarget")  # type: ignore[no-any-return]
+
+    world.sim.advance(100)
+    assert state() == "True"
+    world.eventually(lambda: state() == "False", timeout_s=40)

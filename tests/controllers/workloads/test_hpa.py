@@ -233,3 +233,13 @@ def test_policies_look_at_what_was_changed_within_their_period() -> None:
     assert limit_by_policies(10, 20, 1, 20, behavior, [], [], 100.0)[0] == 15
     disabled = {"scaleDown": {"selectPolicy": "Disabled"}}
     assert limit_by_policies(10, 1, 1, 20, disabled, [], [], 100.0)[0] == 10
+
+
+def test_two_autoscalers_of_the_same_pods_do_nothing(scaled: Any) -> None:
+    world, _ = scaled(100, replicas=2)
+    other = hpa()
+    other["metadata"]["name"] = "rival"
+    world.create("hpa", other)
+    world.sim.advance(70)
+    assert conditions(world)["ScalingActive"] == ("False", "AmbiguousSelector")
+    assert any("[default/rival default/web]" in e for e in world.events("AmbiguousSelector"))

@@ -141,6 +141,8 @@ def test_claims_are_made_per_ordinal_and_kept_or_owned_as_the_policy_says(
     }
     policy = {"whenScaled": "Delete", "whenDeleted": "Retain"}
     made = sts(workload, 2, volumeClaimTemplates=[claim], persistentVolumeClaimRetentionPolicy=policy)
+    mount = {"name": "data", "mountPath": "/data"}
+    made["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [mount]
     world.create("statefulsets", made)
     world.eventually(lambda: names(world) == ["db-0", "db-1"])
     claims = [c["metadata"]["name"] for c in world.list("persistentvolumeclaims")]
