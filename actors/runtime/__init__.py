@@ -13,6 +13,8 @@ __all__ = [
     "GUISES",
     "ImageStore",
     "Machine",
+    "NamespaceMachine",
+    "NamespaceRuntime",
     "ProcessMachine",
     "ProcessRuntime",
     "SimulatedRuntime",
@@ -26,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from actors.runtime import _process
 
         return getattr(_process, name)
+    if name in ("NamespaceMachine", "NamespaceRuntime"):
+        from actors.runtime import _namespaces
+
+        return getattr(_namespaces, name)
     raise AttributeError(name)

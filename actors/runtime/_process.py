@@ -74,10 +74,10 @@ class _Sandbox:
         self.created_at = created_at
         self.ready = True
 
-    def status(self) -> cri.PodSandboxStatus:
+    def status(self, addresses: tuple[str, ...]) -> cri.PodSandboxStatus:
         c = self.config
         return cri.PodSandboxStatus(self.id, c.name, c.namespace, c.uid, c.attempt, self.ready, self.created_at,
-                                    ("127.0.0.1",), c.labels, c.annotations)
+                                    addresses, c.labels, c.annotations)
 
 
 class ProcessMachine:
@@ -167,11 +167,12 @@ class ProcessRuntime(ThreadActor):
 
     @handles(cri.GetPodSandboxStatus)
     def pod_sandbox_status(self, message: cri.GetPodSandboxStatus) -> cri.PodSandboxStatus:
-        return self._sandbox(message.pod_sandbox_id).status()
+        sandbox = self._sandbox(message.pod_sandbox_id)
+        return sandbox.status(self.addresses(sandbox))
 
     @handles(cri.ListPodSandbox)
     def list_pod_sandbox(self, message: cri.ListPodSandbox) -> tuple[cri.PodSandboxStatus, ...]:
-        return tuple(s.status() for s in self.machine.sandboxes.values() if message.pod_uid in ("", s.config.uid))
+        return tuple(s.status(self.addresses(s)) for s in self.machine.sandboxes.values() if message.pod_uid in ("", s.config.uid))
 
     @handles(cri.UpdatePodSandbox)
     @handles(cri.UpdateRuntimeConfig)
@@ -219,7 +220,16 @@ class ProcessRuntime(ThreadActor):
         if not place.exists():
             place.symlink_to(source / mount.sub_path if mount.sub_path else source)
 
-    def _environment(self, container: _Container) -> dict[str, str]:
+    def command_line(self, container: _Container, argv: list[str]) -> list[str]:
+        """How a command is run for a container: here as it is."""
+        return argv
+
+    def addresses(self, sandbox: _Sandbox) -> tuple[str, ...]:
+        """A pod's addresses: here the machine's loopback."""
+        return ("127.0.0.1",)
+
+    def environment(self, container: _Container) -> dict[str, str]:
+        """The variables that a command for a container gets."""
         sandbox = container.sandbox.config
         return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(container.home), "HOSTNAME": sandbox.hostname or sandbox.name,
                 "KUBEKKA_ROOT": str(container.home), **dict(container.config.envs)}
@@ -231,7 +241,7 @@ class ProcessRuntime(ThreadActor):
         argv = [*config.command, *config.args]
         try:
             process = subprocess.Popen(
-                argv, cwd=container.home, env=self._environment(container), start_new_session=True,
+                self.command_line(container, argv), cwd=container.home, env=self.environment(container), start_new_session=True,
                 stdin=subprocess.PIPE if config.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             text = f'exec: "{argv[0]}": executable file not found in $PATH' if isinstance(error, FileNotFoundError) else str(error)
@@ -349,10 +359,12 @@ class ProcessRuntime(ThreadActor):
     def exec_sync(self, message: cri.ExecSync) -> Future[cri.ExecSyncResponse]:
         container = self._running(message.container_id)
         future: Future[cri.ExecSyncResponse] = Future()
+        command = self.command_line(container, list(message.command))
+        environment = self.environment(container)
 
         def run() -> None:
             try:
-                done = subprocess.run(list(message.command), cwd=container.home, env=self._environment(container), capture_output=True,
+                done = subprocess.run(command, cwd=container.home, env=environment, capture_output=True,
                                       timeout=message.timeout_s or None, stdin=subprocess.DEVNULL, check=False)
             except subprocess.TimeoutExpired:
                 future.fail(cri.CriError("DeadlineExceeded", "command timed out"))
@@ -368,8 +380,9 @@ class ProcessRuntime(ThreadActor):
     @handles(cri.Exec)
     def exec(self, message: cri.Exec) -> StreamOpened:
         container, peer, stream_id = self._running(message.container_id), message.peer, message.stream_id
+        command = self.command_line(container, list(message.command))
         try:
-            process = subprocess.Popen(list(message.command), cwd=container.home, env=self._environment(container), start_new_session=True,
+            process = subprocess.Popen(command, cwd=container.home, env=self.environment(container), start_new_session=True,
                                        stdin=subprocess.PIPE if message.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             self._deliver(peer, StreamData(stream_id, STDERR, f"{error}\n".encode()))
