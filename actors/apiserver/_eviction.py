@@ -15,6 +15,7 @@ from actors.apiserver._core import Answer, Core, copy
 from actors.apiserver._delete import delete_entry
 from actors.apiserver._options import DeleteOptions, delete_options
 from actors.apiserver._request import Request
+from actors.apiserver._subresources import admitted
 from actors.apiserver.fieldvalidation import decode
 from protocol import status
 from protocol.api import StatusError
@@ -44,6 +45,7 @@ async def evict(core: Core, request: Request) -> Answer:
         options = options._replace(dry_run=True)
     pods = core.resources.get("", "v1", "pods")
     assert pods is not None
+    await admitted(core, request, pods.kind, request.name, "eviction", eviction)
     entry = pods.cache.get(request.namespace, request.name)
     if entry is None:
         raise status.not_found("", "pods", request.name)

@@ -56,11 +56,32 @@ async def proxy(server: ApiServer, core: Core, call: HttpCall, request: Request,
         )
     pod = _pod(core, request)
     message = _stream_request(request, pod)
+    await _admitted(core, request)
     address = _node(core, pod)
     upgrade = call.headers.get("upgrade", "").lower()
     if upgrade != "websocket":
         raise status.bad_request("Upgrade request required")
     return HttpReply(101, tunnel=Tunnel(address, message, sub))
+
+
+_OPTIONS = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}
+
+
+async def _admitted(core: Core, request: Request) -> None:
+    """Ask admission about a connection. Raises `StatusError`."""
+    from actors.apiserver._subresources import admitted
+    from actors.apiserver.admission import CONNECT
+
+    sub, options = request.subresource, request.options
+    sent: Object = {"kind": _OPTIONS[sub], "apiVersion": "v1"}
+    sent |= {name: True for name in ("stdin", "stdout", "stderr", "tty") if truthy(options.get(name))}
+    if options.get("container"):
+        sent["container"] = options["container"]
+    if sub == "exec":
+        sent["command"] = list(query_values(request.query, "command"))
+    if sub == "portforward":
+        sent["ports"] = [int(p) for value in query_values(request.query, "ports") for p in value.split(",") if p]
+    await admitted(core, request, request.served.kind, request.name, sub, sent, CONNECT)
 
 
 async def in_process(core: Core, request: Request) -> Answer:

@@ -19,8 +19,9 @@ from actors.apiserver.fieldvalidation import decode
 from actors.apiserver.strategies import FieldError
 from protocol import status
 from protocol.api import StatusError
+from protocol.kinds import Kind
 
-__all__ = ["bind", "subresource"]
+__all__ = ["admitted", "bind", "subresource"]
 
 Object = dict[str, Any]
 
@@ -53,6 +54,19 @@ async def subresource(core: Core, request: Request) -> Answer:
     return await _write.patch(core, request)
 
 
+async def admitted(
+    core: Core, request: Request, kind: Kind, name: str, subresource: str, obj: Object, operation: str = CREATE
+) -> None:
+    """Ask admission about an object that is sent to a subresource and never stored. Raises `StatusError`."""
+    attributes = Attributes(
+        operation, kind, request.namespace, name, subresource, obj, None, request.user, core, request.dry_run,
+        request.options,
+    )
+    await core.chain.admit(attributes)
+    await core.chain.validate(attributes)
+    request.warnings += attributes.warnings
+
+
 # --- binding ------------------------------------------------------------------------------------
 
 
@@ -71,13 +85,7 @@ async def bind(core: Core, request: Request) -> Answer:
     _check_target(name, target)
     pods = core.resources.get("", "v1", "pods")
     assert pods is not None
-    attributes = Attributes(
-        CREATE, pods.kind, request.namespace, name, "binding", binding, None, request.user, core, request.dry_run,
-        request.options,
-    )
-    await core.chain.admit(attributes)
-    await core.chain.validate(attributes)
-    request.warnings += attributes.warnings
+    await admitted(core, request, pods.kind, name, "binding", binding)
     while True:
         entry = pods.cache.get(request.namespace, name)
         if entry is None:

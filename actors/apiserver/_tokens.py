@@ -217,6 +217,7 @@ class Tokens:
 async def token_request(core: Core, request: Request) -> Answer:
     """POST of a TokenRequest for a service account."""
     from actors.apiserver import managedfields
+    from actors.apiserver._subresources import admitted
     from actors.apiserver.fieldvalidation import decode
 
     gvk = ("authentication.k8s.io", "v1", "TokenRequest")
@@ -248,6 +249,7 @@ async def token_request(core: Core, request: Request) -> Answer:
     if not spec.get("audiences"):
         spec["audiences"] = [core.config.service_account_issuer]
     _check_ttl(request.name, spec["expirationSeconds"])
+    await admitted(core, request, request.served.kind, request.name, "token", obj)
     bound = _bound_object(core, request, account, spec.get("boundObjectRef"))
     spec.setdefault("boundObjectRef", None)
     if request.dry_run:
