@@ -30,6 +30,7 @@ from actors.network.dns._zone import Answer, Record
 __all__ = ["Server", "forwarder", "serve"]
 
 UDP_SIZE = 512
+PORT_ATTEMPTS = 16
 
 
 def answer_message(request: dns.message.Message, answer: Answer) -> dns.message.Message:
@@ -150,11 +151,21 @@ class Server(asyncio.DatagramProtocol):
             writer.close()
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError."""
+        """Listen on both transports of one port; with port 0, on one that is free for both. Raises
+        OSError."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
-        self.address = transport.get_extra_info("sockname")[:2]
-        self._tcp = await asyncio.start_server(self._stream, host, self.address[1])
+        for attempt in range(PORT_ATTEMPTS):
+            tcp = await asyncio.start_server(self._stream, host, port)
+            chosen = tcp.sockets[0].getsockname()[1]
+            try:
+                await loop.create_datagram_endpoint(lambda: self, local_addr=(host, chosen))
+            except OSError:
+                tcp.close()
+                if port or attempt == PORT_ATTEMPTS - 1:
+                    raise
+                continue
+            self._tcp, self.address = tcp, (host, chosen)
+            return
 
     def close(self) -> None:
         if self._transport is not None:
