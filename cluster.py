@@ -14,7 +14,6 @@ same wiring runs in a `LiveSystem` (`Cluster`) and in a `Simulation` (`Simulated
 
 from __future__ import annotations
 
-import gc
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,6 @@ from protocol.objects import Object
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
 STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
-GC_THRESHOLD = 50_000  # objects made and not freed before Python looks for cycles among them
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
@@ -150,6 +148,10 @@ def make_machine(config: ClusterConfig) -> Callable[[], Actor]:
         from actors.runtime import ProcessMachine, ProcessRuntime
 
         return partial(ProcessRuntime, ProcessMachine())
+    if config.runtime == "namespaces":
+        from actors.runtime import NamespaceMachine, NamespaceRuntime
+
+        return partial(NamespaceRuntime, NamespaceMachine())
     from actors.runtime import Machine, SimulatedRuntime
 
     return partial(SimulatedRuntime, Machine(), config.guise)
@@ -309,10 +311,6 @@ class _Served:
         """
         from actors.apiserver import http
 
-        # Nearly everything here is freed by its reference count, and a cluster holds much for long:
-        # with Python's own thresholds the search for cycles takes nearly half of the time.
-        if gc.get_threshold()[0] < GC_THRESHOLD:
-            gc.set_threshold(GC_THRESHOLD, 20, 50)
         system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer)
         self._system = system.start_thread()
         etcd = start_store(system, self.config)
