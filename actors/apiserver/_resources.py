@@ -74,11 +74,12 @@ class Served:
 
     @property
     def storage_strategy(self) -> Strategy:
-        """Rules of the kind in the stored version (preparation, validation)."""
+        """Rules of the kind for the stored version (preparation, validation)."""
         if self._storage_strategy is None:
             from actors.apiserver.strategies import strategy_for
 
-            self._storage_strategy = strategy_for(self.storage_kind)
+            own = self.strategy
+            self._storage_strategy = own if own.rules_of_request else strategy_for(self.storage_kind)
         return self._storage_strategy
 
     def stored(self, obj: Object) -> Object:

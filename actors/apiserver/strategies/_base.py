@@ -88,6 +88,8 @@ class Strategy:
     grace_deletion: ClassVar[bool] = False
     """Deleting first marks the object and waits; see `default_grace_s`."""
     status_resets_metadata: ClassVar[bool] = True
+    rules_of_request: ClassVar[bool] = False
+    """Objects are checked by the rules of the version asked for, though in the stored form."""
     standard_finalizers_only: ClassVar[bool] = False
     """Check the legacy rule that a finalizer without a slash is one of Kubernetes' own."""
 

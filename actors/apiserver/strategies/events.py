@@ -39,6 +39,7 @@ class EventStrategy(Strategy):
     """Event."""
 
     allow_create_on_update = True
+    rules_of_request = True
     standard_finalizers_only = True
 
     @property

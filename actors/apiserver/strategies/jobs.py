@@ -55,9 +55,7 @@ class JobStrategy(Strategy):
         if spec.get("backoffLimit") is None:
             spec["backoffLimit"] = 6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1
         template = spec.setdefault("template", {"metadata": {}, "spec": {}})
-        labels = (template.get("metadata") or {}).get("labels")
-        if labels and not obj["metadata"].get("labels"):
-            obj["metadata"]["labels"] = dict(labels)
+        _default_labels(obj)
         spec.setdefault("completionMode", "NonIndexed")
         spec.setdefault("suspend", False)
         policy = spec.get("podFailurePolicy")
@@ -74,6 +72,10 @@ class JobStrategy(Strategy):
         mirror_service_account(new["spec"]["template"]["spec"])
         if old is None and not new["spec"].get("manualSelector"):
             _generate_selector(new)
+
+    def canonicalize(self, obj: Object) -> None:
+        """Stored jobs are read with defaults, which now find the generated labels."""
+        _default_labels(obj)
 
     def check(self, obj: Object) -> list[FieldError]:
         errors = self.check_meta(obj) + _check_generated(obj)
@@ -136,6 +138,13 @@ class JobStrategy(Strategy):
     def fields(self, obj: Object) -> dict[str, str]:
         succeeded = (obj.get("status") or {}).get("succeeded", 0)
         return {**super().fields(obj), "status.successful": str(succeeded)}
+
+
+def _default_labels(job: Object) -> None:
+    """A job without labels has those of its pods."""
+    labels = (job["spec"]["template"].get("metadata") or {}).get("labels")
+    if labels and not job["metadata"].get("labels"):
+        job["metadata"]["labels"] = dict(labels)
 
 
 def _generate_selector(job: Object) -> None:
