@@ -13,7 +13,7 @@ from cli._serve import Interruption, add_serving_options, kubernetes_minor, port
 if TYPE_CHECKING:
     from cluster import Cluster
 
-RUNTIMES = ("simulated", "process")
+RUNTIMES = ("simulated", "process", "namespaces")
 GUISES = ("containerd", "docker", "rkt", "runc")
 
 
@@ -107,6 +107,12 @@ def run(options: argparse.Namespace) -> int:
     selector = options.manage_nodes_with_annotation_selector
     if selector and "=" not in selector:
         raise UsageError("--manage-nodes-with-annotation-selector wants KEY=VALUE")
+    if options.runtime == "namespaces":
+        from actors.runtime import why_no_namespaces
+
+        missing = why_no_namespaces()
+        if missing:
+            raise UsageError(f"--runtime namespaces cannot isolate containers here: {missing}")
     data_dir, kubeconfig = prepare_paths(options)
     from actors.etcd import DataDirError
     from cluster import Cluster, ClusterConfig
