@@ -19,6 +19,7 @@ __all__ = [
     "ProcessRuntime",
     "SimulatedRuntime",
     "simulated_machine",
+    "why_no_namespaces",
 ]
 
 
@@ -32,4 +33,8 @@ def __getattr__(name: str) -> Any:
         from actors.runtime import _namespaces
 
         return getattr(_namespaces, name)
+    if name == "why_no_namespaces":
+        from actors.runtime._linux import why_not
+
+        return why_not
     raise AttributeError(name)

@@ -175,6 +175,11 @@ class ControlGroups:
                         found["cpu_ns"] = int(fields["usage_usec"]) * 1000
         return found
 
+    def remove_top(self) -> None:
+        """Remove the groups above all pods, if they are empty."""
+        for path in ("kubepods/burstable", "kubepods/besteffort", "kubepods", ""):
+            self.remove(path)
+
     def remove(self, path: str) -> None:
         """Remove a group that is empty; one that is not stays."""
         for place in self._places(path):

@@ -72,6 +72,7 @@ class NamespaceMachine(ProcessMachine):
             self.groups.remove(f"{container.sandbox.config.cgroup_parent}/{container.config.name}")
         for sandbox in self.sandboxes.values():
             self.groups.remove(sandbox.config.cgroup_parent)
+        self.groups.remove_top()
         self.bridge.down()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,10 +93,9 @@ def test_a_container_that_dies_leaves_the_pods_address_to_the_next_one(world: Wo
 
 
 def test_a_port_of_the_pod_is_reached_at_its_address_and_not_at_the_machines(world: World) -> None:
-    import sys
-
     sandbox = world.sandbox()
-    ident = world.start(sandbox, sys.executable, "-m", "http.server", "8080")
+    script = "import http.server, socketserver; socketserver.TCPServer(('', 8080), http.server.SimpleHTTPRequestHandler).serve_forever()"
+    ident = world.start(sandbox, sys.executable, "-c", script)
     world.until(lambda: world.ask(cri.Probe(ident, "tcp", 8080)).ok)
     assert world.ask(cri.Probe(ident, "http", 8080)).ok
     assert not world.ask(cri.Probe(ident, "tcp", 8080, host="127.0.0.1")).ok
