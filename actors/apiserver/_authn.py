@@ -7,6 +7,10 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 
 from __future__ import annotations
 
+import base64
+import hmac
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -30,7 +34,7 @@ def authenticate(core: Core, call: HttpCall) -> UserInfo:
     header = call.headers.get("authorization", "")
     if header[:7].lower() == "bearer ":
         token = header[7:].strip()
-        user = core.config.tokens.get(token)
+        user = core.config.tokens.get(token) or bootstrap_user(core, token)
         if user is None:
             user = core.token_user(token)
         if user is not None:
@@ -41,6 +45,38 @@ def authenticate(core: Core, call: HttpCall) -> UserInfo:
     if core.config.anonymous:
         return ANONYMOUS
     raise status.unauthorized()
+
+
+def bootstrap_user(core: Core, token: str) -> UserInfo | None:
+    """Whom a bootstrap token (`id.secret`) names: it must be kept in kube-system, allowed for
+    authentication, and not expired.
+
+    https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
+    """
+    if not _BOOTSTRAP_TOKEN.fullmatch(token):
+        return None
+    name, _, secret = token.partition(".")
+    found = core.get("", "secrets", "kube-system", f"bootstrap-token-{name}")
+    if found is None or found.get("type") != "bootstrap.kubernetes.io/token" or "deletionTimestamp" in found["metadata"]:
+        return None
+    try:
+        data = {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+        expired = bool(data.get("expiration")) and _seconds(data["expiration"]) <= core.clock.now()
+    except ValueError:
+        return None
+    right = data.get("token-id") == name and hmac.compare_digest(data.get("token-secret", ""), secret)
+    if not right or expired or data.get("usage-bootstrap-authentication") != "true":
+        return None
+    more = [group.strip() for group in data.get("auth-extra-groups", "").split(",")]
+    groups = ("system:bootstrappers", *(group for group in more if group.startswith("system:bootstrappers:")))
+    return UserInfo(f"system:bootstrap:{name}", tuple(sorted(groups)))
+
+
+_BOOTSTRAP_TOKEN = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def with_group(user: UserInfo) -> UserInfo:

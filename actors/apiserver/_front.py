@@ -235,6 +235,8 @@ def check_route(served: Served, path: Path, verb: str) -> None:
         if verb not in subresource.verbs:
             raise status.method_not_allowed()
         return
+    if path.name and not any(named in kind.verbs for named in ("get", "update", "patch", "delete")):
+        raise status.page_not_found()
     if verb in ("create", "deletecollection", "list") and path.name:
         raise status.method_not_allowed()
     if verb in ("update", "patch", "get", "delete") and not path.name:

@@ -141,8 +141,10 @@ def _narrow(chosen: Selection, served: Served, terms: FieldSelector) -> None:
     for field, operator, value in terms.terms:
         if not field and not value:
             continue
+        if served.qualified == "pods":
+            field = _OLD_LABELS.get(field, field)
         if field not in known:
-            raise status.bad_request(_unknown_field(served, field, known))
+            raise status.bad_request(_unknown_field(served, field))
         if field == "metadata.name" and operator == "=" and (not chosen.name or chosen.name == value):
             chosen.name = value
             if not value:
@@ -166,42 +168,54 @@ def _field_test(served: Served, selector: FieldSelector) -> Callable[[Object], b
     return lambda obj: selector.matches(fields(obj))
 
 
-def field_names(served: Served) -> Mapping[str, str]:
-    """The fields that can be selected (the values are of an empty object)."""
-    names = _FIELD_NAMES.get(served.qualified)
+_GENERIC = ("metadata.name", "metadata.namespace")
+
+
+def field_names(served: Served) -> tuple[str, ...]:
+    """The fields that can be selected."""
+    kind = served.kind
+    if served.custom is None and (kind.group, kind.resource) not in (*_OWN_LABELS, *_OTHER_LABELS):
+        return _GENERIC
+    key = (kind.group, kind.version, kind.resource)
+    names = _FIELD_NAMES.get(key)
     if names is None or served.custom is not None:
-        names = served.storage_strategy.fields(_Blank({"metadata": _Blank()}))
+        found = served.strategy.fields(_Blank({"metadata": _Blank()}))
+        names = tuple(name for name in found if name != "name")
         if served.custom is None:
-            _FIELD_NAMES[served.qualified] = names
+            _FIELD_NAMES[key] = names
     return names
 
 
-_FIELD_NAMES: dict[str, Mapping[str, str]] = {}
-_LEGACY = {
-    "pods", "nodes", "replicationcontrollers", "events", "namespaces", "secrets", "services", "serviceaccounts",
-    "persistentvolumes", "endpoints",
-}
+_FIELD_NAMES: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
 
 class _Blank(dict[str, Any]):
     """An object without content, for asking a strategy which fields it knows."""
 
 
-def _unknown_field(served: Served, field: str, known: Mapping[str, str]) -> str:
+def _unknown_field(served: Served, field: str) -> str:
+    """What the kind's own conversion of field labels says, or the generic one's words."""
     kind = served.kind
-    if (kind.group == "" and kind.resource in _CONVERTED_CORE) or (kind.group, kind.resource) in _CONVERTED:
+    place = (kind.group, kind.resource)
+    if place in _OWN_LABELS or served.custom is not None:
         return f"field label not supported: {field}"
-    if served.custom is not None:
-        return f"field label not supported: {field}"
-    words = ", ".join(f'"{name}"' for name in ("metadata.name", "metadata.namespace"))
+    if place == ("batch", "jobs"):
+        return f'field label "{field}" not supported for batchv1.Job'
+    if place == ("resource.k8s.io", "resourceslices"):
+        return f"field label not supported for {kind.group}/{kind.version}, Kind={kind.kind}: {field}"
+    words = ", ".join(f'"{name}"' for name in _GENERIC)
     return f'"{field}" is not a known field selector: only {words}'
 
 
-_CONVERTED_CORE = ("pods", "replicationcontrollers", "events", "secrets")
-_CONVERTED = {
-    ("batch", "jobs"), ("certificates.k8s.io", "certificatesigningrequests"), ("apps", "replicasets"),
-    ("events.k8s.io", "events"), ("networking.k8s.io", "ipaddresses"), ("resource.k8s.io", "resourceslices"),
+_OWN_LABELS = {
+    *(("", name) for name in ("pods", "nodes", "replicationcontrollers", "events", "namespaces", "secrets", "services")),
+    *(("certificates.k8s.io", name)
+      for name in ("certificatesigningrequests", "clustertrustbundles", "podcertificaterequests")),
+    ("events.k8s.io", "events"),
 }
+"""Kinds whose selectable fields have a conversion of their own."""
+_OTHER_LABELS = (("batch", "jobs"), ("resource.k8s.io", "resourceslices"))
+_OLD_LABELS = {"spec.host": "spec.nodeName"}
 
 
 def _number(request: Request, on_error: Callable[[str], Exception]) -> int:

@@ -339,3 +339,25 @@ def test_exec_carries_channels_both_ways_and_the_exit_code(https: Standalone, no
 
 def test_exec_without_an_upgrade_is_a_bad_request(https: Standalone, node: str) -> None:
     assert call(https, "GET", node + "/exec?command=ls")[0] == 400
+
+
+def test_a_bootstrap_token_names_its_bearer_until_it_expires(https: Standalone) -> None:
+    def keep(**more: str) -> None:
+        data = {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", **more}
+        secret = {"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "stringData": data}
+        call(https, "DELETE", "/api/v1/namespaces/kube-system/secrets/bootstrap-token-abcdef")
+        assert call(https, "POST", "/api/v1/namespaces/kube-system/secrets", secret)[0] == 201
+
+    def whoami() -> tuple[int, Any]:
+        body = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+        bearer = {"Authorization": "Bearer abcdef.0123456789abcdef"}
+        code, _, content = call(https, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body, bearer)
+        return code, json.loads(content)
+
+    keep(**{"auth-extra-groups": "system:bootstrappers:workers"})
+    code, answer = whoami()
+    assert code == 201
+    assert answer["status"]["userInfo"]["username"] == "system:bootstrap:abcdef"
+    assert "system:bootstrappers:workers" in answer["status"]["userInfo"]["groups"]
+    keep(expiration="2020-01-01T00:00:00Z")
+    assert whoami()[0] == 401

@@ -222,3 +222,22 @@ def test_a_watch_cannot_start_before_the_server_did(api: Any) -> None:
     watcher = api.watch("configmaps", "default", resourceVersion="1")
     assert [event for event, _ in watcher.events] == ["ERROR"]
     assert watcher.events[0][1]["message"].startswith("too old resource version: 1 (")
+
+
+def test_each_kind_is_selected_by_its_own_fields_only(api: Any, refused: Any) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "default", "kind": "Pod", "name": "p"}, "type": "Normal"}
+    api.create("events", "default", event)
+    assert api.names("events", "default", fieldSelector="involvedObject.kind=Pod") == ["e"]
+    assert api.names("events.events.k8s.io", "default", fieldSelector="regarding.name=p,type!=Warning") == ["e"]
+    assert api.names("namespaces", fieldSelector="status.phase=Terminating") == []
+    assert api.names("clusterroles.rbac.authorization.k8s.io", fieldSelector="metadata.namespace=x") == []
+    texts = [
+        refused(api.names, what, fieldSelector="spec.x=y").message
+        for what in ("services", "jobs.batch", "deployments.apps", "persistentvolumes")
+    ]
+    assert texts == [
+        "field label not supported: spec.x",
+        'field label "spec.x" not supported for batchv1.Job',
+        '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"',
+        '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"',
+    ]
