@@ -220,8 +220,10 @@ class NodeLifecycleController(Controller):
         grace_s = self.options.node_monitor_grace_period if started else self.options.node_startup_grace_period
         current = observed if started else ""
         if now > health.probed_at + grace_s:
-            current = "Unknown"
-            await self._silence(node, health)
+            node, heard = await self._ask_about(node, health)
+            if not heard:
+                current = "Unknown"
+                await self._silence(node, health)
         if current:
             await self._queue_or_release(node, observed)
             went = current != "True" and observed == "True"
@@ -232,6 +234,21 @@ class NodeLifecycleController(Controller):
                 await self._mark_not_ready(list(self.store("pods").by("nodeName", name)))
         self._retry_pods.discard(name)
         return current
+
+    async def _ask_about(self, node: Object, health: NodeHealth) -> tuple[Object, bool]:
+        """-> the node as the server has it, and whether it was heard of after all: if we were cut off
+        ourselves, our stores are as old as what we hold against the node."""
+        name = metadata(node)["name"]
+        newest = await self.client.get("nodes", name)
+        try:
+            lease: Object | None = await self.client.get("leases", name, LEASE_NAMESPACE)
+        except StatusError as error:
+            if error.code != 404:
+                raise
+            lease = None
+        now = self.clock.now()  # the answer may have been long in coming
+        health.observe(newest, lease, now)
+        return newest, health.probed_at == now
 
     async def _silence(self, node: Object, health: NodeHealth) -> None:
         conditions = silenced(node, self.clock.rfc3339())

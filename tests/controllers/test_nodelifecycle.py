@@ -160,6 +160,19 @@ def test_nodes_of_a_zone_are_tainted_one_in_ten_seconds(plane: Callable[..., Any
     assert tainted[tainted.index(1) + 1] == 1, "the second follows ten seconds after the first"
 
 
+def test_a_controller_that_was_cut_off_does_not_take_it_out_on_the_nodes(nodes: Nodes) -> None:
+    nodes.live(10.0)
+    nodes.plane.sim.partition("controllers", "apiserver")
+    nodes.live(100.0)
+    nodes.plane.sim.heal()
+    for _ in range(12):
+        nodes.live(5.0)
+        assert all(nodes.conditions(n)["Ready"][0] == "True" for n in nodes.names)
+    assert nodes.plane.events("NodeNotReady") == []
+    nodes.live(40.0, "n0")
+    assert nodes.conditions("n0")["Ready"][0] == "Unknown", "and it still notices who is silent"
+
+
 def test_a_kubelet_that_never_spoke_is_given_up_after_the_startup_grace(nodes: Nodes) -> None:
     nodes.plane.create("nodes", {"metadata": {"name": "mute"}})
     nodes.live(70.0)
