@@ -118,8 +118,11 @@ class TaintEvictionController(Controller):
         entry = self.scheduled.get(message.key)
         if entry is None or entry.uid != message.uid:
             return
-        self._event(message.key, f"Marking for deletion Pod {message.key}")
         try:
+            if not await self._still_tainted(message.key):
+                self._cancel(message.key)
+                return
+            self._event(message.key, f"Marking for deletion Pod {message.key}")
             await self._delete(message.key, message.uid)
         except StatusError as error:
             if error.code not in (404, 409):
@@ -128,6 +131,19 @@ class TaintEvictionController(Controller):
                 return
         if self.scheduled.get(message.key) is entry:
             del self.scheduled[message.key]
+
+    async def _still_tainted(self, pod_key: str) -> bool:
+        """Whether the pod's node still has a NoExecute taint, by the server's word: the store may be
+        as old as our last word from it."""
+        pod = self.store("pods").get(pod_key)
+        if pod is None:
+            return True
+        try:
+            return bool(no_execute(await self.client.get("nodes", spec(pod).get("nodeName") or "")))
+        except StatusError as error:
+            if error.code == 404:
+                return True
+            raise
 
     async def _delete(self, pod_key: str, uid: str) -> None:
         namespace, name = split_key(pod_key)

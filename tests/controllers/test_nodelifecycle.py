@@ -173,6 +173,21 @@ def test_a_controller_that_was_cut_off_does_not_take_it_out_on_the_nodes(nodes: 
     assert nodes.conditions("n0")["Ready"][0] == "Unknown", "and it still notices who is silent"
 
 
+def test_nobody_is_evicted_for_a_taint_that_went_while_the_controllers_were_cut_off(nodes: Nodes) -> None:
+    nodes.pod("patient", tolerations=tolerate(20, "mine"))
+    nodes.live(5.0)
+    taint = {"key": "mine", "value": "x", "effect": "NoExecute"}
+    nodes.plane.patch("nodes", "n0", {"spec": {"taints": [taint]}})
+    nodes.live(5.0)
+    nodes.plane.sim.partition("controllers", "apiserver")
+    nodes.live(5.0)
+    nodes.plane.patch("nodes", "n0", {"spec": {"taints": None}})
+    nodes.live(30.0)
+    nodes.plane.sim.heal()
+    nodes.live(120.0)
+    assert "deletionTimestamp" not in nodes.plane.get("pods", "patient")["metadata"]
+
+
 def test_a_kubelet_that_never_spoke_is_given_up_after_the_startup_grace(nodes: Nodes) -> None:
     nodes.plane.create("nodes", {"metadata": {"name": "mute"}})
     nodes.live(70.0)
