@@ -351,15 +351,25 @@ class Scheduler(ClientActor):
 
     @handles(_Tick)
     def tick(self, message: _Tick) -> None:
-        """Each second: backoffs that ended, assumptions that nothing confirmed."""
+        """Each second: backoffs that ended, assumptions that nothing has confirmed."""
         now = self.clock.monotonic()
         moved = self.queue.flush_backoff(now)
-        for pod in self.cache.expired(now):
-            self.log.warning("assumed_pod_expired", pod=pod.key)
-            seen = self._unplaced(pod)
-            if seen is not None:
-                moved += self.queue.add(seen, now)
+        for pod in self.cache.overdue(now):
+            self.background(self._find_out(pod))
         if moved:
+            self.work()
+
+    async def _find_out(self, pod: PodInfo) -> None:
+        """What became of a pod that should have been seen bound by now."""
+        seen = await self.binder.look(pod)
+        self.log.warning("assumed_pod_overdue", pod=pod.key, exists=seen is not None)
+        if not self.cache.is_assumed(pod.uid):
+            return
+        if seen is not None and (seen.get("spec") or {}).get("nodeName"):
+            self.cache.put_pod(self.cache.classes.info(seen, pod))
+            return
+        self.cache.forget(pod.uid)
+        if seen is not None and self.queue.add(self.cache.classes.info(seen, pod), self.clock.monotonic()):
             self.work()
 
     @handles(_Flush)

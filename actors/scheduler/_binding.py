@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Binder", "WaitingPod"]
 
+LOOK_AGAIN_S = 1.0
+
 
 class WaitingPod:
     """A pod that permit plugins hold."""
@@ -75,6 +77,9 @@ class Binder:
                 self._give_up(engine, queued, decision, self._failure("Permit", plugin, result.status))
                 return
         self.under_way += 1
+        if held or any(p.has_pre_bind_work(cycle) for p in engine.profile.pre_bind):
+            # It will take a while: let others (and this scheduler after a crash) know where.
+            scheduler.reporter(pod).nominate(pod, node)
         scheduler.background(self._bind(engine, queued, decision, held, timeout_s))
 
     def _failure(self, point: str, plugin: Plugin, status: Status) -> Status:
@@ -140,14 +145,22 @@ class Binder:
             return self._failure("Bind", plugin, status)
         return status
 
+    async def look(self, pod: PodInfo) -> dict[str, Any] | None:
+        """The pod as the API server has it now; None if it is gone. Asks until there is an answer:
+        while nobody knows, the pod keeps its room."""
+        while True:
+            try:
+                seen: dict[str, Any] = await self.scheduler.client.get("pods", pod.name, pod.namespace)
+                return seen if seen["metadata"].get("uid") == pod.uid else None
+            except StatusError as error:
+                if error.code == 404:
+                    return None
+            await self.scheduler.sleep(LOOK_AGAIN_S)
+
     async def _is_bound(self, pod: PodInfo, node: str) -> bool:
         """Whether a binding that failed took place all the same: its answer may have been lost."""
-        try:
-            seen = await self.scheduler.client.get("pods", pod.name, pod.namespace)
-        except StatusError:
-            return False
-        same = seen["metadata"].get("uid") == pod.uid
-        return same and (seen.get("spec") or {}).get("nodeName") == node
+        seen = await self.look(pod)
+        return seen is not None and (seen.get("spec") or {}).get("nodeName") == node
 
     def _bound(self, engine: Engine, queued: QueuedPod, decision: Decision) -> None:
         scheduler, pod = self.scheduler, queued.pod

@@ -2,11 +2,12 @@
 
 A pod that was given a node but is not yet seen bound is *assumed*: it takes its room at once, so
 that the next pod is placed as if it were there. An assumed pod is confirmed when the watch shows it
-bound, forgotten when its binding fails, and expires when, long after a binding that was reported
-done, the watch still has not shown it. The states of one pod:
+bound, and forgotten when its binding fails. When, long after a binding that was reported done, the
+watch still has not shown it, it is overdue: the API is asked, since to forget a pod that is there
+would give its room away twice. The states of one pod:
 
     absent --assume--> assumed --put_pod (bound)--> confirmed --remove_pod--> absent
-                          |--forget / expired--> absent
+                          |--forget--> absent
 
 Owns the truth about who is where; it decides nothing and reads no clock (times are passed in).
 """
@@ -177,11 +178,16 @@ class Cache:
         self._leave(found)
         return found.info
 
-    def expired(self, now: float) -> list[PodInfo]:
-        """Forget the assumed pods whose deadline has passed, and answer them."""
-        late = [p for uid in self._assumed if (p := self._placed[uid]).deadline is not None and p.deadline <= now]
+    def overdue(self, now: float) -> list[PodInfo]:
+        """Assumed pods whose binding was reported done, but which the watch has not shown for too
+        long. Each is answered once; it stays assumed until somebody finds out."""
+        late = [
+            placed
+            for uid in self._assumed
+            if (placed := self._placed[uid]).deadline is not None and placed.deadline <= now
+        ]
         for placed in late:
-            self._leave(placed)
+            placed.deadline = None
         return [placed.info for placed in late]
 
     def assumed(self) -> list[PodInfo]:

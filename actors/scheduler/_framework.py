@@ -233,6 +233,10 @@ class Plugin:
         """Let it go, reject it, or hold it (`Code.WAIT`)."""
         return PermitResult()
 
+    def has_pre_bind_work(self, cycle: Cycle) -> bool:
+        """Whether `pre_bind` will take more than a moment for this pod."""
+        return True
+
     async def pre_bind(self, cycle: Cycle, node_name: str) -> Status:
         """What must be done before the pod is bound."""
         return SUCCESS

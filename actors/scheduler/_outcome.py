@@ -56,18 +56,44 @@ class Reporter:
         text = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
         self.event(pod.object, "Normal", "Scheduled", text, action="Binding")
 
+    def nominate(self, pod: PodInfo, node: str) -> None:
+        """It is about to go to this node, but not at once (KEP-5278)."""
+        if pod.nominated_node != node:
+            self._patch_after(pod, {"nominatedNodeName": node})
+
     def failed(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
         """It could not be placed. `nominated`: the node it hopes for from now on; None: as
         before."""
         self.event(pod.object, "Warning", "FailedScheduling", message, action="Scheduling")
-        before = self._writing.get(pod.uid)
-        writing = self.client.actor.background(self._write(before, pod, reason, message, nominated))
+        status: Object = {}
+        condition = _condition(pod.object, reason, message, self.client.actor.clock.rfc3339())
+        if condition is not None:
+            status["conditions"] = [condition]
+        if nominated is not None and nominated != pod.nominated_node:
+            status["nominatedNodeName"] = nominated or None
+        if status:
+            self._patch_after(pod, status)
+
+    def _patch_after(self, pod: PodInfo, status: Object) -> None:
+        """Patch a pod's status in the background, after what is being written about it already."""
+        writing = self.client.actor.background(self._patch(self._writing.get(pod.uid), pod, status))
         self._writing[pod.uid] = writing
         writing.add_callback(lambda done: self._written(pod.uid, done))
 
     def _written(self, uid: str, writing: Any) -> None:
         if self._writing.get(uid) is writing:
             del self._writing[uid]
+
+    async def _patch(self, before: Future[None] | None, pod: PodInfo, status: Object) -> None:
+        if before is not None:
+            await before
+        body = {"metadata": {"uid": pod.uid}, "status": status}
+        try:
+            await self.client.patch("pods", pod.name, pod.namespace, body, patch_type=STRATEGIC, subresource="status")
+        except StatusError as error:
+            # 404, 409: the pod is gone, or is another one of the same name.
+            if error.code not in (404, 409):
+                self.client.actor.log.warning("status_refused", pod=pod.key, error=error.message)
 
     async def settled(self, pod: PodInfo) -> None:
         """Wait until what was said of a pod is written: a late "unschedulable" must not land on a
@@ -84,31 +110,6 @@ class Reporter:
         except StatusError as error:
             if error.code not in (404, 409):
                 self.client.actor.log.warning("account_refused", pod=pod.key, error=error.message)
-
-    async def _write(
-        self, before: Future[None] | None, pod: PodInfo, reason: str, message: str, nominated: str | None
-    ) -> None:
-        if before is not None:
-            await before
-        await self._patch_status(pod, reason, message, nominated)
-
-    async def _patch_status(self, pod: PodInfo, reason: str, message: str, nominated: str | None) -> None:
-        status: Object = {}
-        old = pod.object.get("status") or {}
-        condition = _condition(pod.object, reason, message, self.client.actor.clock.rfc3339())
-        if condition is not None:
-            status["conditions"] = [condition]
-        if nominated is not None and nominated != (old.get("nominatedNodeName") or ""):
-            status["nominatedNodeName"] = nominated or None
-        if not status:
-            return
-        body = {"metadata": {"uid": pod.uid}, "status": status}
-        try:
-            await self.client.patch("pods", pod.name, pod.namespace, body, patch_type=STRATEGIC, subresource="status")
-        except StatusError as error:
-            # 404, 409: the pod is gone, or is another one of the same name.
-            if error.code not in (404, 409):
-                self.client.actor.log.warning("status_refused", pod=pod.key, error=error.message)
 
 
 def _condition(pod: Object, reason: str, message: str, now: str) -> Object | None:

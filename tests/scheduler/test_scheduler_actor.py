@@ -169,7 +169,7 @@ def test_a_crashed_scheduler_finds_everything_again_and_overcommits_nothing(seed
     assert len({pod for pod, _ in world.state.bindings}) == len(world.state.bindings)
 
 
-def test_an_assumption_that_nothing_confirms_expires() -> None:
+def test_an_assumption_that_nothing_confirms_is_looked_into_and_taken_back() -> None:
     world = World(SchedulerConfig(assumed_ttl_s=5))
     world.node("a", cpu="1")
 
@@ -185,6 +185,55 @@ def test_an_assumption_that_nothing_confirms_expires() -> None:
     world.state.faults.clear()
     world.settle(10)
     assert world.where("web") == ["a"]
+
+
+def test_a_pod_that_is_bound_keeps_its_room_while_the_watch_is_deaf() -> None:
+    world = World(SchedulerConfig(assumed_ttl_s=5))
+    world.node("a", cpu="1")
+    tell = world.state.tell
+    world.state.tell = lambda resource, kind, obj: None if kind == "MODIFIED" else tell(resource, kind, obj)  # type: ignore[method-assign]
+    world.pod("web", cpu="1")
+    world.settle(1)
+    world.pod("second", cpu="1")
+    world.settle(30)
+    assert world.where("web", "second") == ["a", None]
+    assert world.state.bindings == [("default/web", "a")]
+
+
+def test_while_nobody_knows_whether_a_binding_took_place_the_pod_keeps_its_room() -> None:
+    world = World()
+    world.node("a", cpu="1")
+    cut = [True]
+
+    def lose(request: ApiRequest) -> None:
+        if cut[0] and (request.subresource == "binding" or request.verb == "get"):
+            raise Drop
+
+    world.state.faults.append(lose)
+    world.pod("web", cpu="1")
+    world.settle(1)
+    world.pod("second", cpu="1")
+    world.settle(400)
+    assert world.state.bindings == [("default/web", "a")]
+    assert world.where("web", "second") == ["a", None]
+    cut[0] = False
+    world.settle(400)
+    assert world.state.bindings == [("default/web", "a")]
+
+
+def test_a_pod_that_must_wait_before_it_is_bound_says_where_it_is_going() -> None:
+    world = World()
+    world.node("a")
+    slow = {"metadata": {"name": "slow"}, "provisioner": "example.com/disk", "volumeBindingMode": "WaitForFirstConsumer"}
+    claim = {"metadata": {"name": "data", "namespace": "default"}, "spec": {"storageClassName": "slow", "resources": {}}, "status": {}}
+    world.state.put("storageclasses", slow, "ADDED")
+    world.state.put("persistentvolumeclaims", claim, "ADDED")
+    world.pod("db", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}])
+    world.pod("quick")
+    world.settle(2)
+    assert world.where("db", "quick") == [None, "a"]
+    assert world.seen("db")["status"]["nominatedNodeName"] == "a"
+    assert "nominatedNodeName" not in world.seen("quick")["status"]
 
 
 def test_only_the_leader_schedules_and_another_takes_over() -> None:

@@ -234,6 +234,9 @@ class DynamicResources(ColumnPlugin):
             subresource="status",
         )
 
+    def has_pre_bind_work(self, cycle: Cycle) -> bool:
+        return cycle.data.get(self.name) is not None
+
     async def pre_bind(self, cycle: Cycle, node_name: str) -> Status:
         state: _State | None = cycle.data.get(self.name)
         if state is None:

@@ -274,6 +274,9 @@ class VolumeBinding(ColumnPlugin):
 
     # --- pre-bind --------------------------------------------------------------------------
 
+    def has_pre_bind_work(self, cycle: Cycle) -> bool:
+        return "Reserve" + self.name in cycle.data
+
     async def pre_bind(self, cycle: Cycle, node_name: str) -> Status:
         choice: _Choice | None = cycle.data.get("Reserve" + self.name)
         if choice is None:
