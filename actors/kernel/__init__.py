@@ -6,7 +6,6 @@ written and `_cell` for what the kernel guarantees.
 """
 
 from actors.kernel._actor import Actor, ThreadActor, handles
-from actors.kernel._cell import Ref, Stats, Terminated
 from actors.kernel._clock import Clock, Timer, VirtualClock, rfc3339, rfc3339_micro
 from actors.kernel._errors import (
     ActorDead,
@@ -16,10 +15,12 @@ from actors.kernel._errors import (
     RestartIntensityExceeded,
 )
 from actors.kernel._future import Future, on_dispatcher
+from actors.kernel._letters import Stats, Terminated
 from actors.kernel._links import Link
 from actors.kernel._live import LiveSystem
 from actors.kernel._log import configure_logging
 from actors.kernel._mailbox import Bounded
+from actors.kernel._ref import Ref
 from actors.kernel._simulation import Simulation, Stuck
 from actors.kernel._supervision import Child, Restart
 from actors.kernel._system import ActorSystem

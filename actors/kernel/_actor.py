@@ -30,11 +30,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pykka
 from pykka import messages as pykka_messages
 
-from actors.kernel._cell import Cell, Ref, cell_under_construction
+from actors.kernel._cell import Cell
 from actors.kernel._errors import AskTimeout
 from actors.kernel._future import Future
+from actors.kernel._life import cell_under_construction
 from actors.kernel._log import Log
 from actors.kernel._mailbox import Bounded
+from actors.kernel._ref import Ref
 
 if TYPE_CHECKING:
     from actors.kernel._clock import Clock, Timer

@@ -15,135 +15,28 @@ here:
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-import pykka
 from pykka import messages as pykka_messages
 
-from actors.kernel._errors import ActorDead, BlockingCall, MailboxFull, RestartIntensityExceeded
+from actors.kernel._errors import ActorDead, BlockingCall, MailboxFull
 from actors.kernel._future import Future, on_dispatcher
-from actors.kernel._mailbox import Bounded
-from actors.kernel._supervision import Child, Intensity, Restart
+from actors.kernel._letters import Begin, Envelope, Start, Stop
+from actors.kernel._life import DEAD, NEW, RESTARTING, RUNNING, STARTING, Life
 from actors.kernel._task import Task
-from protocol.message import Message
 
 if TYPE_CHECKING:
-    from actors.kernel._actor import Actor, Handler
-    from actors.kernel._system import ActorSystem
+    from actors.kernel._actor import Handler
 
-__all__ = ["Cell", "Envelope", "Ref", "Stats", "Terminated"]
+__all__ = ["BATCH", "Cell"]
 
 BATCH = 64  # messages that one actor may handle before the next one's turn
 
-NEW, STARTING, RUNNING, RESTARTING, STOPPING, DEAD = range(6)
-STATE_NAMES = ("new", "starting", "running", "restarting", "stopping", "dead")
 
-
-class Terminated(Message, frozen=True):
-    """Told to who monitors an actor: the one with this urn has stopped or crashed for good."""
-
-    actor_urn: str
-
-
-class Stats(Message, frozen=True):
-    """What one actor says of itself: mail waiting, mail handled, restarts, suspended handlers."""
-
-    actor_urn: str
-    kind: str
-    state: str
-    mailbox: int
-    handled: int
-    restarts: int
-    tasks: int
-
-
-class Envelope:
-    """An asked message and where the answer goes."""
-
-    __slots__ = ("future", "message")
-
-    def __init__(self, message: Any, future: Future[Any]) -> None:
-        self.message = message
-        self.future = future
-
-
-class _Start:
-    """The kernel's mail to a new cell: make the actor and call its `on_start`."""
-
-
-class _Begin:
-    """The kernel's mail to a cell whose actor was moved to a thread: call `on_start` there."""
-
-
-class _Stop:
-    """The kernel's mail to a cell: stop after what came before."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: Future[Any]) -> None:
-        self.future = future
-
-
-_constructing = threading.local()
-
-
-def cell_under_construction() -> Cell:
-    """The cell whose actor is being made on this thread (for `Actor.__init__`)."""
-    cell: Cell | None = getattr(_constructing, "cell", None)
-    if cell is None:
-        raise TypeError("an actor is made by a system: system.spawn(Child(name, factory)), not by calling its class")
-    return cell
-
-
-class Ref(pykka.ActorRef[Any]):
-    """The address of an actor, safe to share. As Pykka's `ActorRef`, with three differences: it
-    survives the actor's restarts; a `tell` from inside the system to a dead actor is a dead
-    letter, since one crash must not spread by way of its correspondents; and on a dispatcher's
-    thread `ask` answers with a future, where waiting would be for ever."""
-
-    def __init__(self, path: str) -> None:
-        self.actor_urn = path
-
-    def __repr__(self) -> str:
-        return f"<Ref {self.actor_urn}>"
-
-    def __str__(self) -> str:
-        return self.actor_urn
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a Ref is valid within its process; protocol.wire encodes it by its urn")
-
-
-class Cell(Ref):
+class Cell(Life):
     """A `Ref` with what is behind it. Only the kernel looks behind."""
-
-    def __init__(self, system: ActorSystem, path: str, spec: Child, parent: Cell | None, host: str) -> None:
-        super().__init__(path)
-        self.system = system
-        self.spec = spec
-        self.parent = parent
-        self.host = host
-        self.actor: Actor | None = None
-        self.mailbox: deque[Any] = deque()
-        self.scheduled = False
-        self.state = NEW
-        self.incarnation = 0
-        self.handled = 0
-        self.handlers: dict[type, Handler] = {}
-        self.bound: Bounded | None = None
-        self.tasks: dict[Task, None] = {}
-        self.children: dict[str, Cell] | None = None
-        self.watchers: list[Cell] | None = None
-        self.serial: dict[Any, deque[Any]] | None = None
-        self.stash: list[Any] | None = None
-        self.intensity: Intensity | None = None
-        self.stopped_future: Future[Any] | None = None
-        self.abandoning: BaseException | None = None
-        self.ready: Callable[[Cell], None] = system.ready
 
     # -- Pykka's names for the same things -----------------------------------------------------
 
@@ -175,12 +68,6 @@ class Cell(Ref):
 
     def empty(self) -> bool:
         return not self.mailbox
-
-    def is_alive(self) -> bool:
-        return self.state != DEAD
-
-    def is_stopping(self) -> bool:
-        return self.state == STOPPING
 
     # -- Sending -------------------------------------------------------------------------------
 
@@ -246,7 +133,7 @@ class Cell(Ref):
         if self.state == DEAD:
             future.resolve(None)
         else:
-            self.deliver(_Stop(future))
+            self.deliver(Stop(future))
         return future
 
     def deliver(self, item: Any) -> None:
@@ -270,7 +157,7 @@ class Cell(Ref):
             self._drop(message if future is None else Envelope(message, future))
             return False
         for index, item in enumerate(self.mailbox):
-            if not isinstance(item, (Task, _Start, _Begin, _Stop)):
+            if not isinstance(item, (Task, Start, Begin, Stop)):
                 del self.mailbox[index]
                 self._drop(item)
                 break
@@ -314,14 +201,14 @@ class Cell(Ref):
             if item.incarnation == self.incarnation and self.state != DEAD:
                 item.step()
             return
-        if kind is _Start:
+        if kind is Start:
             self._make_actor()
             return
-        if kind is _Begin:
+        if kind is Begin:
             if self.state == STARTING:
                 self._begin()
             return
-        if kind is _Stop:
+        if kind is Stop:
             self._begin_stop(item)
             return
         if self.state in (NEW, STARTING, RESTARTING):
@@ -372,7 +259,7 @@ class Cell(Ref):
         actor = self.actor
         assert actor is not None
         if isinstance(message, pykka_messages._ActorStop):
-            self._begin_stop(_Stop(future or Future()))
+            self._begin_stop(Stop(future or Future()))
             return
         if not actor.takes_untyped and not isinstance(message, actor.PROXY_MESSAGES):
             self.system.dead_letter(self, message, "no handler")
@@ -454,204 +341,3 @@ class Cell(Ref):
         future: Future[Any] = Future()
         Task(self, coro, future.resolve, future.fail).step()
         return future
-
-    # -- Life ----------------------------------------------------------------------------------
-
-    def _make_actor(self) -> None:
-        if self.state not in (NEW, RESTARTING):
-            return
-        self.state = STARTING
-        _constructing.cell = self
-        try:
-            actor = self.spec.factory()
-        finally:
-            _constructing.cell = None
-        self.actor = actor
-        self.handlers = actor.handlers
-        self.bound = actor.mailbox
-        if actor.blocks and self.system.move_to_thread(self):
-            self.deliver(_Begin())
-        else:
-            self._begin()
-
-    def _begin(self) -> None:
-        assert self.actor is not None
-        started = self.actor.on_start()
-        if started is not None and hasattr(started, "send"):
-            Task(self, started, self._started, self.crash).step()
-        else:
-            self._started(None)
-
-    def _started(self, _: Any) -> None:
-        if self.state != STARTING:
-            return
-        self.state = RUNNING
-        if self.stash:
-            stash, self.stash = self.stash, None
-            self.mailbox.extendleft(reversed(stash))
-            self._reschedule()
-
-    def _reschedule(self) -> None:
-        if self.mailbox and not self.scheduled:
-            self.scheduled = True
-            self.ready(self)
-
-    def _begin_stop(self, request: _Stop) -> None:
-        if self.state == DEAD:
-            request.future.resolve(None)
-            return
-        if self.state == STOPPING:
-            assert self.stopped_future is not None
-            self.stopped_future.add_callback(lambda _: request.future.resolve(None))
-            return
-        self.stopped_future = request.future
-        if self.state != RUNNING:  # nothing runs that could be asked politely
-            self.terminate()
-            return
-        self.state = STOPPING
-        Task(self, self._stop_orderly(), lambda _: self.terminate(), self._stop_failed).step()
-
-    async def _stop_orderly(self) -> None:
-        """Stop the children, last started first, then let the actor clean up."""
-        for child in reversed(list((self.children or {}).values())):
-            done = child.request_stop()
-            expiry = self.system.after(child.spec.shutdown_s, partial(done.resolve, "late"))
-            outcome = await done
-            expiry.cancel()
-            if outcome == "late" and child.state != DEAD:
-                self.system.log.warning("actor_killed", actor=child.actor_urn, after_s=child.spec.shutdown_s)
-                child.terminate()
-        assert self.actor is not None
-        cleanup = self.actor.on_stop()
-        if cleanup is not None and hasattr(cleanup, "send"):
-            await cleanup
-
-    def _stop_failed(self, error: BaseException) -> None:
-        if error is self.abandoning:
-            return
-        self.system.log.error("actor_stop_failed", actor=self.actor_urn, exc_info=error)
-        self.terminate()
-
-    def crash(self, error: BaseException) -> None:
-        """The actor failed: unwind it, then do what its specification says."""
-        if self.state == DEAD or error is self.abandoning:
-            return
-        if self.state == STOPPING:
-            self._stop_failed(error)
-            return
-        self.system.log.error("actor_crashed", actor=self.actor_urn, exc_info=error)
-        actor = self.actor
-        self._unwind(keep_mail=True)
-        if actor is not None:
-            try:
-                actor.on_failure(type(error), error, error.__traceback__)
-            except Exception as problem:
-                self.system.log.error("on_failure_failed", actor=self.actor_urn, exc_info=problem)
-        if self.spec.restart is Restart.TEMPORARY:
-            self.terminate()
-            return
-        if self.intensity is None:
-            self.intensity = Intensity()
-        wait_s = self.intensity.record(self.spec, self.system.clock.monotonic())
-        if wait_s is None:
-            self.terminate()
-            too_often = RestartIntensityExceeded(f"{self} crashed more than {self.spec.intensity} times")
-            too_often.__cause__ = error
-            if self.parent is None:
-                self.system.failed(too_often)
-            else:
-                self.parent.crash(too_often)
-            return
-        self.restart_after(wait_s)
-
-    def restart_after(self, wait_s: float) -> None:
-        """Make the actor anew in `wait_s` seconds; mail waits meanwhile."""
-        self.state = RESTARTING
-        incarnation = self.incarnation
-        self.system.after(wait_s, lambda: self._restart(incarnation))
-
-    def _restart(self, incarnation: int) -> None:
-        if self.state == RESTARTING and self.incarnation == incarnation:
-            self.system.log.info("actor_restarted", actor=self.actor_urn, restarts=self.incarnation)
-            self.deliver(_Start())
-
-    def _unwind(self, *, keep_mail: bool) -> None:
-        """End everything that the present incarnation has under way."""
-        self.incarnation += 1
-        self.state = RESTARTING
-        for child in reversed(list((self.children or {}).values())):
-            child.terminate()
-        self.children = None
-        serial, self.serial = self.serial, None  # first, so that no waiting message starts now
-        dead = self.abandoning = ActorDead(f"{self} crashed or stopped before it answered")
-        tasks, self.tasks = self.tasks, {}
-        for task in list(tasks):
-            task.abandon(dead)
-        self.abandoning = None
-        for waiting in (serial or {}).values():
-            for _, message, future in waiting:
-                self._refuse(message if future is None else Envelope(message, future))
-        self.actor = None
-        if not keep_mail:
-            self.discard_mail()
-
-    def discard_mail(self) -> None:
-        """Refuse all that waits: asks fail, told messages become dead letters."""
-        items = [*(self.stash or ()), *self.mailbox]
-        self.stash = None
-        self.mailbox.clear()
-        for item in items:
-            self._refuse(item)
-
-    def _refuse(self, item: Any) -> None:
-        kind = type(item)
-        if kind is Envelope:
-            self.reply_error(item.future, ActorDead(f"{self} stopped before it handled the message"))
-        elif kind is _Stop:
-            item.future.resolve(None)
-        elif kind is not Task and kind is not _Start and kind is not _Begin:
-            self.system.dead_letter(self, item)
-
-    def terminate(self) -> None:
-        """Dead for good: unwind, refuse the mail, tell who monitors."""
-        if self.state == DEAD:
-            return
-        self._unwind(keep_mail=False)
-        self.state = DEAD
-        self.discard_mail()
-        self.system.forget(self)
-        if self.parent is not None and self.parent.children is not None:
-            if self.parent.children.get(self.spec.name) is self:
-                del self.parent.children[self.spec.name]
-        for watcher in self.watchers or ():
-            if watcher.state != DEAD:
-                watcher.deliver(Terminated(self.actor_urn))
-        self.watchers = None
-        if self.stopped_future is not None:
-            self.stopped_future.resolve(None)
-
-    def monitor(self, target: Cell) -> None:
-        """Have `Terminated` told to this cell when `target` dies (now, if it is dead)."""
-        if target.state == DEAD:
-            self.deliver(Terminated(target.actor_urn))
-            return
-        if target.watchers is None:
-            target.watchers = []
-        if self not in target.watchers:
-            target.watchers.append(self)
-
-    def statistics(self) -> Stats:
-        """A frozen record of what this actor is doing."""
-        return Stats(
-            actor_urn=self.actor_urn,
-            kind=type(self.actor).__name__,
-            state=STATE_NAMES[self.state],
-            mailbox=len(self.mailbox),
-            handled=self.handled,
-            restarts=self.incarnation,
-            tasks=len(self.tasks),
-        )
-
-    def start(self) -> None:
-        """Post the kernel's first mail."""
-        self.deliver(_Start())

@@ -21,6 +21,7 @@ from actors.kernel._cell import Cell
 from actors.kernel._clock import LiveClock, Timer
 from actors.kernel._errors import BlockingCall
 from actors.kernel._future import Future, on_dispatcher, set_dispatching
+from actors.kernel._life import Life
 from actors.kernel._observed import ObservedCell
 from actors.kernel._system import ActorSystem
 from actors.kernel._thread import run_on_thread
@@ -195,7 +196,8 @@ class LiveSystem(ActorSystem):
             raise BlockingCall("the loop's thread cannot wait for what only it can do")
         return future.get(timeout=timeout)
 
-    def move_to_thread(self, cell: Cell) -> bool:
+    def move_to_thread(self, cell: Life) -> bool:
+        assert isinstance(cell, Cell)
         self.threads.append(run_on_thread(self, cell))
         return True
 

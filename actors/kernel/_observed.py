@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actors.kernel._cell import BATCH, DEAD, Cell, Envelope, _Start
+from actors.kernel._cell import BATCH, Cell
 from actors.kernel._errors import ActorDead, BlockingCall
 from actors.kernel._future import Future, on_dispatcher
+from actors.kernel._letters import Envelope, Start
+from actors.kernel._life import DEAD
 from actors.kernel._speaker import Speaker
 from actors.kernel._task import Task
 
@@ -116,7 +118,7 @@ class ObservedCell(Cell):
 
     def start(self) -> None:
         """What a new actor does at its start has the cause that made it."""
-        self.deliver(_Mail(_Start(), self.system.speaker.cause if on_dispatcher() else 0))
+        self.deliver(_Mail(Start(), self.system.speaker.cause if on_dispatcher() else 0))
 
     def _refuse(self, item: Any) -> None:
         super()._refuse(item.item if type(item) is _Mail else item)

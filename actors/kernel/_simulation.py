@@ -21,11 +21,13 @@ from typing import Any
 
 import pykka
 
-from actors.kernel._cell import Cell, Ref
+from actors.kernel._cell import Cell
 from actors.kernel._clock import VirtualClock
 from actors.kernel._future import Future, set_dispatching
+from actors.kernel._life import Life
 from actors.kernel._links import Link, Links
 from actors.kernel._observed import ObservedCell
+from actors.kernel._ref import Ref
 from actors.kernel._supervision import Child
 from actors.kernel._system import ActorSystem
 from actors.kernel._trace import Tracer
@@ -52,7 +54,7 @@ class Simulation(ActorSystem):
     ) -> None:
         self.seed = seed
         self._runnable: list[Cell] = []
-        self._paused: dict[Cell, None] = {}
+        self._paused: dict[Life, None] = {}
         self._order = random.Random(f"order {seed}")
         self._choose = choose or self._order.randrange
         self.links = Links(random.Random(f"links {seed}"))
@@ -194,7 +196,7 @@ class Simulation(ActorSystem):
         assert isinstance(ref, Cell)
         return ref
 
-    def _subtree(self, cell: Cell) -> list[Cell]:
+    def _subtree(self, cell: Life) -> list[Life]:
         cells = [cell]
         for child in (cell.children or {}).values():
             cells.extend(self._subtree(child))

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.kernel._actor import Actor
-from actors.kernel._cell import Cell, Ref, Stats
+from actors.kernel._cell import Cell
 from actors.kernel._clock import Clock, Timer, Timers
 from actors.kernel._future import Future
+from actors.kernel._letters import Stats
+from actors.kernel._life import Life
 from actors.kernel._log import get_logger
+from actors.kernel._ref import Ref
 from actors.kernel._speaker import Speaker
 from actors.kernel._supervision import Child, Restart
 from actors.kernel._task import Task
@@ -80,7 +83,7 @@ class ActorSystem:
         self.actors[path] = cell
         return cell
 
-    def forget(self, cell: Cell) -> None:
+    def forget(self, cell: Life) -> None:
         """The kernel's own call: `cell` is dead, its name is free."""
         if self.actors.get(cell.actor_urn) is cell:
             del self.actors[cell.actor_urn]
@@ -119,7 +122,7 @@ class ActorSystem:
         self._guardian.deliver(Task(self._guardian, coro, future.resolve, future.fail))
         return future
 
-    def move_to_thread(self, cell: Cell) -> bool:
+    def move_to_thread(self, cell: Life) -> bool:
         """Give a blocking actor a thread of its own; answers whether this system has threads."""
         return False
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from actors.kernel._future import Future
 
 if TYPE_CHECKING:
-    from actors.kernel._cell import Cell
+    from actors.kernel._life import Life
 
 __all__ = ["Task"]
 
@@ -28,7 +28,7 @@ class Task:
 
     def __init__(
         self,
-        cell: Cell,
+        cell: Life,
         coro: Coroutine[Any, Any, Any],
         on_return: Callable[[Any], None],
         on_raise: Callable[[BaseException], None],

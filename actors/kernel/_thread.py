@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from actors.kernel._cell import DEAD, Cell
+from actors.kernel._cell import Cell
+from actors.kernel._life import DEAD
 
 if TYPE_CHECKING:
     from actors.kernel._system import ActorSystem
