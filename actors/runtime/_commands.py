@@ -1,20 +1,20 @@
 """The programs that simulated containers know, each a generator as `_shell` describes.
 
-Owns what a command prints and its exit code, as busybox has them. It never touches the machine:
-files come from the shell's `Files`, time from its clock.
+Owns what a command prints and its exit code, as busybox has them; here are the shell's own, the
+others are in `_commands_text` and `_commands_files`. None touches the machine: files come from
+the shell's `Files`, time from its clock.
 """
 
 from __future__ import annotations
 
-import io
-import posixpath
 import re
-import tarfile
 import time
-from collections.abc import Callable
 from typing import Any
 
+from actors.runtime import _commands_files
+from actors.runtime._commands_text import read_all
 from actors.runtime._files import FileError, normal
+from actors.runtime._programs import COMMANDS, Kill, command, sleep_seconds
 from actors.runtime._shell import (
     ExitShell,
     Forever,
@@ -24,47 +24,13 @@ from actors.runtime._shell import (
     Sleep,
     Stdin,
     Steps,
-    Tick,
     UnknownCommand,
     emit,
 )
 
 __all__ = ["COMMANDS", "Kill", "sleep_seconds"]
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-Program = Callable[[Shell, list[str], Io], Steps]
-COMMANDS: dict[str, Program] = {}
-
-
-class Kill:
-    """Sends a signal to the container's main process."""
-
-    __slots__ = ("signal",)
-
-    def __init__(self, signal: str) -> None:
-        self.signal = signal
-
-
-def command(*names: str) -> Callable[[Program], Program]:
-    def register(program: Program) -> Program:
-        for name in names:
-            COMMANDS[name] = program
-        return program
-    return register
-
-
-def sleep_seconds(words: list[str]) -> float | None:
-    """The length of `sleep` with these arguments; infinity is `inf`; None if it is no duration."""
-    total = 0.0
-    for word in words:
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", word)
-        if word in ("infinity", "inf"):
-            total = float("inf")
-        elif match is None:
-            return None
-        else:
-            total += float(match.group(1)) * UNITS[match.group(2) or "s"]
-    return total if words else None
+_REGISTERED = (_commands_files, read_all)  # importing them put their programs in the table
 
 
 @command("true", ":")
@@ -109,50 +75,6 @@ def _loop_control(shell: Shell, argv: list[str], io: Io) -> Steps:
     yield
 
 
-@command("echo")
-def _echo(shell: Shell, argv: list[str], io: Io) -> Steps:
-    words, newline, escapes = argv[1:], "\n", False
-    while words and re.fullmatch(r"-[neE]+", words[0]):
-        newline = "" if "n" in words[0] else newline
-        escapes = "e" in words[0] or escapes
-        words = words[1:]
-    text = " ".join(words)
-    yield from emit(shell, io.stdout, (_unescaped(text) if escapes else text) + newline)
-    return 0
-
-
-def _unescaped(text: str) -> str:
-    table = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "a": "\a", "b": "\b", "0": "\0", "e": "\x1b"}
-    return re.sub(r"\\(.)", lambda m: table.get(m.group(1), m.group(0)), text)
-
-
-@command("printf")
-def _printf(shell: Shell, argv: list[str], io: Io) -> Steps:
-    if len(argv) < 2:
-        return 2
-    form, values = _unescaped(argv[1]), list(argv[2:])
-    specs = re.findall(r"%(?:%|-?0?\d*(?:\.\d+)?[sdixXof])", form)
-    once = sum(1 for s in specs if s != "%%")
-    text = ""
-    while True:
-        def conversion(match: re.Match[str]) -> str:
-            spec = match.group(0)
-            if spec == "%%":
-                return "%"
-            value = values.pop(0) if values else ""
-            if spec[-1] in "dixXo":
-                number = int(value) if re.fullmatch(r"-?\d+", value) else 0
-                return spec.replace("i", "d") % number
-            if spec[-1] == "f":
-                return spec % (float(value) if re.fullmatch(r"-?\d+(\.\d*)?", value) else 0.0)
-            return spec % value
-        text += re.sub(r"%(?:%|-?0?\d*(?:\.\d+)?[sdixXof])", conversion, form)
-        if not values or not once:
-            break
-    yield from emit(shell, io.stdout, text)
-    return 0
-
-
 @command("env", "printenv")
 def _env(shell: Shell, argv: list[str], io: Io) -> Steps:
     words = argv[1:]
@@ -175,213 +97,6 @@ def _env(shell: Shell, argv: list[str], io: Io) -> Steps:
         finally:
             shell.env = outer
     yield from emit(shell, io.stdout, "".join(f"{k}={v}\n" for k, v in env.items()))
-    return 0
-
-
-def _stdin(shell: Shell, io: Io) -> Any:
-    """All of the input."""
-    if io.stdin is not None:
-        return io.stdin
-    data = b""
-    while shell.live_stdin and (more := (yield Stdin())):
-        data += more
-    return data
-
-
-def _inputs(shell: Shell, names: list[str], io: Io, program: str) -> Any:
-    """(contents, exit code) of the files named, or of the input if none is."""
-    if not names or names == ["-"]:
-        return [(yield from _stdin(shell, io))], 0
-    contents, code = [], 0
-    for name in names:
-        try:
-            contents.append((yield from shell.files.read(normal(name, shell.cwd))))
-        except FileError as error:
-            verb = "can't open" if "No such" in str(error) else "read error"
-            text = f"{program}: can't open '{name}': {error}\n" if verb == "can't open" else f"{program}: {verb}: {error}\n"
-            yield from emit(shell, io.stderr, text)
-            code = 1
-    return contents, code
-
-
-@command("cat")
-def _cat(shell: Shell, argv: list[str], io: Io) -> Steps:
-    names = [w for w in argv[1:] if not w.startswith("-") or w == "-"]
-    if not names and io.stdin is None and shell.live_stdin:
-        while data := (yield Stdin()):
-            yield from emit(shell, io.stdout, data)
-        return 0
-    if not names and io.stdin is None and not shell.live_stdin:
-        return 0
-    contents, code = yield from _inputs(shell, names, io, "cat")
-    for data in contents:
-        yield from emit(shell, io.stdout, data)
-    return int(code)
-
-
-@command("head", "tail")
-def _head_tail(shell: Shell, argv: list[str], io: Io) -> Steps:
-    count, follow, names, words = 10, False, [], argv[1:]
-    while words:
-        word = words.pop(0)
-        if word in ("-f", "-F", "--follow"):
-            follow = True
-        elif word == "-n" and words:
-            count = abs(int(words.pop(0).lstrip("+-") or 10))
-        elif re.fullmatch(r"-(n)?\d+", word):
-            count = int(word.lstrip("-n"))
-        elif word.startswith(("-c", "--")):
-            continue
-        else:
-            names.append(word)
-    names = [n for n in names if n != "/dev/null"] or names
-    if names == ["/dev/null"]:
-        contents, code = [b""], 0
-    else:
-        contents, code = yield from _inputs(shell, names, io, argv[0])
-    for data in contents:
-        lines = data.splitlines(keepends=True)
-        chosen = lines[:count] if argv[0] == "head" else lines[-count:] if count else []
-        yield from emit(shell, io.stdout, b"".join(chosen))
-    if follow and argv[0] == "tail" and not code:
-        yield Forever()
-    return int(code)
-
-
-@command("wc")
-def _wc(shell: Shell, argv: list[str], io: Io) -> Steps:
-    flags = "".join(w[1:] for w in argv[1:] if w.startswith("-"))
-    names = [w for w in argv[1:] if not w.startswith("-")]
-    contents, code = yield from _inputs(shell, names, io, "wc")
-    for position, data in enumerate(contents):
-        figures = {"l": data.count(b"\n"), "w": len(data.split()), "c": len(data)}
-        shown = " ".join(str(figures[f]) for f in (flags or "lwc") if f in figures)
-        name = f" {names[position]}" if names else ""
-        yield from emit(shell, io.stdout, f"{shown}{name}\n")
-    return int(code)
-
-
-@command("grep")
-def _grep(shell: Shell, argv: list[str], io: Io) -> Steps:
-    flags = "".join(w[1:] for w in argv[1:] if w.startswith("-"))
-    words = [w for w in argv[1:] if not w.startswith("-")]
-    if not words:
-        return 2
-    contents, code = yield from _inputs(shell, words[1:], io, "grep")
-    try:
-        pattern = re.compile(re.escape(words[0]) if "F" in flags else words[0][:200],
-                             re.IGNORECASE if "i" in flags else 0)
-    except re.error:
-        return 2
-    found = 0
-    for data in contents:
-        for line in data.decode(errors="replace").splitlines():
-            if bool(pattern.search(line[:2000])) != ("v" in flags):
-                found += 1
-                if "q" not in flags and "c" not in flags:
-                    yield from emit(shell, io.stdout, line + "\n")
-    if "c" in flags:
-        yield from emit(shell, io.stdout, f"{found}\n")
-    return 2 if code else 0 if found else 1
-
-
-@command("sort", "uniq")
-def _sort(shell: Shell, argv: list[str], io: Io) -> Steps:
-    names = [w for w in argv[1:] if not w.startswith("-")]
-    contents, code = yield from _inputs(shell, names, io, argv[0])
-    lines = [line for data in contents for line in data.splitlines()]
-    if argv[0] == "sort":
-        lines.sort(reverse="-r" in argv)
-    if argv[0] == "uniq" or "-u" in argv:
-        lines = [line for at, line in enumerate(lines) if not at or line != lines[at - 1]]
-    yield from emit(shell, io.stdout, b"".join(line + b"\n" for line in lines))
-    return int(code)
-
-
-@command("tee")
-def _tee(shell: Shell, argv: list[str], io: Io) -> Steps:
-    data = yield from _stdin(shell, io)
-    for name in argv[1:]:
-        if not name.startswith("-"):
-            yield from shell.files.write(normal(name, shell.cwd), data, append="-a" in argv)
-    yield from emit(shell, io.stdout, data)
-    return 0
-
-
-@command("ls")
-def _ls(shell: Shell, argv: list[str], io: Io) -> Steps:
-    code = 0
-    names = [w for w in argv[1:] if not w.startswith("-")] or ["."]
-    for name in names:
-        path = normal(name, shell.cwd)
-        if (yield from shell.files.is_directory(path)):
-            entries = yield from shell.files.names(path)
-            shown = [e for e in entries if not e.startswith(".") or "-a" in argv]
-            head = f"{name}:\n" if len(names) > 1 else ""
-            yield from emit(shell, io.stdout, head + "".join(e + "\n" for e in shown))
-        elif (yield from shell.files.exists(path)):
-            yield from emit(shell, io.stdout, name + "\n")
-        else:
-            yield from emit(shell, io.stderr, f"ls: {name}: No such file or directory\n")
-            code = 1
-    return code
-
-
-@command("touch")
-def _touch(shell: Shell, argv: list[str], io: Io) -> Steps:
-    for name in argv[1:]:
-        path = normal(name, shell.cwd)
-        if not (yield from shell.files.exists(path)):
-            yield from shell.files.write(path, b"")
-    return 0
-
-
-@command("rm")
-def _rm(shell: Shell, argv: list[str], io: Io) -> Steps:
-    flags = "".join(w[1:] for w in argv[1:] if w.startswith("-"))
-    code = 0
-    for name in (w for w in argv[1:] if not w.startswith("-")):
-        try:
-            yield from shell.files.remove(normal(name, shell.cwd), "r" in flags or "R" in flags)
-        except FileError as error:
-            if "f" not in flags:
-                yield from emit(shell, io.stderr, f"rm: can't remove '{name}': {error}\n")
-                code = 1
-    return code
-
-
-@command("mkdir")
-def _mkdir(shell: Shell, argv: list[str], io: Io) -> Steps:
-    for name in (w for w in argv[1:] if not w.startswith("-")):
-        yield from shell.files.make_directory(normal(name, shell.cwd), "-p" in argv)
-    return 0
-
-
-@command("cp", "mv")
-def _copy(shell: Shell, argv: list[str], io: Io) -> Steps:
-    names = [normal(w, shell.cwd) for w in argv[1:] if not w.startswith("-")]
-    if len(names) < 2:
-        return 1
-    into = yield from shell.files.is_directory(names[-1])
-    for name in names[:-1]:
-        data = yield from shell.files.read(name)
-        target = posixpath.join(names[-1], posixpath.basename(name)) if into else names[-1]
-        yield from shell.files.write(target, data)
-        if argv[0] == "mv":
-            yield from shell.files.remove(name, False)
-    return 0
-
-
-@command("cd", "pwd")
-def _directory(shell: Shell, argv: list[str], io: Io) -> Steps:
-    if argv[0] == "pwd":
-        yield from emit(shell, io.stdout, shell.cwd + "\n")
-        return 0
-    path = normal(argv[1] if len(argv) > 1 else shell.env.get("HOME", "/"), shell.cwd)
-    if not (yield from shell.files.is_directory(path)):
-        yield from emit(shell, io.stderr, f"sh: cd: can't cd to {argv[-1]}: No such file or directory\n")
-        return 1
-    shell.cwd = path
     return 0
 
 
@@ -409,27 +124,6 @@ def _identity(shell: Shell, argv: list[str], io: Io) -> Steps:
         texts["id"] = "0"
     yield from emit(shell, io.stdout, texts[argv[0]] + "\n")
     return 0
-
-
-@command("seq")
-def _seq(shell: Shell, argv: list[str], io: Io) -> Steps:
-    numbers = [int(w) for w in argv[1:4] if re.fullmatch(r"-?\d+", w)]
-    if not numbers:
-        return 1
-    first, step, last = ([1, 1, *numbers] if len(numbers) == 1 else
-                         [numbers[0], 1, numbers[1]] if len(numbers) == 2 else numbers)
-    if not step:
-        return 1
-    values = range(first, last + (1 if step > 0 else -1), step)[:100_000]
-    yield from emit(shell, io.stdout, "".join(f"{n}\n" for n in values))
-    return 0
-
-
-@command("yes")
-def _yes(shell: Shell, argv: list[str], io: Io) -> Steps:
-    while True:
-        yield from emit(shell, io.stdout, (" ".join(argv[1:]) or "y") + "\n")
-        yield Tick()
 
 
 @command("export", "readonly", "local")
@@ -462,7 +156,7 @@ def _nothing(shell: Shell, argv: list[str], io: Io) -> Steps:
 
 @command("read")
 def _read(shell: Shell, argv: list[str], io: Io) -> Steps:
-    data = yield from _stdin(shell, io)
+    data = yield from read_all(shell, io)
     line, _, rest = data.decode(errors="replace").partition("\n")
     if io.stdin is not None:
         io.stdin = rest.encode()
@@ -631,59 +325,3 @@ def _binary(left: str, op: str, right: str) -> bool:
         return False
     a, b = numbers
     return {"-eq": a == b, "-ne": a != b, "-lt": a < b, "-le": a <= b, "-gt": a > b, "-ge": a >= b}[op]
-
-
-@command("tar")
-def _tar(shell: Shell, argv: list[str], io: Io) -> Steps:
-    """`tar cf - PATH` and `tar xmf - -C DIR`: what `kubectl cp` runs at the other end."""
-    words, directory, flags, names = argv[1:], shell.cwd, "", []
-    first = True
-    while words:
-        word = words.pop(0)
-        if word == "-C" and words:
-            directory = normal(words.pop(0), shell.cwd)
-        elif first or (word.startswith("-") and word != "-" and not word.startswith("--")):
-            flags += word.lstrip("-")
-        elif not word.startswith("--") and word != "-":
-            names.append(word)
-        first = False
-    if "c" in flags:
-        buffer = io_bytes()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for name in names:
-                yield from _archive(shell, archive, normal(name, directory), name.lstrip("/"))
-        yield from emit(shell, io.stdout, buffer.getvalue())
-        return 0
-    data = yield from _stdin(shell, io)
-    try:
-        with tarfile.open(fileobj=io_bytes(data)) as archive:
-            for member in archive:
-                path = normal(member.name, directory)
-                if member.isdir():
-                    yield from shell.files.make_directory(path, True)
-                elif member.isfile() and (content := archive.extractfile(member)) is not None:
-                    yield from shell.files.make_directory(posixpath.dirname(path), True)
-                    yield from shell.files.write(path, content.read())
-    except tarfile.TarError as error:
-        yield from emit(shell, io.stderr, f"tar: {error}\n")
-        return 1
-    return 0
-
-
-def io_bytes(data: bytes = b"") -> io.BytesIO:
-    return io.BytesIO(data)
-
-
-def _archive(shell: Shell, archive: tarfile.TarFile, path: str, name: str) -> Any:
-    if (yield from shell.files.is_directory(path)):
-        entry = tarfile.TarInfo(name)
-        entry.type = tarfile.DIRTYPE
-        entry.mode = 0o755
-        archive.addfile(entry)
-        for child in (yield from shell.files.names(path)):
-            yield from _archive(shell, archive, posixpath.join(path, child), f"{name}/{child}")
-        return
-    data = yield from shell.files.read(path)
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    archive.addfile(entry, io.BytesIO(data))
