@@ -29,21 +29,14 @@ from actors.kubelet._messages import (
     ProbeDue,
     WorkerGone,
 )
-from actors.kubelet._plan import EXITED, NEW, RUNNING, plan
-from actors.kubelet._reporting import Reporting
+from actors.kubelet._plan import RUNNING, plan
+from actors.kubelet._recovering import Recovering
 from actors.kubelet._spec import MAIN, default_grace_s, is_deleting, is_terminal
 from actors.kubelet._status import parse_time, rfc3339
 from protocol.cri import (
-    CONTAINER_CREATED,
-    CONTAINER_EXITED,
-    CONTAINER_RUNNING,
     ContainerEvent,
-    ContainerStatus,
     CriError,
-    ListContainers,
-    ListPodSandbox,
     ReadVolume,
-    RemoveContainer,
     UpdateContainerResources,
     UpdatePodSandbox,
 )
@@ -55,7 +48,7 @@ FAILED_SYNC_S = (0.2, 1.0, 5.0, 10.0)
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
-class Pod(Reporting):
+class Pod(Recovering):
     """See the module."""
 
     def on_start(self) -> None:
@@ -388,70 +381,3 @@ class Pod(Reporting):
         self.done = True
         self.node.kubelet.tell(WorkerGone(self.uid))
         self.stop()
-
-    # -- after a crash
-
-    async def _recover(self) -> None:
-        """Take up what the runtime runs and the API knows. Nothing is restarted."""
-        sandboxes = await self.ask(self.node.runtime, ListPodSandbox(self.uid))
-        containers = await self.ask(self.node.runtime, ListContainers(self.uid))
-        status = self.pod.get("status") or {}
-        known = {c["name"]: c for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
-                 for c in status.get(group) or ()}
-        for member in self.members:
-            self._recall(member, known.get(member.name))
-        latest = max(sandboxes, key=lambda s: (s.attempt, s.created_at), default=None)
-        self.old_sandboxes = [s.id for s in sandboxes if s is not latest]
-        if latest is not None:
-            self.sandbox_id = latest.id
-            self.sandbox_attempt = latest.attempt + 1
-            self.facts.sandbox_ready = latest.ready
-            host = self.pod["spec"].get("hostNetwork")
-            self.facts.ips = self.node.config.node_ips if host else latest.ips
-        for found in sorted(containers, key=lambda c: (c.created_at, c.attempt)):
-            self._take_up(found)
-        if status.get("reason") in ("DeadlineExceeded", "Evicted") and is_terminal(self.pod):
-            self.facts.reason, self.facts.message = status["reason"], status.get("message", "")
-        self.recover = False
-
-    @staticmethod
-    def _recall(member: Any, known: Object | None) -> None:
-        """What the API remembers of a container: how often it ran, and how it ended."""
-        if known is None:
-            return
-        member.restart_count = max(member.restart_count, int(known.get("restartCount") or 0))
-        member.image, member.image_id = known.get("image", ""), known.get("imageID", "")
-        last = (known.get("lastState") or {}).get("terminated")
-        ended = (known.get("state") or {}).get("terminated")
-        member.last_terminated = last
-        final = ended or (last if "waiting" in (known.get("state") or {}) else None)
-        if final is not None:
-            member.terminated = final
-            member.exit_code = int(final.get("exitCode") or 0)
-            member.state = EXITED
-            member.container_id = (known.get("containerID") or "").partition("://")[2]
-
-    def _take_up(self, found: ContainerStatus) -> None:
-        member = self.member(found.name)
-        if member is None or found.state == CONTAINER_CREATED:
-            if member is not None:
-                self.ask(self.node.runtime, RemoveContainer(found.id))
-            return
-        if member.container_id and member.container_id != found.id and member.state != NEW and found.attempt < member.restart_count:
-            self.previous_ids[member.name] = found.id
-            return
-        if member.container_id and member.container_id != found.id:
-            self.previous_ids[member.name] = member.container_id
-        if found.attempt > member.restart_count or (member.terminated is not None and member.container_id != found.id):
-            member.last_terminated = member.terminated or member.last_terminated
-        member.restart_count = max(found.attempt, member.restart_count)
-        member.container_id = found.id
-        member.image, member.image_id = member.image or found.image, found.image_ref
-        member.started_at = found.started_at
-        member.waiting = None
-        if found.state == CONTAINER_RUNNING:
-            member.state, member.terminated = RUNNING, None
-            self.begin_probes(member)
-        elif found.state == CONTAINER_EXITED:
-            member.state, member.terminated = RUNNING, None
-            self.ended(member, found)

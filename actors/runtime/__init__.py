@@ -26,9 +26,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import on first use: subprocesses, sockets and TLS cost a start that does not need them."""
     if name in ("ProcessMachine", "ProcessRuntime"):
-        from actors.runtime import _process
+        from actors.runtime import _process, _process_machine
 
-        return getattr(_process, name)
+        return _process.ProcessRuntime if name == "ProcessRuntime" else _process_machine.ProcessMachine
     if name in ("NamespaceMachine", "NamespaceRuntime"):
         from actors.runtime import _namespaces
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from actors.kernel import Future, handles
 from actors.runtime._linux import Bridge, ControlGroups, LinuxError, build_pause, first_child, why_not
-from actors.runtime._process import ProcessMachine, ProcessRuntime, kill_group
+from actors.runtime._process import ProcessRuntime
 from actors.runtime._process_io import probe_port
+from actors.runtime._process_machine import ProcessMachine, kill_group
 from protocol import cri
 
 __all__ = ["NamespaceMachine", "NamespaceRuntime"]

@@ -15,7 +15,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 from actors.kernel import Child, Future, Ref, ThreadActor, handles
 from actors.runtime import _streams
 from actors.runtime._images import normal_reference
-from actors.runtime._logs import Log, rfc3339_nano, shown
+from actors.runtime._logs import rfc3339_nano, shown
 from actors.runtime._process_io import (
     Deliver,
     Ended,
@@ -35,6 +34,7 @@ from actors.runtime._process_io import (
     resident_and_cpu,
     tell,
 )
+from actors.runtime._process_machine import ProcessContainer, ProcessMachine, ProcessSandbox, kill_group
 from protocol import cri
 from protocol.message import Address
 from protocol.node import STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
@@ -42,72 +42,6 @@ from protocol.node import STDERR, STDIN, STDOUT, StreamClosed, StreamData, Strea
 __all__ = ["ProcessMachine", "ProcessRuntime"]
 
 VOLUME_TIMEOUT_S = 10.0
-REAP_S = 2.0
-
-
-class _Container:
-    def __init__(self, ident: str, config: cri.ContainerConfig, sandbox: _Sandbox, home: Path, created_at: float) -> None:
-        self.id = ident
-        self.config = config
-        self.sandbox = sandbox
-        self.home = home
-        self.created_at = created_at
-        self.state = cri.CONTAINER_CREATED
-        self.started_at = self.finished_at = 0.0
-        self.exit_code = 0
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = Log()
-        self.followers: list[tuple[Any, int, bool]] = []
-        self.stopping: list[Future[None]] = []
-
-    def status(self) -> cri.ContainerStatus:
-        config = self.config
-        reason = "" if self.state != cri.CONTAINER_EXITED else "Completed" if self.exit_code == 0 else "Error"
-        return cri.ContainerStatus(self.id, self.sandbox.id, self.sandbox.config.uid, config.name, config.attempt, self.state, config.image,
-                                   config.image, self.created_at, self.started_at, self.finished_at, self.exit_code, 0, reason)
-
-
-class _Sandbox:
-    def __init__(self, ident: str, config: cri.PodSandboxConfig, created_at: float) -> None:
-        self.id = ident
-        self.config = config
-        self.created_at = created_at
-        self.ready = True
-
-    def status(self, addresses: tuple[str, ...]) -> cri.PodSandboxStatus:
-        c = self.config
-        return cri.PodSandboxStatus(self.id, c.name, c.namespace, c.uid, c.attempt, self.ready, self.created_at,
-                                    addresses, c.labels, c.annotations)
-
-
-class ProcessMachine:
-    """What outlives the runtime's actor: the processes, and where their files are."""
-
-    def __init__(self, root: Path | None = None) -> None:
-        """Files go below `root`, or below a temporary directory that goes with this object."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
-        self.root = Path(self._temporary.name) if self._temporary is not None else Path(root or ".")
-        self.sandboxes: dict[str, _Sandbox] = {}
-        self.containers: dict[str, _Container] = {}
-        self.execs: dict[int, subprocess.Popen[bytes]] = {}
-        self.watcher: Any = None
-
-    def kill_all(self) -> None:
-        """Leave no process behind."""
-        processes = [c.process for c in self.containers.values()] + list(self.execs.values())
-        for process in processes:
-            kill_group(process, signal.SIGKILL)
-        for process in processes:
-            if process is not None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(REAP_S)
-
-
-def kill_group(process: subprocess.Popen[bytes] | None, number: int) -> None:
-    """Signal a process and its descendants; one that has gone is no error."""
-    if process is not None and process.poll() is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
 
 
 class _Deadline:
@@ -140,7 +74,7 @@ class ProcessRuntime(ThreadActor):
 
     @handles(cri.RunPodSandbox)
     def run_pod_sandbox(self, message: cri.RunPodSandbox) -> cri.RunPodSandboxResponse:
-        sandbox = _Sandbox(self._identifier(), message.config, self.clock.now())
+        sandbox = ProcessSandbox(self._identifier(), message.config, self.clock.now())
         self.machine.sandboxes[sandbox.id] = sandbox
         return cri.RunPodSandboxResponse(sandbox.id, ("127.0.0.1",))
 
@@ -160,7 +94,7 @@ class ProcessRuntime(ThreadActor):
         for ident in [i for i, c in self.machine.containers.items() if c.sandbox.id == message.pod_sandbox_id]:
             del self.machine.containers[ident]
 
-    def _sandbox(self, ident: str) -> _Sandbox:
+    def _sandbox(self, ident: str) -> ProcessSandbox:
         if ident not in self.machine.sandboxes:
             raise cri.CriError("NotFound", f'sandbox "{ident}": not found')
         return self.machine.sandboxes[ident]
@@ -182,7 +116,7 @@ class ProcessRuntime(ThreadActor):
 
     # -- containers
 
-    def _find(self, ident: str) -> _Container:
+    def _find(self, ident: str) -> ProcessContainer:
         if ident not in self.machine.containers:
             raise cri.CriError("NotFound", f'container "{ident}": not found')
         return self.machine.containers[ident]
@@ -195,13 +129,13 @@ class ProcessRuntime(ThreadActor):
         ident = self._identifier()
         home = self.machine.root / "containers" / ident[:16]
         home.mkdir(parents=True, exist_ok=True)
-        container = _Container(ident, config, sandbox, home, self.clock.now())
+        container = ProcessContainer(ident, config, sandbox, home, self.clock.now())
         for mount in sorted(config.mounts, key=lambda m: len(m.container_path)):
             self._mount(container, mount)
         self.machine.containers[ident] = container
         return cri.CreateContainerResponse(ident)
 
-    def _mount(self, container: _Container, mount: cri.Mount) -> None:
+    def _mount(self, container: ProcessContainer, mount: cri.Mount) -> None:
         """Make a volume appear below the container's directory."""
         source = self.machine.root / "volumes" / mount.host_path.strip("/")
         if mount.source is not None:
@@ -220,15 +154,15 @@ class ProcessRuntime(ThreadActor):
         if not place.exists():
             place.symlink_to(source / mount.sub_path if mount.sub_path else source)
 
-    def command_line(self, container: _Container, argv: list[str]) -> list[str]:
+    def command_line(self, container: ProcessContainer, argv: list[str]) -> list[str]:
         """How a command is run for a container: here as it is."""
         return argv
 
-    def addresses(self, sandbox: _Sandbox) -> tuple[str, ...]:
+    def addresses(self, sandbox: ProcessSandbox) -> tuple[str, ...]:
         """A pod's addresses: here the machine's loopback."""
         return ("127.0.0.1",)
 
-    def environment(self, container: _Container) -> dict[str, str]:
+    def environment(self, container: ProcessContainer) -> dict[str, str]:
         """The variables that a command for a container gets."""
         sandbox = container.sandbox.config
         return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(container.home), "HOSTNAME": sandbox.hostname or sandbox.name,
@@ -275,7 +209,7 @@ class ProcessRuntime(ThreadActor):
         container.log.write(now, message.stream, message.data)
         self._publish(container, before)
 
-    def _publish(self, container: _Container, before: Any) -> None:
+    def _publish(self, container: ProcessContainer, before: Any) -> None:
         """New lines go to the log file, in CRI's format, and to who follows."""
         fresh = []
         for line in reversed(container.log.lines):
@@ -349,7 +283,7 @@ class ProcessRuntime(ThreadActor):
 
     # -- exec, logs, ports
 
-    def _running(self, ident: str) -> _Container:
+    def _running(self, ident: str) -> ProcessContainer:
         container = self._find(ident)
         if container.state != cri.CONTAINER_RUNNING:
             raise cri.CriError("Unknown", f"container not running ({ident})")
@@ -464,7 +398,7 @@ class ProcessRuntime(ThreadActor):
         return tuple(self._stats(c) for c in self.machine.containers.values()
                      if c.state == cri.CONTAINER_RUNNING and message.pod_uid in ("", c.sandbox.config.uid))
 
-    def _stats(self, container: _Container) -> cri.ContainerStats:
+    def _stats(self, container: ProcessContainer) -> cri.ContainerStats:
         now = self.clock.now()
         memory, cpu_s = resident_and_cpu(container.process.pid) if container.process is not None else (0, 0.0)
         age = max(now - container.started_at, 1e-3)

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.kernel import Actor, Future, handles
+from actors.kernel import Future, handles
 from actors.runtime import _streams
-from actors.runtime._commands import COMMANDS, Kill
-from actors.runtime._container import ContainerRecord, Machine, Run, SandboxRecord
-from actors.runtime._files import FileError, Files, Remote, Store
-from actors.runtime._logs import Log, shown
+from actors.runtime._container import ContainerRecord, Machine, SandboxRecord
+from actors.runtime._driving import SIGKILLED, Driving, Resume
 from actors.runtime._program import program
-from actors.runtime._shell import Forever, Shell, Sleep, Stdin, Tick, UnknownCommand, Write
+from actors.runtime._shell import Shell
 from actors.runtime._usage import oom_age_s, schedule
 from protocol.cri import (
     CONTAINER_CREATED,
@@ -30,11 +28,9 @@ from protocol.cri import (
     CriError,
     Exec,
     ExecSync,
-    ExecSyncResponse,
     PortForward,
     ReadLog,
     ReadLogResponse,
-    ReadVolume,
     RemoveContainer,
     StartContainer,
     StartContainerResponse,
@@ -42,29 +38,15 @@ from protocol.cri import (
     UpdatePodSandbox,
 )
 from protocol.message import Message
-from protocol.node import STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
+from protocol.node import STDIN, StreamClosed, StreamData, StreamOpened
 
 __all__ = ["Pause", "StopAll"]
-
-MAX_TICKS = 2_000
-"""Turns of a loop without a sleep, after which a process has used up a second of CPU."""
-MAX_EXEC_BYTES = 1 << 20
-SIGKILLED, SIGTERMED = 137, 143
-VOLUME_TIMEOUT_S = 10.0
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Due(Message, frozen=True):
     """A plain command's time is up."""
 
     container_id: str
-
-
-class Resume(Message, frozen=True):
-    """A process's sleep is over; `token` tells an outdated timer from a current one."""
-
-    run_id: int
-    token: int
 
 
 class Deadline(Message, frozen=True):
@@ -85,7 +67,7 @@ class StopAll(Message, frozen=True):
     """Everything in the sandbox ends now, the pause process last. Asked."""
 
 
-class Pause(Actor):
+class Pause(Driving):
     """One sandbox."""
 
     def __init__(self, record: SandboxRecord, machine: Machine) -> None:
@@ -288,181 +270,6 @@ class Pause(Actor):
                     exit_code = SIGKILLED if oom else int(code) & 0xFF if code.isdigit() else 1
                     self._ended(container, exit_code, "OOMKilled" if oom else "")
 
-    # -- processes
-
-    def _shell(self, container: ContainerRecord, live_stdin: bool) -> Shell:
-        sandbox = self.record.config
-        if container.layer is None:
-            container.layer = {}
-        env = {"PATH": PATH, "HOSTNAME": sandbox.hostname or sandbox.name, **dict(container.config.envs), "HOME": "/root"}
-        files = Files(self._base_files(), container.config.mounts, _PodStores(self.record, self.machine),
-                      container.layer, container.config.readonly_rootfs)
-        return Shell(env, files, COMMANDS, _Time(self), container.config.working_dir or "/",
-                     sandbox.hostname or sandbox.name, live_stdin)
-
-    def _base_files(self) -> dict[str, bytes]:
-        sandbox = self.record.config
-        name = sandbox.hostname or sandbox.name
-        ip = self.record.ips[0] if self.record.ips else "127.0.0.1"
-        lines = [f"nameserver {s}" for s in sandbox.dns_servers]
-        if sandbox.dns_searches:
-            lines.append("search " + " ".join(sandbox.dns_searches))
-        if sandbox.dns_options:
-            lines.append("options " + " ".join(sandbox.dns_options))
-        hosts = f"# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{name}\n"
-        return {"/etc/hostname": f"{name}\n".encode(), "/etc/hosts": hosts.encode(),
-                "/etc/resolv.conf": ("\n".join(lines) + "\n").encode(), "/dev/null": b""}
-
-    def _run(self, container: ContainerRecord, kind: str, shell: Shell, steps: Any) -> Run:
-        run = Run(self.machine.next_run, container, kind, shell, steps)
-        self.machine.next_run += 1
-        if self.record.runs is None:
-            self.record.runs = {}
-        self.record.runs[run.id] = run
-        return run
-
-    def _forget(self, run: Run) -> None:
-        if self.record.runs is not None:
-            self.record.runs.pop(run.id, None)
-        run.token += 1
-        run.steps.close()
-
-    def _kill_run(self, run: Run) -> None:
-        self._forget(run)
-        self._finished(run, SIGKILLED)
-
-    def _drive(self, run: Run, value: Any) -> None:
-        """Run a process until it waits or ends."""
-        run.wake_at = None
-        run.token += 1
-        while True:
-            try:
-                effect = run.steps.send(value)
-            except StopIteration as end:
-                self._exited(run, int(end.value or 0))
-                return
-            except UnknownCommand as error:
-                self._unknown(run, error)
-                return
-            except (FileError, RecursionError, ValueError) as error:
-                self._output(run, 2, f"{error}\n".encode())
-                self._exited(run, 1)
-                return
-            value = None
-            kind = type(effect)
-            if kind is Write:
-                self._output(run, effect.stream, effect.data)
-            elif kind is Sleep:
-                run.slept = True
-                if effect.seconds > 0:
-                    self._sleep_run(run, effect.seconds)
-                    return
-            elif kind is Tick:
-                run.ticks += 1
-                if run.ticks > MAX_TICKS:
-                    self._sleep_run(run, 1.0)
-                    return
-            elif kind is Remote:
-                self.background(self._fetch(run, run.token, effect))
-                return
-            elif kind is Stdin:
-                if not run.input and not run.eof:
-                    run.wants_input = True
-                    return
-                value = bytes(run.input)
-                run.input.clear()
-            elif kind is Kill:
-                self._signal(run.container, effect.signal)
-                if run.container.state != CONTAINER_RUNNING:
-                    return
-            elif kind is Forever:
-                run.slept = True
-                return
-
-    def _sleep_run(self, run: Run, seconds: float) -> None:
-        run.ticks = 0
-        run.wake_at = self.clock.monotonic() + seconds
-        self.after(seconds, Resume(run.id, run.token))
-
-    @handles(Resume)
-    def resume(self, message: Resume) -> None:
-        run = (self.record.runs or {}).get(message.run_id)
-        if run is not None and run.token == message.token:
-            self._drive(run, None)
-
-    async def _fetch(self, run: Run, token: int, effect: Remote) -> None:
-        mount = effect.mount
-        run.touched = True
-        content: dict[str, bytes] = {}
-        try:
-            content = await self.ask(mount.source, ReadVolume(self.record.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S)  # type: ignore[arg-type]
-        except Exception as error:
-            self.log.debug("volume_unreadable", volume=mount.volume, error=str(error))
-        if run.token == token and (self.record.runs or {}).get(run.id) is run:
-            self._drive(run, content)
-
-    def _unknown(self, run: Run, error: UnknownCommand) -> None:
-        """A program that is not known: a main process runs for ever, a probe succeeds, and a
-        person at a terminal is told."""
-        if run.kind == "main":
-            return
-        if run.peer is None:
-            self._exited(run, 0)
-            return
-        text = (f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{error.name}": '
-                "executable file not found in $PATH: unknown\n")
-        self._output(run, 2, text.encode())
-        self._exited(run, 127)
-
-    def _output(self, run: Run, stream: int, data: bytes) -> None:
-        if run.output is not None:
-            buffer = run.output[stream - 1]
-            if len(buffer) < MAX_EXEC_BYTES:
-                buffer += data[:MAX_EXEC_BYTES - len(buffer)]
-        elif run.peer is not None:
-            run.peer.tell(StreamData(run.stream_id, STDOUT if stream == 1 else STDERR, data))
-        else:
-            container = run.container
-            if container.log is None:
-                container.log = Log()
-            now = self.clock.now()
-            log = container.log
-            self._logged(container, lambda: log.write(now, stream, data))
-
-    def _logged(self, container: ContainerRecord, change: Any) -> None:
-        """Change the log, and show followers the lines that this completes."""
-        log = container.log
-        assert log is not None
-        last = log.lines[-1] if log.lines else None
-        change()
-        if not container.followers:
-            return
-        fresh = []
-        for line in reversed(log.lines):
-            if line is last:
-                break
-            fresh.append(line)
-        for peer, stream_id, timestamps in container.followers:
-            for line in reversed(fresh):
-                peer.tell(StreamData(stream_id, STDOUT if line[1] == 1 else STDERR, shown(line, timestamps)))
-
-    def _exited(self, run: Run, code: int) -> None:
-        if self.record.runs is not None:
-            self.record.runs.pop(run.id, None)
-        if run.kind in ("main", "trap") and run is run.container.main:
-            if run.container.state == CONTAINER_RUNNING:
-                self._ended(run.container, code)
-            return
-        self._finished(run, code)
-
-    def _finished(self, run: Run, code: int) -> None:
-        """Answer whoever waits for a command that was executed."""
-        if run.done is not None and run.output is not None and not run.done.done:
-            settled = not (run.slept or run.touched or run.shell.files.used)
-            run.done.resolve(ExecSyncResponse(code, bytes(run.output[0]), bytes(run.output[1]), settled))
-        elif run.peer is not None:
-            run.peer.tell(StreamClosed(run.stream_id, _streams.exit_status(code)))
-
     # -- commands from outside
 
     def _running(self, ident: str) -> ContainerRecord:
@@ -547,35 +354,3 @@ class Pause(Actor):
                 followers = container.followers = container.followers or []
                 followers.append((message.peer, message.stream_id, message.timestamps))
         return ReadLogResponse(data)
-
-
-class _Time:
-    """The clock and chance that a shell sees."""
-
-    __slots__ = ("actor",)
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-
-    def now(self) -> float:
-        return self.actor.clock.now()
-
-    def random_number(self) -> int:
-        return self.actor.random.randrange(32768)
-
-
-class _PodStores(dict[str, Store]):
-    """Volumes that containers fill: the pod's own (emptyDir), or the machine's (hostPath, PVC)."""
-
-    def __init__(self, record: SandboxRecord, machine: Machine) -> None:
-        super().__init__()
-        self.record = record
-        self.machine = machine
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """The store at a host path; those below the pod's directory go with the pod."""
-        if f"/pods/{self.record.config.uid}/" in key:
-            if self.record.stores is None:
-                self.record.stores = {}
-            return self.record.stores.setdefault(key, default)
-        return self.machine.stores.setdefault(key, default)
