@@ -33,6 +33,8 @@ SPAM_BURST = 25
 SPAM_REFILL_PER_S = 1.0 / 300.0
 SERIES_FINISH_S = 360.0
 SEND_ATTEMPTS = 4
+BUSY_S = 0.005
+GIVE_WAY_MAX_S = 0.25
 COMBINED = "(combined from similar events): "
 NOTE_MAX = 1024
 
@@ -253,7 +255,12 @@ class EventRecorder:
     async def _drain(self) -> None:
         try:
             while self._queue:
+                began = self.actor.clock.monotonic()
                 await self._send(self._queue.popleft())
+                took_s = self.actor.clock.monotonic() - began
+                if took_s > BUSY_S:
+                    # The server has more important things to do: give way.
+                    await self.actor.sleep(min(10.0 * took_s, GIVE_WAY_MAX_S))
         finally:
             self._sending = False
 
