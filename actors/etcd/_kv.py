@@ -96,7 +96,7 @@ class KeyValues:
         check_txn(request, self._max_ops)
         path: list[bool] = []
         self._decide(request, path)
-        self._check(request, iter(path))
+        self._check(request, iter(path), [])
         revision, succeeded, responses = self._run(request, iter(path))
         changes = self._store.commit()
         if changes:
@@ -154,9 +154,6 @@ class KeyValues:
                 lease = old.lease
             if old.lease != lease and old.lease:
                 self._leases.detach(old.lease, request.key)
-        elif request.ignore_value or request.ignore_lease:
-            # Checked before the transaction, which then deleted the key itself.
-            raise errors.key_not_found()
         record = self._store.put(request.key, value, lease)
         if lease:
             self._leases.attach(lease, request.key)
@@ -191,19 +188,28 @@ class KeyValues:
             if isinstance(op, Txn):
                 self._decide(op, path)
 
-    def _check(self, request: Txn, path: Iterable[bool]) -> None:
-        """Refuse what the chosen branches could not do, before anything is written."""
+    def _check(self, request: Txn, path: Iterable[bool], gone: list[bytes]) -> None:
+        """Refuse what the chosen branches could not do, before anything is written.
+
+        `gone`: where deletions "from this key on" began, the only ones that may cover a key that
+        is put later. A put that wants the old value of such a key makes a real etcd panic.
+        """
         path = iter(path)
         for op in request.success if next(path) else request.failure:
             if isinstance(op, Put):
                 self._check_put(op)
+                if (op.ignore_value or op.ignore_lease) and any(start <= op.key for start in gone):
+                    raise errors.key_not_found()
             elif isinstance(op, Range):
                 if op.revision > self._store.revision:
                     raise errors.future_revision()
                 if op.revision and op.revision < self._store.compact_revision:
                     raise errors.compacted()
+            elif isinstance(op, DeleteRange):
+                if op.range_end == b"\0":
+                    gone.append(op.key)
             elif isinstance(op, Txn):
-                self._check(op, path)
+                self._check(op, path, gone)
 
     def _run(self, request: Txn, path: Iterable[bool]) -> tuple[int, bool, tuple[OpResponse, ...]]:
         path = iter(path)

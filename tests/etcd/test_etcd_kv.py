@@ -248,6 +248,23 @@ def test_a_transaction_that_fails_leaves_nothing_behind(keys: Any, last: Op, cod
     assert keys.store.revision == 2
 
 
+def test_a_put_that_wants_the_value_of_a_key_deleted_before_it_changes_nothing(keys: Any) -> None:
+    keys.put(Put(b"b", b"1"))
+    everything = DeleteRange(b"a", b"\0")
+    for ops in (
+        (everything, Put(b"b", ignore_value=True)),
+        (Txn(success=(everything,)), Put(b"b", ignore_lease=True)),
+        (everything, Txn(success=(Put(b"b", ignore_value=True),))),
+    ):
+        assert refused(keys.txn, Txn(success=ops)) == (3, "etcdserver: key not found")
+    assert keys.store.get(b"b") == KeyValue(b"b", b"1", 2, 2, 1)
+    assert keys.store.revision == 2
+    keys.put(Put(b"c"))
+    assert keys.commits[-1] == (KeyValue(b"c", b"", 3, 3, 1),)
+    keys.txn(Txn(success=(Put(b"b", ignore_value=True), DeleteRange(b"a", b"\0"))))
+    assert keys.store.get(b"b") is None
+
+
 # Leases and keys
 
 

@@ -262,6 +262,15 @@ class Listener(Actor):
 DUPLICATE = (3, "etcdserver: duplicate key given in txn request")
 
 
+def kills_etcd(message: Any) -> bool:
+    """Whether a transaction could delete a key and then put it with its old value: the real etcd
+    panics."""
+    ops = [*message.success, *message.failure] if isinstance(message, Txn) else [message]
+    flat = [inner for op in ops for inner in ([*op.success, *op.failure] if isinstance(op, Txn) else [op])]
+    deletes = any(isinstance(op, DeleteRange) and op.range_end == b"\0" for op in flat)
+    return deletes and any(isinstance(op, Put) and op.ignore_value for op in flat)
+
+
 @settings(max_examples=150)
 @given(st.lists(operations, max_size=12))
 def test_our_store_and_the_naive_model_agree(messages: list[Any]) -> None:
@@ -343,7 +352,7 @@ def test_our_store_and_the_real_etcd_agree(real: Real) -> None:
         real.begin()
         ours = Ours()
         for message in messages:
-            if isinstance(message, Compact) and not message.revision:
+            if kills_etcd(message):
                 continue
             theirs = outcome(real.ask, message)
             note(f"{message} -> {theirs}")
