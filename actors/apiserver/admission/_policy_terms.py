@@ -14,7 +14,7 @@ from typing import Any
 
 from actors.apiserver.admission._base import CREATE, DELETE, UPDATE, Attributes
 from actors.apiserver.admission._matching import Match
-from actors.apiserver.cel import CelError, Program, compile_program, with_authorizer
+from actors.apiserver.cel import CelError, Program, Scope, compile_program, with_authorizer
 from protocol.api import UserInfo
 
 __all__ = ["Condition", "Inputs", "Term", "conditions_met", "operation_options", "user_info"]
@@ -119,6 +119,7 @@ class Inputs:
         self._declared = variables
         self._failed: dict[str, str] = {}
         self._known: Object = {}
+        self._scope: Scope | None = None
         self.values: Object = {
             "object": obj,
             "oldObject": old,
@@ -137,7 +138,9 @@ class Inputs:
             self._need(term.uses)
         with with_authorizer(self._allowed):
             try:
-                return term.program.run(self.values)
+                if self._scope is None:
+                    self._scope = Scope(self.values)
+                return term.program.run(self._scope)
             except CelError as error:
                 missing = _MISSING.search(str(error))
                 if missing is not None and missing[1] in self._failed and missing[1] in term.uses:
@@ -158,6 +161,7 @@ class Inputs:
                 continue
             try:
                 self._known[name] = self.run(term)
+                self._scope = None
             except CelError as error:
                 self._failed[name] = f'composited variable "{name}" fails to evaluate: {error}'
 

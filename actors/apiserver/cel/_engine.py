@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["CelError", "Program", "compile_program", "plain", "tidy_error", "with_authorizer"]
+__all__ = ["CelError", "Program", "Scope", "compile_program", "plain", "tidy_error", "with_authorizer"]
 
 MAX_PROGRAMS = 4096
 
@@ -51,6 +51,18 @@ def _environment(variables: tuple[str, ...]) -> Any:
     return cel.NewEnv(variables=dict.fromkeys(variables, cel.Type.DYN), extensions=extensions())
 
 
+class Scope:
+    """Values of variables, converted once for all the programs that use them.
+
+    A program runs in a scope of exactly the variables that it was compiled with, in that order.
+    """
+
+    __slots__ = ("activation",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.activation = _environment(tuple(values)).Activation(dict(values))
+
+
 class Program:
     """A compiled expression. `kind` is the static type of its result: `bool`, `string`, `dyn`, ..."""
 
@@ -61,10 +73,13 @@ class Program:
         self._expression = expression
         self.kind = str(expression.return_type().name()).lower()
 
-    def run(self, variables: Mapping[str, Any]) -> Any:
+    def run(self, variables: Mapping[str, Any] | Scope) -> Any:
         """The value, as plain Python. Raises `CelError`."""
         try:
-            value = self._expression.eval(data=dict(variables))
+            if isinstance(variables, Scope):
+                value = self._expression.eval(variables.activation)
+            else:
+                value = self._expression.eval(data=dict(variables))
         except Exception as error:
             raise CelError(tidy_error(str(error))) from None
         if value.type().name() == "*error*" or str(value.type().name()).upper() == "ERROR":

@@ -12,7 +12,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from actors.apiserver.cel import CelError, Program, compile_program
+from actors.apiserver.cel import CelError, Program, Scope, compile_program
 from actors.apiserver.cel._typed import escape
 from actors.apiserver.crd._node import Node
 from actors.apiserver.strategies import FieldError
@@ -118,6 +118,7 @@ def _run(node: Node, rules: list[Rule], value: Any, old: Any, path: str, errors:
     unchanged = old is not None and value == old
     prepared = to_cel(node, value)
     before = to_cel(node, old) if old is not None else None
+    scope: Scope | None = None
     for rule in rules:
         if rule.error:
             errors.append(invalid(where, node.type, f"rule compile error: {rule.error}"))
@@ -125,26 +126,27 @@ def _run(node: Node, rules: list[Rule], value: Any, old: Any, path: str, errors:
         if rule.uses_old and old is None and not rule.optional_old:
             continue
         assert rule.program is not None
-        variables: dict[str, Any] = {"self": prepared, "oldSelf": before}
+        if scope is None:
+            scope = Scope({"self": prepared, "oldSelf": before})
         try:
-            passed = rule.program.run(variables)
+            passed = rule.program.run(scope)
         except CelError as error:
             if not unchanged:
                 errors.append(invalid(where, node.type, f"{error} evaluating rule: {rule.message or _one_line(rule)}"))
             continue
         if passed is not True and not unchanged:
-            errors.append(_failure(rule, variables, path, value))
+            errors.append(_failure(rule, scope, path, value))
 
 
 def _one_line(rule: Rule) -> str:
     return " ".join(rule.source.split())
 
 
-def _failure(rule: Rule, variables: dict[str, Any], path: str, value: Any) -> FieldError:
+def _failure(rule: Rule, scope: Scope, path: str, value: Any) -> FieldError:
     message = rule.message.strip() or f"failed rule: {_one_line(rule)}"
     if rule.message_program is not None:
         try:
-            text = rule.message_program.run(variables)
+            text = rule.message_program.run(scope)
             if isinstance(text, str) and text.strip() and "\n" not in text.strip():
                 message = text.strip()
         except CelError:
