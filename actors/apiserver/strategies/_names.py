@@ -6,40 +6,11 @@ of what is wrong, an empty tuple when nothing is. Nothing here knows a kind or a
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from functools import lru_cache
 
-__all__ = [
-    "Messages",
-    "canonical_cidr",
-    "canonical_ip",
-    "cidr_problem",
-    "config_map_key",
-    "dns1035_label",
-    "dns1035_name",
-    "dns1123_label",
-    "dns1123_subdomain",
-    "dns1123_subdomain_underscore",
-    "dns_label_name",
-    "dns_subdomain_name",
-    "env_var_name",
-    "http_header_name",
-    "is_legacy_ip",
-    "label_value",
-    "max_length",
-    "parse_ip",
-    "path_segment_name",
-    "percent",
-    "port_name",
-    "port_number",
-    "qualified_name",
-    "regex_error",
-    "relaxed_env_var_name",
-    "strict_ip",
-    "wildcard_dns1123_subdomain",
-]
+__all__ = ["Messages", "config_map_key", "dns1035_label", "dns1035_name", "dns1123_label", "dns1123_subdomain", "dns1123_subdomain_underscore", "dns_label_name", "dns_subdomain_name", "env_var_name", "http_header_name", "label_value", "max_length", "path_segment_name", "percent", "port_name", "port_number", "qualified_name", "regex_error", "relaxed_env_var_name", "wildcard_dns1123_subdomain"]
 
 Messages = tuple[str, ...]
 
@@ -340,84 +311,3 @@ def path_segment_name(name: str, prefix: bool) -> Messages:
     return tuple(f"may not contain '{char}'" for char in "/%" if char in name)
 
 
-def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address as Go's lenient parser takes it: IPv4 parts may have leading zeros."""
-    if ":" not in value:
-        parts = value.split(".")
-        if len(parts) != 4 or not all(p.isascii() and p.isdigit() and len(p) <= 16 for p in parts):
-            return None
-        numbers = [int(part) for part in parts]
-        if max(numbers) > 255:
-            return None
-        return ipaddress.IPv4Address(".".join(map(str, numbers)))
-    if "%" in value:
-        return None
-    try:
-        return ipaddress.IPv6Address(value)
-    except ValueError:
-        return None
-
-
-def strict_ip(value: str) -> Messages:
-    """An address in a form that every parser reads alike (KEP-4858)."""
-    parsed = parse_ip(value)
-    if parsed is None:
-        return ("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",)
-    if parsed.version == 4 and str(parsed) != value:
-        return ("must not have leading 0s",)
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return ("must not be an IPv4-mapped IPv6 address",)
-    return OK
-
-
-def is_legacy_ip(value: str) -> bool:
-    """An address that only the lenient parser takes."""
-    return parse_ip(value) is not None and bool(strict_ip(value))
-
-
-def cidr_problem(value: str, strict: bool = True) -> Messages:
-    """A network such as `10.0.0.0/8`; strictly also without host bits or leading zeros."""
-    wrong = ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)
-    address, slash, length = value.partition("/")
-    parsed = parse_ip(address)
-    if parsed is None or not slash or not length.isascii() or not length.isdigit():
-        return wrong
-    bits = int(length)
-    if bits > (32 if parsed.version == 4 else 128):
-        return wrong
-    if not strict:
-        return OK
-    if strict_ip(address) == ("must not have leading 0s",) or (len(length) > 1 and length[0] == "0"):
-        return ("must not have leading 0s in IP or prefix length",)
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return ("must not have an IPv4-mapped IPv6 address",)
-    network = ipaddress.ip_network(f"{parsed}/{bits}", strict=False)
-    if network.network_address != parsed:
-        return ("must not have bits set beyond the prefix length",)
-    return OK
-
-
-def go_ip_text(parsed: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """An address as Go's `net.IP` prints it: IPv4-mapped ones as IPv4."""
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(parsed)
-
-
-def canonical_ip(value: str) -> Messages:
-    """An address in its one canonical form, as fields of newer kinds require."""
-    problems = strict_ip(value)
-    if problems:
-        return problems
-    parsed = parse_ip(value)
-    text = go_ip_text(parsed) if parsed is not None else ""
-    return OK if text == value else (f'must be in canonical form ("{text}")',)
-
-
-def canonical_cidr(value: str) -> Messages:
-    """A network in its one canonical form."""
-    problems = cidr_problem(value)
-    if problems:
-        return problems
-    text = str(ipaddress.ip_network(value, strict=False))
-    return OK if text == value else (f'must be in canonical form ("{text}")',)

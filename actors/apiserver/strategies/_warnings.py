@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from actors.apiserver.strategies._addresses import go_ip_text, parse_ip
 from actors.apiserver.strategies._errors import quote
-from actors.apiserver.strategies._names import go_ip_text, parse_ip
 
 __all__ = ["cidr_warnings", "ip_warnings", "node_label_warning"]
 

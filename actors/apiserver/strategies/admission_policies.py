@@ -8,7 +8,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-pol
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar
 
 from actors.apiserver.strategies._admission_rules import (
@@ -19,42 +18,33 @@ from actors.apiserver.strategies._admission_rules import (
 from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
 from actors.apiserver.strategies._conditions import validate_conditions
 from actors.apiserver.strategies._errors import (
-    OMIT,
     FieldError,
     duplicate,
-    forbidden,
     invalid,
     not_supported,
     required,
 )
 from actors.apiserver.strategies._expressions import (
-    check_expression,
-    check_syntax,
     validate_match_conditions,
-    variables_of,
 )
 from actors.apiserver.strategies._names import (
-    dns1035_label,
     dns1123_subdomain,
-    path_segment_name,
-    qualified_name,
 )
-from actors.apiserver.strategies._selectors import validate_selector
+from actors.apiserver.strategies._policy_rules import (
+    validate_actions,
+    validate_audit,
+    validate_mutation,
+    validate_param_kind,
+    validate_param_ref,
+    validate_validation,
+    validate_variable,
+)
 
 __all__ = ["MutatingBindingStrategy", "MutatingPolicyStrategy", "PolicyBindingStrategy", "PolicyStrategy"]
 
-_REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
-_ACTIONS = ("Audit", "Deny", "Warn")
-_NOT_FOUND_ACTIONS = ("Deny", "Allow")
 _REINVOCATION = ("IfNeeded", "Never")
-_PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _MAX_AUDIT_ANNOTATIONS = 20
-_MAX_VALUE_EXPRESSION = 5 * 1024
 _NOTHING = "validations or auditAnnotations must contain at least one item"
-_is_identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z").match
-_RESERVED = frozenset(
-    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
-)
 
 
 class _PolicyStrategy(Strategy):
@@ -82,7 +72,7 @@ class _PolicyStrategy(Strategy):
             errors.append(not_supported("spec.failurePolicy", policy, FAILURE_POLICIES))
         kind, match = spec.get("paramKind"), spec.get("matchConstraints")
         if kind is not None:
-            errors += _param_kind(kind, "spec.paramKind")
+            errors += validate_param_kind(kind, "spec.paramKind")
         if match is None:
             errors.append(required("spec.matchConstraints"))
         else:
@@ -92,7 +82,7 @@ class _PolicyStrategy(Strategy):
         conditions = spec.get("matchConditions") or []
         errors += validate_match_conditions(conditions, "spec.matchConditions", kind is not None)
         for index, variable in enumerate(spec.get("variables") or ()):
-            errors += _variable(variable, f"spec.variables[{index}]", kind is not None)
+            errors += validate_variable(variable, f"spec.variables[{index}]", kind is not None)
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
@@ -118,14 +108,14 @@ class PolicyStrategy(_PolicyStrategy):
             errors.append(required("spec.validations", _NOTHING))
             errors.append(required("spec.auditAnnotations", _NOTHING))
         for index, validation in enumerate(validations):
-            errors += _validation(validation, f"spec.validations[{index}]", params)
+            errors += validate_validation(validation, f"spec.validations[{index}]", params)
         if len(annotations) > _MAX_AUDIT_ANNOTATIONS:
             detail = f"must not have more than {_MAX_AUDIT_ANNOTATIONS} auditAnnotations"
             errors.append(invalid("spec.auditAnnotations", annotations, detail))
         keys = [annotation.get("key", "") for annotation in annotations]
         for index, annotation in enumerate(annotations):
             at = f"spec.auditAnnotations[{index}]"
-            errors += _audit(annotation, at, obj["metadata"].get("name", ""), params)
+            errors += validate_audit(annotation, at, obj["metadata"].get("name", ""), params)
             if keys[index] in keys[:index]:
                 errors.append(duplicate(at + ".key", keys[index]))
         return errors
@@ -169,7 +159,7 @@ class MutatingPolicyStrategy(_PolicyStrategy):
             detail = "mutations must contain at least one item"
             errors.append(required("spec.mutations", detail))
         for index, mutation in enumerate(mutations):
-            errors += _mutation(mutation, f"spec.mutations[{index}]", params)
+            errors += validate_mutation(mutation, f"spec.mutations[{index}]", params)
         policy = spec.get("reinvocationPolicy", "")
         if not policy:
             errors.append(required("spec.reinvocationPolicy"))
@@ -211,11 +201,11 @@ class PolicyBindingStrategy(Strategy):
             errors.append(required("spec.policyName"))
         else:
             errors += [invalid("spec.policyName", name, m) for m in dns1123_subdomain(name)]
-        errors += _param_ref(spec.get("paramRef"), "spec.paramRef")
+        errors += validate_param_ref(spec.get("paramRef"), "spec.paramRef")
         if spec.get("matchResources") is not None:
             errors += validate_match_resources(spec["matchResources"], "spec.matchResouces")
         if self.actions:
-            errors += _actions(spec.get("validationActions") or [], "spec.validationActions")
+            errors += validate_actions(spec.get("validationActions") or [], "spec.validationActions")
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
@@ -264,155 +254,3 @@ def _go_selector(selector: Object) -> str:
     return f"&LabelSelector{{MatchLabels:map[string]string{{{shown}}},MatchExpressions:{listed},}}"
 
 
-def _param_kind(kind: Object, path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    text, name, at = kind.get("apiVersion", ""), kind.get("kind", ""), path + ".apiVersion"
-    group, _, version = text.rpartition("/")
-    if not text:
-        errors.append(required(at))
-    elif text.count("/") > 1:
-        errors.append(invalid(at, text, f"unexpected GroupVersion string: {text}"))
-    else:
-        if group and (messages := dns1123_subdomain(group)):
-            errors.append(invalid(at, group, ",".join(messages)))
-        if not version:
-            errors.append(invalid(at, text, "version must be specified"))
-        elif messages := dns1035_label(version):
-            errors.append(invalid(at, version, ",".join(messages)))
-    if not name:
-        errors.append(required(path + ".kind"))
-    elif messages := dns1035_label(name.lower()):
-        detail = "may have mixed case, but should otherwise match: " + ",".join(messages)
-        errors.append(invalid(path + ".kind", name, detail))
-    return errors
-
-
-def _variable(variable: Object, path: str, params: bool) -> list[FieldError]:
-    errors: list[FieldError] = []
-    name, source = variable.get("name", ""), variable.get("expression", "")
-    if not name.strip():
-        errors.append(required(path + ".name", "name is not specified"))
-    elif not _is_identifier(name) or name in _RESERVED:
-        errors.append(invalid(path + ".name", name, "name is not a valid CEL identifier"))
-    if not source.strip():
-        errors.append(required(path + ".expression", "expression is not specified"))
-    else:
-        errors += _anything(source, path + ".expression", variables_of(params, composed=True))
-    return errors
-
-
-def _anything(source: str, path: str, names: tuple[str, ...]) -> list[FieldError]:
-    """An expression whose result may be of any type."""
-    found = check_expression(source, path, names, ("any",))
-    return [error for error in found if "must evaluate to" not in error.message]
-
-
-def _validation(validation: Object, path: str, params: bool) -> list[FieldError]:
-    errors: list[FieldError] = []
-    source, message = validation.get("expression", ""), validation.get("message", "")
-    text = validation.get("messageExpression", "")
-    if not source.strip():
-        errors.append(required(path + ".expression", "expression is not specified"))
-    else:
-        names = variables_of(params, composed=True)
-        errors += check_expression(source, path + ".expression", names, ("bool",))
-    if text and not text.strip():
-        detail = "must be non-empty if specified"
-        errors.append(invalid(path + ".messageExpression", text, detail))
-    elif text:
-        names = variables_of(params, authorizer=False, composed=True)
-        errors += check_expression(text, path + ".messageExpression", names, ("string",))
-    at, trimmed = path + ".message", message.strip()
-    if message and not trimmed:
-        errors.append(invalid(at, message, "message must be non-empty if specified"))
-    elif "\n" in trimmed or "\r" in trimmed:
-        errors.append(invalid(at, message, "message must not contain line breaks"))
-    reason = validation.get("reason")
-    if reason is not None and reason not in _REASONS:
-        errors.append(not_supported(path + ".reason", reason, _REASONS))
-    return errors
-
-
-def _audit(annotation: Object, path: str, name: str, params: bool) -> list[FieldError]:
-    errors: list[FieldError] = []
-    key, source = annotation.get("key", ""), annotation.get("valueExpression", "")
-    if name:
-        errors += [invalid(path + ".key", key, m) for m in qualified_name(f"{name}/{key}")]
-    else:
-        errors.append(invalid(path + ".key", key, "requires metadata.name be non-empty"))
-    at = path + ".valueExpression"
-    if not source.strip():
-        errors.append(required(at, "valueExpression is not specified"))
-    elif len(source.strip().encode()) > _MAX_VALUE_EXPRESSION:
-        detail = f"must not exceed {_MAX_VALUE_EXPRESSION} bytes in length"
-        errors.append(required(at, detail))
-    else:
-        names = variables_of(params, composed=True)
-        errors += check_expression(source, at, names, ("string", "null_type"))
-    return errors
-
-
-def _mutation(mutation: Object, path: str, params: bool) -> list[FieldError]:
-    patch = mutation.get("patchType", "")
-    if not patch:
-        return [required(path + ".patchType")]
-    if patch not in _PATCHES:
-        return [not_supported(path + ".patchType", patch, _PATCHES)]
-    errors: list[FieldError] = []
-    for kind, key in _PATCHES.items():
-        given, at = mutation.get(key), f"{path}.{key}"
-        if kind != patch:
-            if given is not None:
-                detail = f"must not be specified when patchType is {patch}"
-                errors.append(invalid(at, OMIT, detail))
-        elif given is None:
-            errors.append(required(at, f"must be specified when patchType is {patch}"))
-        elif not given.get("expression", "").strip():
-            errors.append(required(at + ".expression", "expression is not specified"))
-        else:
-            names = variables_of(params, composed=True)
-            errors += check_syntax(given["expression"], at + ".expression", names)
-    return errors
-
-
-def _param_ref(reference: Object | None, path: str) -> list[FieldError]:
-    if reference is None:
-        return []
-    errors: list[FieldError] = []
-    name, selector = reference.get("name", ""), reference.get("selector")
-    both = "name and selector are mutually exclusive"
-    if name:
-        errors += [invalid(path + ".name", name, m) for m in path_segment_name(name, False)]
-        if selector is not None:
-            errors.append(forbidden(path + ".name", both))
-    if selector is not None:
-        errors += validate_selector(selector, path + ".selector")
-        if name:
-            errors.append(forbidden(path + ".selector", both))
-    if not name and selector is None:
-        errors.append(required(path, "one of name or selector must be specified"))
-    action = reference.get("parameterNotFoundAction")
-    at = path + ".parameterNotFoundAction"
-    if not action:
-        errors.append(required(at))
-    elif action not in _NOT_FOUND_ACTIONS:
-        errors.append(not_supported(at, action, _NOT_FOUND_ACTIONS))
-    return errors
-
-
-def _actions(actions: list[str], path: str) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for index, action in enumerate(actions):
-        if action not in _ACTIONS:
-            errors.append(not_supported(f"{path}[{index}]", action, _ACTIONS))
-        if action in actions[:index]:
-            errors.append(duplicate(f"{path}[{index}]", action))
-    if "Deny" in actions and "Warn" in actions:
-        detail = (
-            "must not contain both Deny and Warn (repeating the same validation failure "
-            "information in the API response and headers serves no purpose)"
-        )
-        errors.append(invalid(path, actions, detail))
-    if not actions:
-        errors.append(required(path, "at least one validation action is required"))
-    return errors

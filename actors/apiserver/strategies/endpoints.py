@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from actors.apiserver.strategies._addresses import parse_ip, strict_ip
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._errors import (
     FieldError,
@@ -22,10 +23,8 @@ from actors.apiserver.strategies._names import (
     dns1123_label,
     dns1123_subdomain,
     label_value,
-    parse_ip,
     port_number,
     qualified_name,
-    strict_ip,
 )
 from actors.apiserver.strategies._tables import more
 from actors.apiserver.strategies._warnings import ip_warnings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.apiserver.strategies._addresses import parse_ip, strict_ip
 from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
 from actors.apiserver.strategies._errors import (
     FieldError,
@@ -20,14 +21,12 @@ from actors.apiserver.strategies._meta import immutable
 from actors.apiserver.strategies._names import (
     dns1123_label,
     dns1123_subdomain,
-    parse_ip,
     path_segment_name,
     port_name,
     port_number,
-    strict_ip,
     wildcard_dns1123_subdomain,
 )
-from actors.apiserver.strategies.service_validation import ingress_addresses
+from actors.apiserver.strategies.service_updates import ingress_addresses
 
 __all__ = ["IngressClassStrategy", "IngressStrategy", "domain_prefixed_path"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, ClassVar
 
+from actors.apiserver.strategies._addresses import canonical_cidr, canonical_ip, cidr_problem, parse_ip
 from actors.apiserver.strategies._base import AGE, NAME, Column, Object, Strategy
 from actors.apiserver.strategies._dump import internal_form
 from actors.apiserver.strategies._errors import (
@@ -18,17 +19,7 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import FIELD_IS_IMMUTABLE, NameRule
-from actors.apiserver.strategies._names import (
-    Messages,
-    canonical_cidr,
-    canonical_ip,
-    cidr_problem,
-    dns1123_subdomain,
-    parse_ip,
-    path_segment_name,
-    port_name,
-    port_number,
-)
+from actors.apiserver.strategies._names import Messages, dns1123_subdomain, path_segment_name, port_name, port_number
 from actors.apiserver.strategies._selectors import format_selector, validate_selector
 from actors.apiserver.strategies._warnings import cidr_warnings
 

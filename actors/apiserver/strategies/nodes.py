@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from actors.apiserver.strategies._addresses import cidr_problem
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._errors import (
     FieldError,
@@ -17,7 +18,7 @@ from actors.apiserver.strategies._errors import (
     invalid,
 )
 from actors.apiserver.strategies._meta import validate_label_name
-from actors.apiserver.strategies._names import cidr_problem, label_value
+from actors.apiserver.strategies._names import label_value
 from actors.apiserver.strategies._resources import validate_amount
 from actors.apiserver.strategies._warnings import node_label_warning
 from actors.apiserver.strategies.pod_scheduling import validate_taint_effect

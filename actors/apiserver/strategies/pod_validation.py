@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from actors.apiserver.strategies._addresses import strict_ip
 from actors.apiserver.strategies._errors import (
     FieldError,
     duplicate,
@@ -25,7 +26,6 @@ from actors.apiserver.strategies._names import (
     dns1123_subdomain,
     dns1123_subdomain_underscore,
     qualified_name,
-    strict_ip,
 )
 from actors.apiserver.strategies._resources import (
     is_huge_page,
@@ -38,6 +38,7 @@ from actors.apiserver.strategies.pod_containers import (
     validate_containers,
     validate_ephemeral,
 )
+from actors.apiserver.strategies.pod_profiles import validate_profile_annotations
 from actors.apiserver.strategies.pod_scheduling import (
     validate_affinity,
     validate_gates,
@@ -49,7 +50,6 @@ from actors.apiserver.strategies.pod_security import (
     validate_host_users,
     validate_os,
     validate_pod_context,
-    validate_profile_annotations,
     validate_shared_processes,
     validate_windows_host_process,
 )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.apiserver.strategies._addresses import parse_ip
 from actors.apiserver.strategies._context import AllocationError, Context
 from actors.apiserver.strategies._errors import FieldError, invalid
-from actors.apiserver.strategies._names import parse_ip
 from actors.apiserver.strategies.service_validation import (
     externally_accessible,
     is_headless,

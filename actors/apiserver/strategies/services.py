@@ -24,11 +24,8 @@ from actors.apiserver.strategies.service_allocation import (
     needs_node_port,
     release,
 )
-from actors.apiserver.strategies.service_validation import (
-    validate_load_balancer_status,
-    validate_service,
-    validate_service_update,
-)
+from actors.apiserver.strategies.service_updates import validate_load_balancer_status, validate_service_update
+from actors.apiserver.strategies.service_validation import validate_service
 
 __all__ = ["ServiceStrategy"]
 
