@@ -68,6 +68,44 @@ CONTROLLERS: tuple[Entry, ...] = (
 )
 
 
+# Names of before 1.27, which kube-controller-manager takes as well.
+ALIASES = {
+    "replicaset": "replicaset-controller",
+    "replicationcontroller": "replicationcontroller-controller",
+    "deployment": "deployment-controller",
+    "statefulset": "statefulset-controller",
+    "daemonset": "daemonset-controller",
+    "job": "job-controller",
+    "cronjob": "cronjob-controller",
+    "ttl-after-finished": "ttl-after-finished-controller",
+    "disruption": "disruption-controller",
+    "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
+    "endpoint": "endpoints-controller",
+    "endpointslice": "endpointslice-controller",
+    "endpointslicemirroring": "endpointslice-mirroring-controller",
+    "nodelifecycle": "node-lifecycle-controller",
+    "nodeipam": "node-ipam-controller",
+    "ttl": "ttl-controller",
+    "podgc": "pod-garbage-collector-controller",
+    "serviceaccount": "serviceaccount-controller",
+    "serviceaccount-token": "serviceaccount-token-controller",
+    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
+    "clusterrole-aggregation": "clusterrole-aggregation-controller",
+    "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrsigning": "certificatesigningrequest-signing-controller",
+    "csrcleaner": "certificatesigningrequest-cleaner-controller",
+    "tokencleaner": "token-cleaner-controller",
+    "namespace": "namespace-controller",
+    "garbagecollector": "garbage-collector-controller",
+    "resourcequota": "resourcequota-controller",
+    "persistentvolume-binder": "persistentvolume-binder-controller",
+    "persistentvolume-expander": "persistentvolume-expander-controller",
+    "pvc-protection": "persistentvolumeclaim-protection-controller",
+    "pv-protection": "persistentvolume-protection-controller",
+    "ephemeral-volume": "ephemeral-volume-controller",
+}
+
+
 def load(entry: Entry) -> Callable[[Any], Any]:
     """The controller's class."""
     module, _, name = entry.path.partition(":")
@@ -78,7 +116,7 @@ def load(entry: Entry) -> Callable[[Any], Any]:
 def selected(controllers: str) -> list[Entry]:
     """The entries that a `--controllers` text chooses: `*` all that are on by default, `name` one
     of them, `-name` not that one. Raises `ValueError` for a name that there is not."""
-    words = [word.strip() for word in controllers.split(",") if word.strip()]
+    words = [_canonical(word.strip()) for word in controllers.split(",") if word.strip()]
     names = {entry.name for entry in CONTROLLERS}
     for word in words:
         if word != "*" and word.removeprefix("-") not in names:
@@ -89,3 +127,10 @@ def selected(controllers: str) -> list[Entry]:
         if f"-{entry.name}" not in words
         and (entry.name in words or ("*" in words and entry.on))
     ]
+
+
+def _canonical(word: str) -> str:
+    """`-job` becomes `-job-controller`."""
+    sign = "-" if word.startswith("-") else ""
+    name = word.removeprefix("-")
+    return sign + ALIASES.get(name, name)
