@@ -111,9 +111,11 @@ class Core(Actor):
             self._journal.close()
 
     def on_failure(self, *_: Any) -> None:
-        """After a crash: let go of the directory, for the next incarnation to read it."""
+        """After a crash: let go of the directory, for the next incarnation to read it, and let
+        watchers know that they have to begin again."""
         if self._journal is not None:
             self._journal.close()
+        self._watchers.cancel_all(errors.stopped().message)
 
     @handles(Flush)
     def _flush(self, _: Flush) -> None:

@@ -238,6 +238,13 @@ class Watchers:
         self._awaiting_progress.pop(actor_urn, None)
         self._compacted.pop(actor_urn, None)
 
+    def cancel_all(self, reason: str) -> None:
+        """End every watch, because the store stops; who watches has to begin again."""
+        for watcher in list(self._all.values()):
+            response = WatchResponse(watcher.id, self.revision, canceled=True, cancel_reason=reason, seq=watcher.seq)
+            self._send(watcher.address, response)
+            self._forget(watcher)
+
     def _forget(self, watcher: Watcher) -> None:
         identity = watcher.identity
         del self._all[identity]

@@ -461,6 +461,26 @@ def test_nobody_sees_a_change_before_it_is_on_the_disk(directory: Path, watching
     assert read.get().kvs[0].value == b"new"
 
 
+def test_watchers_of_a_store_that_failed_are_told_to_begin_again(directory: Path, watching: type[Any]) -> None:
+    disk = Faulty()
+    store = Store(directory, disk)
+    heard: list[WatchResponse] = []
+    watcher = store.sim.spawn(Child("watcher", lambda: watching(heard)))
+    store.ask(Watch(watcher, 1, b"a"))
+    store.ask(Put(b"a", b"1"))
+    disk.writes = 0
+    with pytest.raises(EtcdError):
+        store.ask(Put(b"a", b"never"))
+    disk.mend()
+    store.sim.advance(1)
+    assert [(r.canceled, r.cancel_reason) for r in heard] == [(False, ""), (True, "etcdserver: server stopped")]
+    heard.clear()
+    store.ask(Watch(watcher, 1, b"a", start_revision=2))
+    store.ask(Put(b"a", b"2"))
+    store.sim.run_until_idle()
+    assert [e.kv.value for r in heard for e in r.events] == [b"1", b"2"]
+
+
 def test_writes_that_come_together_share_one_sync(directory: Path) -> None:
     disk = Faulty()
     store = Store(directory, disk)
