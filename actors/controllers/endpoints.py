@@ -50,13 +50,16 @@ class EndpointsController(Controller):
             self.queue.add_after(service_key, self.pace.rest_s(service_key, now))
 
     def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
-        """Somebody deleted or left over an object that is ours."""
-        obj = new or old or {}
-        if old is None and new is not None:
-            if LEADER not in annotations_of(obj) and key(obj) not in self.store("services"):
-                self.queue.add(key(obj))
-        elif new is None and self.selectors.of(key(obj)) is not None:
-            self.queue.add(key(obj))
+        """Somebody deleted what is ours."""
+        if new is None and old is not None and self.selectors.of(key(old)) is not None:
+            self.queue.add(key(old))
+
+    def synced(self) -> None:
+        """Services may have gone while nobody looked: what they left behind goes too. Endpoints that
+        come later without a Service are somebody's own and stay."""
+        for endpoints in self.store("endpoints"):
+            if LEADER not in annotations_of(endpoints) and key(endpoints) not in self.store("services"):
+                self.queue.add(key(endpoints))
 
     async def reconcile(self, key: str) -> None:
         namespace, name = split_key(key)

@@ -257,3 +257,19 @@ def test_endpoints_are_right_after_the_controllers_crash(services: Services) -> 
     services.plane.sim.advance(10.0)
     assert list(services.endpoints()) == ["b"]
     assert [a["targetRef"]["name"] for a in services.subsets()[0]["addresses"]] == ["b"]
+
+
+def test_endpoints_that_people_write_without_a_service_are_left_alone(services: Services) -> None:
+    subsets = [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80}]}]
+    services.plane.create("endpoints", {"metadata": {"name": "own"}, "subsets": subsets})
+    services.settle()
+    assert services.subsets("own") == [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80, "protocol": "TCP"}]}]
+
+
+def test_endpoints_of_a_service_that_went_while_the_controllers_were_down_go_too(services: Services) -> None:
+    services.service()
+    services.settle()
+    services.plane.sim.crash(services.plane.manager, restart_after_s=5.0)
+    services.plane.delete("services", "s")
+    services.plane.sim.advance(10.0)
+    assert services.plane.get("endpoints", "s") is None
