@@ -25,6 +25,7 @@ __all__ = [
     "node_matches",
     "requested",
     "selected_node",
+    "undeletable",
     "unscheduled_consumer",
 ]
 
@@ -74,6 +75,17 @@ def default_class(classes: Iterable[Object]) -> Object | None:
     """The default storage class; of several the one made last."""
     marked = [c for c in classes if any(annotations_of(c).get(a) == "true" for a in DEFAULT_CLASS)]
     return max(marked, key=lambda c: (metadata(c).get("creationTimestamp", ""), metadata(c)["name"]), default=None)
+
+
+def undeletable(volume: Object) -> str:
+    """Why a volume that nobody provisioned cannot be deleted with its claim; empty when it can: a
+    directory below /tmp, which is for tests."""
+    path = (spec(volume).get("hostPath") or {}).get("path")
+    if path is None:
+        name = metadata(volume)["name"]
+        return f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
+    below = path.removeprefix("/tmp/")
+    return "" if below and below != path else f"host_path deleter only supports /tmp/.+ but received provided {path}"
 
 
 def unscheduled_consumer(claim: Object, pods: Iterable[Object]) -> str:

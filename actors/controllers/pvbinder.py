@@ -30,6 +30,7 @@ from actors.controllers._volumes import (
     is_bound_to,
     mismatch,
     selected_node,
+    undeletable,
     unscheduled_consumer,
 )
 from protocol.objects import (
@@ -329,12 +330,12 @@ class PersistentVolumeBinder(Controller):
         elif policy == "Delete" and by:
             return  # its provisioner deletes it
         elif policy == "Delete":
-            text = (
-                "error getting deleter volume plugin for volume "
-                + f'"{metadata(volume)["name"]}": no deletable volume plugin matched'
-            )
-            self._event(volume, "Warning", "VolumeFailedDelete", text)
-            await self._volume_phase(volume, "Failed", text)
+            why = undeletable(volume)
+            if not why:
+                await self._delete_volume(volume)
+                return
+            self._event(volume, "Warning", "VolumeFailedDelete", why)
+            await self._volume_phase(volume, "Failed", why)
         elif policy == "Recycle":
             await self._unbind(volume)
 

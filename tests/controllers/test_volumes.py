@@ -182,13 +182,29 @@ def test_a_retained_volume_is_released_and_not_bound_again(storage: Storage) -> 
     assert storage.claimed("b") == ("Pending", "")
 
 
+@pytest.mark.parametrize(("path", "phase"), [("/tmp/data", "gone"), ("/srv/data", "Failed")])
+def test_a_static_volume_is_deleted_only_below_tmp(storage: Storage, path: str, phase: str) -> None:
+    storage.volume("v", hostPath={"path": path}, persistentVolumeReclaimPolicy="Delete")
+    storage.claim("a")
+    storage.settle()
+    storage.plane.delete("persistentvolumeclaims", "a")
+    storage.settle()
+    assert storage.phase("v") == phase
+    if phase == "Failed":
+        assert storage.plane.events("VolumeFailedDelete") == [
+            f"Warning VolumeFailedDelete PersistentVolume/v: host_path deleter only supports /tmp/.+ but received provided {path}"
+        ]
+
+
 def test_a_claim_whose_volume_vanishes_is_lost(storage: Storage) -> None:
     storage.volume("v")
     storage.claim()
     storage.settle()
     storage.plane.patch("persistentvolumes", "v", {"metadata": {"finalizers": None}})
     storage.plane.delete("persistentvolumes", "v")
-    storage.plane.patch("persistentvolumes", "v", {"metadata": {"finalizers": None}}) if storage.phase("v") != "gone" else None
+    storage.plane.patch("persistentvolumes", "v", {"metadata": {"finalizers": None}}) if storage.phase(
+        "v"
+    ) != "gone" else None
     storage.settle()
     assert storage.claimed()[0] == "Lost"
     assert "Data on the volume is lost!" in storage.plane.events("ClaimLost")[0]
@@ -242,10 +258,20 @@ def test_the_default_class_is_taken_when_none_is_named(storage: Storage) -> None
 
 def test_an_ephemeral_volume_has_a_claim_that_goes_with_its_pod(storage: Storage) -> None:
     storage.storage_class()
-    template = {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}}}
+    template = {
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "fast",
+            "resources": {"requests": {"storage": "1Gi"}},
+        }
+    }
     volumes = [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}}]
     storage.plane.create(
-        "pods", {"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}], "volumes": volumes}}
+        "pods",
+        {
+            "metadata": {"name": "p"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}], "volumes": volumes},
+        },
     )
     storage.settle()
     claim = storage.plane.get("persistentvolumeclaims", "p-scratch")
