@@ -102,3 +102,12 @@ def test_the_storage_version_is_remembered(api: Any) -> None:
     api.merge(CRDS, "", "widgets.example.com", {"spec": {"versions": newer}})
     api.settle()
     assert api.get(CRDS, "", "widgets.example.com")["status"]["storedVersions"] == ["v1", "v2"]
+
+
+def test_definitions_are_served_again_after_a_crash(api: Any) -> None:
+    api.create(CRDS, "", definition())
+    api.settle()
+    api.create("widgets.example.com", "default", WIDGET)
+    api.sim.crash(api.server)
+    api.sim.advance(1)
+    assert api.names("widgets.example.com") == ["a"]

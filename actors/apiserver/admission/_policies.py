@@ -19,6 +19,7 @@ __all__ = ["GROUP", "Invocation", "Policies", "Refusal", "Rules"]
 
 Object = dict[str, Any]
 GROUP = "admissionregistration.k8s.io"
+_MAX_COMPILED = 1024
 
 
 class Rules:
@@ -75,6 +76,8 @@ class Policies(Generic[_Rules]):
         name, revision = str(metadata["name"]), str(metadata.get("resourceVersion"))
         known = self._compiled.get(name)
         if known is None or known[0] != revision:
+            if len(self._compiled) >= _MAX_COMPILED:
+                self._compiled.clear()
             known = (revision, self._compile(policy))
             self._compiled[name] = known
         return known[1]

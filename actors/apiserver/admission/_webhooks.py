@@ -43,6 +43,7 @@ __all__ = ["MutatingAdmissionWebhook", "ValidatingAdmissionWebhook"]
 Object = dict[str, Any]
 _DEFAULT_TIMEOUT_S = 10
 _HTTP_ERROR = 400
+_MAX_KNOWN = 1024
 _VERSIONS = ("v1", "v1beta1")
 
 
@@ -77,6 +78,8 @@ class _Hooks:
             name, revision = metadata["name"], str(metadata.get("resourceVersion"))
             known = self._known.get(name)
             if known is None or known[0] != revision:
+                if len(self._known) >= _MAX_KNOWN:
+                    self._known.clear()
                 known = self._known[name] = (revision, list(_compiled(name, config)))
             yield from known[1]
 
