@@ -220,6 +220,8 @@ class Tallies:
             verdict = group.matched.get(cls.index)
             if verdict is None:
                 verdict = group.term.matches(cls.namespace, cls.labels, labels)
+                if len(group.matched) >= self.limit:
+                    group.matched.clear()
                 group.matched[cls.index] = verdict
             if verdict:
                 found.append(group)
