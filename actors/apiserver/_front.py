@@ -96,7 +96,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
         path.namespace if path.resource != "namespaces" or path.namespace else path.name if path.name else "",
         path.name,
     )
-    if "impersonate-user" in call.headers or call.lists:
+    if call.lists:
         user = authn.impersonate(core, call, user, wanted)
     core.authorizer.require(user, wanted)
     served = core.resources.get(path.group, path.version, path.resource)

@@ -59,7 +59,7 @@ async def proxy(server: ApiServer, core: Core, call: HttpCall, request: Request,
     await _admitted(core, request)
     address = _node(core, pod)
     upgrade = call.headers.get("upgrade", "").lower()
-    if upgrade != "websocket":
+    if upgrade not in ("websocket", "spdy/3.1"):
         raise status.bad_request("Upgrade request required")
     return HttpReply(101, tunnel=Tunnel(address, message, sub))
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from actors.apiserver.standalone import Standalone
+from actors.kernel import Actor, Child, handles
+from protocol import status
+from protocol.api import ApiRequest, Resource
+from protocol.node import NodeConnected, PodExec, PodPortForward, StreamClosed, StreamData, StreamOpened
 
 KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 MANIFEST = """
@@ -188,3 +193,80 @@ def test_tokens_can_be_checked_with_the_keys_that_the_server_publishes(kubectl: 
     raw = base64.urlsafe_b64decode(signature + "==")
     pair = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
     public.verify(pair, text.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+class EchoNode(Actor):
+    """A kubelet whose pods echo, loudly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peers: dict[int, Any] = {}
+
+    @handles(PodPortForward)
+    def forward(self, message: PodPortForward) -> StreamOpened:
+        self.peers[message.stream_id] = message.peer
+        message.peer.tell(StreamData(message.stream_id, 0, f"port {message.ports[0]}\n".encode()))
+        return StreamOpened(message.stream_id, self.ref)
+
+    @handles(PodExec)
+    def execute(self, message: PodExec) -> StreamOpened:
+        message.peer.tell(StreamData(message.stream_id, 1, " ".join(message.command).encode()))
+        failed = status.failure(500, "NonZeroExitCode", "command terminated with exit code 7", {
+            "causes": [{"reason": "ExitCode", "message": "7"}]}).status
+        message.peer.tell(StreamClosed(message.stream_id, failed))
+        return StreamOpened(message.stream_id, self.ref)
+
+    @handles(StreamData)
+    def data(self, message: StreamData) -> None:
+        self.peers[message.stream_id].tell(StreamData(message.stream_id, 0, message.data.upper()))
+
+    @handles(StreamClosed)
+    def closed(self, message: StreamClosed) -> None:
+        self.peers.pop(message.stream_id, None)
+
+
+@pytest.fixture(scope="module")
+def echo_pod(https: Standalone) -> str:
+    ref = https.system.spawn(Child("echo-node", EchoNode))
+    https.apiserver.tell(NodeConnected("echo", ref))
+    spec = {"nodeName": "echo", "containers": [{"name": "c", "image": "i"}]}
+    pod = {"metadata": {"name": "echo"}, "spec": spec}
+    pods = Resource("", "v1", "pods")
+    https.apiserver.ask(ApiRequest("create", pods, "default", body=pod), timeout=10)
+    running = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    https.apiserver.ask(
+        ApiRequest("patch", pods, "default", "echo", "status", running, "application/merge-patch+json"), timeout=10
+    )
+    return "echo"
+
+
+@pytest.mark.parametrize("websockets", ["true", "false"])
+def test_kubectl_forwards_ports_over_websockets_and_spdy(kubeconfig: Path, echo_pod: str, websockets: str) -> None:
+    if KUBECTL is None:
+        pytest.skip("kubectl is not installed")
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
+    words = [KUBECTL, "port-forward", "--address=127.0.0.1", f"pod/{echo_pod}", ":8080"]
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            port = int(line.split("127.0.0.1:")[1].split()[0])
+            for _ in range(2):
+                with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+                    stream = sock.makefile("rwb")
+                    assert stream.readline() == b"port 8080\n"
+                    stream.write(b"hello\n")
+                    stream.flush()
+                    assert stream.readline() == b"HELLO\n"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("websockets", ["true", "false"])
+def test_kubectl_executes_over_websockets_and_spdy(kubeconfig: Path, echo_pod: str, websockets: str) -> None:
+    if KUBECTL is None:
+        pytest.skip("kubectl is not installed")
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets}
+    words = [KUBECTL, "exec", echo_pod, "--", "say", "hi"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.returncode) == ("say hi", 7)

@@ -22,6 +22,7 @@ from protocol import status
 from protocol.api import StatusError, UserInfo
 
 if TYPE_CHECKING:
+    from actors.apiserver.http._rawspdy import RawSpdy
     from actors.apiserver.http._websocket import WebSocket
     from actors.kernel import Ref
 
@@ -74,7 +75,7 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
         self.peer: UserInfo | None = None
         self.peer_address = ""
-        self.socket: WebSocket | None = None
+        self.socket: WebSocket | RawSpdy | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._stream = _Stream(self, f"http/{next(_serial)}")
         self._waiting: deque[tuple[HttpCall, bool]] = deque()
@@ -161,7 +162,7 @@ class Connection(asyncio.Protocol):
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
         self._headers[key] = text
-        if key.startswith("impersonate-"):
+        if key.startswith("impersonate-") or key == "x-stream-protocol-version":
             if self._lists is None:
                 self._lists = {}
             self._lists.setdefault(key, []).append(text)
@@ -329,10 +330,12 @@ class Connection(asyncio.Protocol):
     _after_upgrade: bytes = b""
 
     def _upgrade(self, reply: HttpReply, call: HttpCall) -> None:
+        from actors.apiserver.http._rawspdy import RawSpdy
         from actors.apiserver.http._websocket import WebSocket
 
         assert reply.tunnel is not None
-        self.socket = WebSocket(self, self._stream, reply.tunnel, call)
+        made = WebSocket if call.headers.get("upgrade", "").lower() == "websocket" else RawSpdy
+        self.socket = made(self, self._stream, reply.tunnel, call)
         self.socket.open()
         if self._after_upgrade:
             self.socket.received(self._after_upgrade)

@@ -18,6 +18,8 @@ import msgspec
 import orjson
 
 from actors.apiserver._messages import HttpCall, HttpReply, Tunnel
+from actors.apiserver.http._spdy import SpdyError
+from actors.apiserver.http._spdystreams import SpdyStreams
 from protocol import status
 from protocol.api import StatusError
 from protocol.node import ERROR, RESIZE, STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
@@ -32,7 +34,8 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 _MAX_FRAME_BYTES = 4 * 1024 * 1024
 _MAX_BUFFER_BYTES = 8 * 1024 * 1024
 _COMMAND = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-_FORWARD = ("v2.portforward.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io")
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
+_FORWARD = (_TUNNEL, "v2.portforward.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io")
 _CLOSE_CHANNEL = 255
 
 
@@ -60,6 +63,7 @@ class WebSocket:
         self.protocol = ""
         self.node: Any = None
         self.closed = False
+        self.spdy: SpdyStreams | None = None
         self._buffer = bytearray()
         self._message = bytearray()
         self._opcode = _BINARY
@@ -79,6 +83,13 @@ class WebSocket:
             self._refuse(status.bad_request("unable to upgrade: unsupported sub-protocol"))
             return
         self.protocol = chosen[0] if chosen else ""
+        if self.protocol == _TUNNEL:
+            self.spdy = SpdyStreams(
+                self.address, self.tunnel, self.stream_id, lambda data: self._write(frame(_BINARY, data)),
+                lambda: self._end(1000),
+            )
+            self._accept()
+            return
         request = msgspec.structs.replace(self.tunnel.request, peer=self.address, stream_id=self.stream_id)
         node: Any = self.tunnel.node
         node.ask(request, block=False).add_callback(self._opened)
@@ -95,6 +106,15 @@ class WebSocket:
         if self.closed:
             self.node.tell(StreamClosed(self.stream_id))
             return
+        self._accept()
+        self._begin_channels()
+        while self._output:
+            self.told(self._output.popleft())
+        while self._early:
+            self.node.tell(self._early.popleft())
+
+    def _accept(self) -> None:
+        """Answer the handshake."""
         key = self.call.headers["sec-websocket-key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest()).decode()
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
@@ -103,11 +123,6 @@ class WebSocket:
             lines.append(f"Sec-WebSocket-Protocol: {self.protocol}")
         self._write(("\r\n".join(lines) + "\r\n\r\n").encode())
         self._accepted = True
-        self._begin_channels()
-        while self._output:
-            self.told(self._output.popleft())
-        while self._early:
-            self.node.tell(self._early.popleft())
 
     def _begin_channels(self) -> None:
         if self.tunnel.kind == "portforward":
@@ -172,6 +187,12 @@ class WebSocket:
     def _from_client(self, message: bytes) -> None:
         if not message:
             return
+        if self.spdy is not None:
+            try:
+                self.spdy.feed(message)
+            except SpdyError:
+                self._end(1002)
+            return
         channel, data = message[0], message[1:]
         if channel == _CLOSE_CHANNEL:  # v5: the client closes one channel
             if data:
@@ -192,6 +213,9 @@ class WebSocket:
     def told(self, message: Any) -> None:
         """A message of the node's stream."""
         if self.closed:
+            return
+        if self.spdy is not None:
+            self.spdy.told(message)
             return
         if not self._accepted:
             self._output.append(message)
@@ -233,6 +257,8 @@ class WebSocket:
         """The connection is gone: tell the node."""
         if not self.closed:
             self.closed = True
+            if self.spdy is not None:
+                self.spdy.lost()
             if self.node is not None:
                 self.node.tell(StreamClosed(self.stream_id))
 
