@@ -146,6 +146,9 @@ class Cache:
                 old.assumed, old.deadline = False, None
                 self._assumed.pop(info.uid, None)
                 self._on_row[old.row][info.uid] = info
+                if there.start_time != info.start_time or there.priority != info.priority:
+                    # What preemption keeps about the row depends on these.
+                    self.table.log.append(old.row)
                 return
             self._leave(old)
         self._enter(info, self.table.row(info.node_name), assumed=False)

@@ -57,7 +57,8 @@ class Verdicts:
         self._shared.clear()
 
     @staticmethod
-    def _kind(cls: PodClass) -> Any:
+    def kind(cls: PodClass) -> Any:
+        """What two pods must have in common to share verdicts."""
         kind = cls.memo.get("kind")
         if kind is None:
             kind = cls.memo["kind"] = (
@@ -74,7 +75,7 @@ class Verdicts:
 
     def of(self, cycle: Cycle) -> Shared:
         """The joint verdict about a cycle's pod, up to date."""
-        kind = self._kind(cycle.cls)
+        kind = self.kind(cycle.cls)
         shared = self._shared.pop(kind, None)
         table = self.table
         if shared is None or shared.capacity != table.capacity:

@@ -140,3 +140,44 @@ def test_reckoning_with_resources_finds_what_asking_every_filter_finds(
     for name, victims in candidates(quick, preemptor).items():
         rest = [p for p in pods if p["spec"]["nodeName"] == name and p["metadata"]["name"] not in victims]
         assert judge(cluster([world.nodes[name]], rest), preemptor, world.nodes[name]) is None
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(CPUS, st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=8),
+    st.lists(st.tuples(st.sampled_from(["come", "go", "hope", "start", "node"]), st.integers(0, 7), CPUS), min_size=1, max_size=6),
+)
+def test_what_is_kept_between_equal_preemptors_is_never_stale(placed: list[tuple[str, int, str]], changes: list[tuple[str, int, str]]) -> None:
+    pods = [pod(f"p{i}", c, p, n, f"2026-01-0{i + 1}T00:00:00Z") for i, (c, p, n) in enumerate(placed)]
+    engine = engine_for(cluster([node("a"), node("b", "3"), node("c", "2")], pods))
+    cache, info = engine.cache, engine.cache.classes.info
+    wanted = [pod("one", "2", 4), pod("two", "2", 4), pod("other", "1", 2)]
+    for step, (kind, which, cpu) in enumerate(changes):
+        for preemptor in wanted:
+            decision = engine.schedule(info(preemptor))
+            if decision.diagnosis is None:
+                continue
+            plugin = preemption(engine)
+            seeded = engine.handle.random.getstate()
+            kept = plugin.candidates(decision.cycle, decision.diagnosis)
+            plugin._kept.clear()
+            engine.handle.random.setstate(seeded)
+            fresh = plugin.candidates(decision.cycle, decision.diagnosis)
+            assert kept[0] == fresh[0]
+            assert [engine.statuses[c] for c in kept[1] if c >= 0] == [engine.statuses[c] for c in fresh[1] if c >= 0]
+            engine.handle.random.setstate(seeded)
+            plugin.candidates(decision.cycle, decision.diagnosis)
+        name = "abc"[which % 3]
+        if kind == "come":
+            cache.put_pod(info(pod(f"new{step}", cpu, which % 4, name)))
+        elif kind == "go":
+            cache.remove_pod(f"p{which}")
+        elif kind == "hope":
+            hoping = info(pod(f"hoping{which}", cpu, which))
+            engine.handle.nominated.setdefault(name, {})[hoping.uid] = hoping
+        elif kind == "start" and which < len(pods):
+            moved = {**pods[which], "status": {"startTime": "2027-01-01T00:00:00Z"}}
+            if cache.placed(f"p{which}") is not None:
+                cache.put_pod(cache.classes.info(moved, cache.placed(f"p{which}")))
+        elif kind == "node":
+            cache.put_node(node(name, str(which % 4 + 1)))

@@ -11,7 +11,8 @@ scheduling of other pods; until they are done the pod is not tried again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from actors.scheduler._framework import Cycle, Diagnosis, Handle, Plugin, PostFi
 from actors.scheduler._nodes import Ints
 from actors.scheduler._pods import PodInfo
 from actors.scheduler._status import SUCCESS, Code, Status
+from actors.scheduler._verdicts import Verdicts
 from protocol.api import StatusError
 from protocol.objects import find_condition
 from protocol.selectors import SelectorError, selector_of
@@ -32,17 +34,24 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "DefaultPreemption", "more_important", "pick"]
 
 Object = dict[str, Any]
+MAX_KEPT = 16
 NO_VICTIMS = Status(Code.UNRESOLVABLE, ("No preemption victims found for incoming pod",))
 NOT_HELPFUL = Status(Code.UNRESOLVABLE, ("Preemption is not helpful for scheduling",))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """A node and who would have to go, most important first."""
 
     node: str
     victims: tuple[PodInfo, ...]
     violations: int
+
+    @cached_property
+    def harm(self) -> tuple[int, ...]:
+        """What is compared first when nodes are compared; less is better."""
+        victims = self.victims
+        return self.violations, victims[0].priority, sum(v.priority + 2**31 for v in victims), len(victims)
 
 
 def more_important(pod: PodInfo) -> tuple[int, str]:
@@ -54,19 +63,8 @@ def more_important(pod: PodInfo) -> tuple[int, str]:
 def pick(candidates: list[Candidate]) -> Candidate:
     """The candidate that does the least harm: fewest violated budgets, lowest highest priority,
     smallest sum of priorities, fewest victims, latest start of the most important victims."""
-
-    def harm(candidate: Candidate) -> tuple[int, ...]:
-        victims = candidate.victims
-        return (
-            candidate.violations,
-            victims[0].priority,
-            sum(v.priority + 2**31 for v in victims),
-            len(victims),
-        )
-
-    least = min(harm(c) for c in candidates)
-    left = [c for c in candidates if harm(c) == least]
-    return max(left, key=_earliest_start)
+    least = min(c.harm for c in candidates)
+    return max((c for c in candidates if c.harm == least), key=_earliest_start)
 
 
 def _earliest_start(candidate: Candidate) -> str:
@@ -85,6 +83,7 @@ class DefaultPreemption(Plugin):
         super().__init__(args, handle)
         self.percentage = int(args.get("minCandidateNodesPercentage", 10))
         self.absolute = int(args.get("minCandidateNodesAbsolute", 100))
+        self._kept: dict[Any, _Kept] = {}
 
     def pre_enqueue(self, pod: PodInfo) -> Status:
         if pod.uid not in self.handle.pending:
@@ -144,10 +143,11 @@ class DefaultPreemption(Plugin):
         offset = self.handle.random.randrange(number)
         simple = self._resources_only(cycle)
         budgets = _budgets(self.handle)
+        kept = self._kept_for(cycle) if simple else None
         found: list[Candidate] = []
         harmless = 0
         for row in np.roll(rows, -offset).tolist():
-            one, status = self._victims(cycle, row, budgets, simple)
+            one, status = self._victims_of(cycle, row, budgets, kept)
             if one is None:
                 verdicts[row] = statuses.code(status)
                 continue
@@ -156,6 +156,40 @@ class DefaultPreemption(Plugin):
             if harmless and len(found) >= enough:
                 break
         return found, verdicts
+
+    # --- what is kept between equal preemptors ---------------------------------------------
+
+    def _kept_for(self, cycle: Cycle) -> _Kept:
+        """Results for preemptors of this kind and priority, without those of rows that changed."""
+        key = (Verdicts.kind(cycle.cls), cycle.pod.priority)
+        table = cycle.table
+        stamp = (self.handle.objects.versions["poddisruptionbudgets"], table.generation)
+        kept = self._kept.pop(key, None)
+        end = table.log_start + len(table.log)
+        if kept is None or kept.stamp != stamp or kept.position < table.log_start:
+            if len(self._kept) >= MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            kept = _Kept(stamp)
+        else:
+            for row in table.log[kept.position - table.log_start :]:
+                kept.results.pop(row, None)
+        kept.position = end
+        self._kept[key] = kept
+        return kept
+
+    def _victims_of(
+        self, cycle: Cycle, row: int, budgets: list[tuple[Object, Any]], kept: _Kept | None
+    ) -> tuple[Candidate | None, Status]:
+        if kept is None:
+            return self._victims(cycle, row, budgets, False)
+        hoping = tuple(self.handle.nominated.get(cycle.table.names[row] or "", ()))
+        known = kept.results.get(row)
+        if known is not None and known[0] == hoping and cycle.pod.uid not in hoping:
+            return known[1], known[2]
+        one, status = self._victims(cycle, row, budgets, True)
+        if cycle.pod.uid not in hoping:
+            kept.results[row] = (hoping, one, status)
+        return one, status
 
     # --- victims on one node ---------------------------------------------------------------
 
@@ -289,6 +323,15 @@ class DefaultPreemption(Plugin):
                 action="Preempting",
                 related=pod.object,
             )
+
+
+@dataclass
+class _Kept:
+    """Victims per row as found for one kind of preemptor, with who hoped for the node then."""
+
+    stamp: tuple[int, int]
+    position: int = 0
+    results: dict[int, tuple[tuple[str, ...], Candidate | None, Status]] = field(default_factory=dict)
 
 
 def _never(pod: PodInfo, event: ClusterEvent) -> bool:
