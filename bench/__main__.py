@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("messages", "etcd", "api", "scheduler", "converge", "nodes")
+NAMES = ("messages", "etcd", "api", "scheduler", "converge", "nodes", "proxy")
 
 
 def main(argv: list[str]) -> int:
