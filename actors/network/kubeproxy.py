@@ -17,7 +17,6 @@ from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, Child, Ref, handles
 from actors.network._config import ProxyConfig
 from actors.network._ruleset import Delta, RuleSet
-from actors.network.applier import Apply, ApplyError, Check, Install
 from protocol.api import UserInfo
 from protocol.message import Message
 from protocol.objects import Object, key, split_key
@@ -122,6 +121,9 @@ class KubeProxy(ClientActor):
         deltas = self.refresh()
         if self.applier is None or (self._written and not deltas):
             return
+        # only a proxy that writes to a kernel needs these
+        from actors.network.applier import Apply, ApplyError, Install
+
         if self._written:
             text = "".join(d.restore_text() for d in deltas)
             change: Install | Apply = Apply(text, tuple(flow for d in deltas for flow in d.stale))
@@ -141,6 +143,8 @@ class KubeProxy(ClientActor):
         """Somebody may have flushed the tables; then everything is written anew."""
         if self.applier is None or not self._written:
             return
+        from actors.network.applier import ApplyError, Check
+
         try:
             present = await self.ask(self.applier, Check())
         except (ApplyError, ActorDead):
