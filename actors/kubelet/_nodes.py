@@ -93,7 +93,7 @@ class SimulatedNode(Actor):
 
 
 def parse_selector(text: str) -> tuple[str, str]:
-    """`golden/kubelet=run` as (annotation, value)."""
+    """`example.com/kubelet=run` as (annotation, value)."""
     key, equals, wanted = text.partition("=")
     if not key or not equals:
         raise ValueError(f"not an annotation selector: {text!r} (want KEY=VALUE)")

@@ -48,6 +48,8 @@ class Recovering(Reporting):
             self.facts.ips = self.node.config.node_ips if host else latest.ips
         for found in sorted(containers, key=lambda c: (c.created_at, c.attempt)):
             self._take_up(found)
+        for member in self.members:
+            self._account_if_lost(member, known.get(member.name))
         if status.get("reason") in ("DeadlineExceeded", "Evicted") and is_terminal(self.pod):
             self.facts.reason, self.facts.message = status["reason"], status.get("message", "")
         self.recover = False
@@ -68,6 +70,20 @@ class Recovering(Reporting):
             member.exit_code = int(final.get("exitCode") or 0)
             member.state = EXITED
             member.container_id = (known.get("containerID") or "").partition("://")[2]
+
+    def _account_if_lost(self, member: Any, known: Object | None) -> None:
+        """A container that ran when last reported and of which the runtime knows nothing (the
+        machine was started anew) ended somehow; it restarts as its policy says."""
+        if known is None or "running" not in (known.get("state") or {}) or member.container_id:
+            return
+        member.state = EXITED
+        member.exit_code = 137
+        member.container_id = (known.get("containerID") or "").partition("://")[2]
+        member.terminated = {
+            "exitCode": 137, "reason": "ContainerStatusUnknown",
+            "message": "The container could not be located when the pod was deleted.  The container used to be Running",
+            "startedAt": None, "finishedAt": None,
+        }
 
     def _take_up(self, found: ContainerStatus) -> None:
         member = self.member(found.name)
