@@ -115,7 +115,7 @@ class RuntimeClassStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
+        errors = self.check(new) + self.check_meta_update(new, old)
         errors += immutable(new.get("handler", ""), old.get("handler", ""), "handler")
         return errors
 

@@ -124,7 +124,7 @@ class CSINodeStrategy(Strategy):
         return self.check_meta(obj) + _drivers(_drivers_of(obj))
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check(new)
+        errors = self.check(new) + self.check(new)
         now, was = _drivers_of(new), _drivers_of(old)
         for before in was:
             for driver in now:
@@ -194,7 +194,7 @@ class CSIStorageCapacityStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
+        errors = self.check(new) + self.check_meta_update(new, old)
         now, was = (selector_form(o.get("nodeTopology")) for o in (new, old))
         errors += immutable(now, was, "nodeTopology")
         names = new.get("storageClassName", ""), old.get("storageClassName", "")

@@ -111,7 +111,7 @@ class DaemonSetStrategy(Strategy):
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
         mirror_service_account(new["spec"]["template"]["spec"])
-        generation = 1
+        generation = max(_template_generation(new), 1)
         if old is not None:
             generation = _template_generation(old)
             if new["spec"]["template"] != old["spec"]["template"]:
@@ -150,7 +150,8 @@ class DaemonSetStrategy(Strategy):
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         now, was = (selector_form(o["spec"].get("selector")) for o in (new, old))
-        errors = self.check_meta_update(new, old) + immutable(now, was, "spec.selector")
+        errors = self.check(new) + self.check_meta_update(new, old)
+        errors += immutable(now, was, "spec.selector")
         return errors + self._check_spec(new["spec"])
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
@@ -164,7 +165,7 @@ class DaemonSetStrategy(Strategy):
         return errors
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        if old is None or new["metadata"].get("generation") != old["metadata"].get("generation"):
+        if old is None or new["spec"]["template"] != old["spec"]["template"]:
             return pod_warnings(new["spec"]["template"], "spec.template.")
         return []
 

@@ -234,7 +234,8 @@ class PersistentVolumeStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check(new)
+        """The whole volume is checked twice, as upstream reports it."""
+        errors = self.check(new) + self.check(new)
         spec, before = new["spec"], old["spec"]
         now, was = (
             {kind: s[kind] for kind in _SOURCES if s.get(kind) is not None} for s in (spec, before)
@@ -262,9 +263,12 @@ class PersistentVolumeStrategy(Strategy):
     def prepare_for_status_update(self, new: Object, old: Object, ctx: Context) -> None:
         super().prepare_for_status_update(new, old, ctx)
         status, before = new.setdefault("status", {}), old.get("status") or {}
-        if status.get("phase") != before.get("phase"):
-            if status.get("lastPhaseTransitionTime") == before.get("lastPhaseTransitionTime"):
-                status["lastPhaseTransitionTime"] = ctx.rfc3339
+        key = "lastPhaseTransitionTime"
+        if status.get("phase") == before.get("phase"):
+            if status.get(key) is None and before.get(key) is not None:
+                status[key] = before[key]
+        elif status.get(key) in (None, before.get(key)):
+            status[key] = ctx.rfc3339
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old)

@@ -156,7 +156,8 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
         return errors + validate_pod_restarts(template["spec"], "spec.template.spec", kind)
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        return self.check_meta_update(new, old) + self._check_spec(new["spec"])
+        errors = self.check(new) + self.check_meta_update(new, old)
+        return errors + self._check_spec(new["spec"])
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         if new["spec"].get("template") is None:

@@ -162,10 +162,11 @@ def _warnings(service: Object) -> list[str]:
             "service.kubernetes.io/topology-mode instead"
         )
     kind, address = spec.get("type"), spec.get("clusterIP", "")
+    headless = kind == "ClusterIP" and address == "None"
     if address and address != "None":
         for index, cluster_ip in enumerate(spec.get("clusterIPs") or ()):
             out += ip_warnings(f"spec.clusterIPs[{index}]", cluster_ip)
-    if kind == "ClusterIP" and address == "None":
+    if headless:
         if spec.get("loadBalancerIP"):
             out.append("spec.loadBalancerIP is ignored for headless services")
         if spec.get("externalIPs"):
@@ -174,6 +175,10 @@ def _warnings(service: Object) -> list[str]:
             out.append("spec.SessionAffinity is ignored for headless services")
     for index, external in enumerate(spec.get("externalIPs") or ()):
         out += ip_warnings(f"spec.externalIPs[{index}]", external)
+    if spec.get("externalIPs") and not headless and kind != "ExternalName":
+        out.append(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+        )
     if spec.get("loadBalancerIP"):
         out += ip_warnings("spec.loadBalancerIP", spec["loadBalancerIP"])
     for index, cidr in enumerate(spec.get("loadBalancerSourceRanges") or ()):
@@ -182,6 +187,8 @@ def _warnings(service: Object) -> list[str]:
         out.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
     if kind != "ExternalName" and spec.get("externalName"):
         out.append('spec.externalName is ignored when spec.type is not "ExternalName"')
+    if spec.get("trafficDistribution") == "PreferClose":
+        out.append('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"')
     return out
 
 

@@ -88,7 +88,7 @@ class StorageClassStrategy(Strategy):
         return errors + _topologies(obj.get("allowedTopologies") or [])
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
+        errors = self.check(new) + self.check_meta_update(new, old)
         for key in ("parameters", "provisioner", "reclaimPolicy"):
             if (new.get(key) or None) != (old.get(key) or None):
                 errors.append(forbidden(key, f"updates to {key} are forbidden."))
@@ -149,7 +149,7 @@ class VolumeAttributesClassStrategy(Strategy):
         return errors + _parameters(obj.get("parameters"), False)
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check_meta_update(new, old)
+        errors = self.check(new) + self.check_meta_update(new, old)
         for key in ("driverName", "parameters"):
             if new.get(key) != old.get(key):
                 errors.append(forbidden(key, f"updates to {key} are forbidden."))
@@ -219,7 +219,7 @@ class VolumeAttachmentStrategy(Strategy):
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
-        errors = self.check(new)
+        errors = self.check(new) + self.check(new)
         spec = new.get("spec") or {}
         if spec != (old.get("spec") or {}):
             shown = internal_form("storage.VolumeAttachmentSpec", spec)
