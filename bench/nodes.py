@@ -3,8 +3,7 @@
 One process holds etcd, the API server, the nodes and their pods, each an actor. Pods are created
 through the API with their node named, as KWOK's own gate does, or with `--scheduler` left to the
 scheduler. The peer is that gate: 5,000 nodes Ready within 60 s, 10,000 pods Running within 60 s;
-ours is measured,
-the gate is a ceiling, so a ratio says how far below it we stay.
+ours is measured, the gate is a ceiling, so a ratio says how far below it we stay.
 """
 
 from __future__ import annotations
