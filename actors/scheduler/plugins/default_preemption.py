@@ -94,7 +94,7 @@ class DefaultPreemption(Plugin):
     def events(self) -> tuple[EventHint, ...]:
         # What the pod waits for is the end of its own evictions; those who rejected it decide
         # about everything else.
-        return (EventHint("AssignedPod", frozenset({"delete"}), _never),)
+        return (EventHint("AssignedPod", frozenset({"delete"}), _never, by_class=True),)
 
     # --- postFilter ------------------------------------------------------------------------
 
