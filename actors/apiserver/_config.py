@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -47,6 +48,10 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Changes kept per resource, for watches that start in the past."""
     min_watch_timeout: float = 1800.0
     """A watch without timeoutSeconds ends after one to two times this."""
+    audit_path: Path | None = None
+    """Where the audit log is written; None: nowhere."""
+    audit_policy: Any = None
+    """The `audit.k8s.io/v1` Policy as a dict; None records the metadata of every HTTP request."""
     max_in_flight: int = 3000
     """HTTP requests that may be under way (open watches do not count); more are answered 429."""
     max_body_bytes: int = 3 * 1024 * 1024

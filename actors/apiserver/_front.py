@@ -12,6 +12,7 @@ import msgspec
 
 from actors.apiserver import _authn as authn
 from actors.apiserver import _render as rendering
+from actors.apiserver._audit import Trail
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._gzip import gzip
@@ -39,11 +40,12 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     """Answer one HTTP request; never raises for what a client can do wrong."""
     core = server.core
     started = core.clock.monotonic()
+    trail = Trail()
     server.in_flight += 1
     try:
         if server.in_flight > core.config.max_in_flight:
             raise status.too_many_requests("Too many requests, please try again later.", 1)
-        reply = await _serve(server, core, call)
+        reply = await _serve(server, core, call, trail)
     except StatusError as error:
         reply = failure(core, call, error)
     finally:
@@ -51,6 +53,8 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     path = parse_path(call.path)
     if path is not None and path.resource:
         server.counters.count(_counter_key(call.method, path, reply.streaming), reply.status, core.clock.monotonic() - started)
+    if server.auditor is not None:
+        server.auditor.record(call, reply, trail, core.clock.now() - (core.clock.monotonic() - started))
     return reply
 
 
@@ -78,13 +82,13 @@ def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:
     return HttpReply(error.code, JSON, body, headers)
 
 
-async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
-    user = authn.authenticate(core, call)
+async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) -> HttpReply:
+    user = trail.user = authn.authenticate(core, call)
     options = parse_query(call.query)
     path = parse_path(call.path)
     if path is None or not path.resource:
         verb = {"GET": "get", "HEAD": "head", "POST": "post", "PUT": "put"}.get(call.method, call.method.lower())
-        wanted = Attributes(verb, path=call.path)
+        wanted = trail.wanted = Attributes(verb, path=call.path)
         user = authn.impersonate(core, call, user, wanted)
         core.authorizer.require(user, wanted)
         from actors.apiserver._paths import other_path
@@ -96,8 +100,10 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall) -> HttpReply:
         path.namespace if path.resource != "namespaces" or path.namespace else path.name if path.name else "",
         path.name,
     )
+    trail.wanted = wanted
     if call.lists:
         user = authn.impersonate(core, call, user, wanted)
+        trail.acting = user if user is not trail.user else None
     core.authorizer.require(user, wanted)
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:

@@ -6,6 +6,7 @@ cluster has, and then answers. What a request means is in the modules beside thi
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.apiserver import _create, _delete, _read, _watching, _write
@@ -26,9 +27,9 @@ from actors.apiserver._messages import (
 from actors.apiserver._metrics import Counters
 from actors.apiserver._request import Path, Request
 from actors.apiserver._watch import ObjectRenderer, Renderer
-from actors.kernel import Actor, ActorDead, AskTimeout, Future, MailboxFull, Ref, handles
+from actors.kernel import Actor, ActorDead, AskTimeout, Child, Future, MailboxFull, Ref, handles
 from protocol import status
-from protocol.api import ApiRequest, CancelWatch, Hold, StatusError
+from protocol.api import ApiRequest, CancelWatch, Hold
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
 from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
@@ -50,6 +51,7 @@ class ApiServer(Actor):
         self.counters = Counters()
         self.started_at = 0.0
         self.in_flight = 0
+        self.auditor: Any = None
         self._serial = 0
         self._followed: dict[tuple[str, int], Address] = {}
         self._compact_at = 0
@@ -60,27 +62,23 @@ class ApiServer(Actor):
         self.core = Core(self, self.etcd, self.config)
         self.core.server = self
         self.ready = Future()
-        await self.core.store.start()
+        if self.config.audit_path is not None:
+            from actors.apiserver._audit import AuditFile, Auditor, Policy
+
+            path = self.config.audit_path
+            file = self.spawn(Child("audit-log", lambda: AuditFile(path)))
+            self.auditor = Auditor(self.core, Policy(self.config.audit_policy), file)
         self.every(self.config.bookmark_period, BookmarkTick())
         self.every(self.config.compaction_period, CompactTick())
         self.every(self.config.storage_check_period, StorageTick())
         self.background(self._prepare())
 
     async def _prepare(self) -> None:
-        """Create what is missing; requests wait for it. Not in `on_start`: its writes are seen by
-        messages that arrive only afterwards."""
-        from actors.apiserver._bootstrap import bootstrap
-
-        delay = 0.05
-        while self.config.bootstrap:
-            try:
-                await bootstrap(self)
-                await self.core.addresses.repair()
-                break
-            except Exception as error:
-                self.log.warning("bootstrap_failed", error=repr(error))
-                await self.sleep(delay)
-                delay = min(2 * delay, 5.0)
+        """Read everything and create what is missing; requests wait for it, and it waits for an etcd that
+        is away. Not in `on_start`: its writes are seen by messages that arrive only afterwards."""
+        await self._persist("etcd_unreachable", self.core.store.start)
+        if self.config.bootstrap:
+            await self._persist("bootstrap_failed", self._stock)
         self.core.store.begin_history()
         from actors.apiserver import crd
 
@@ -89,21 +87,22 @@ class ApiServer(Actor):
         self.ready.resolve()
         self.log.info("apiserver_ready", revision=self.core.store.revision)
 
-    async def _read_store(self) -> None:
-        """Read everything and create what is missing; an etcd that is away is waited for."""
+    async def _stock(self) -> None:
+        from actors.apiserver._bootstrap import bootstrap
+
+        await bootstrap(self)
+        await self.core.addresses.repair()
+
+    async def _persist(self, event: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Try a step until it succeeds, more and more seldom."""
         delay = 0.05
         while True:
             try:
-                await self.core.store.start()
-                if self.config.bootstrap:
-                    from actors.apiserver._bootstrap import bootstrap
-
-                    await bootstrap(self)
-                return
-            except (ActorDead, AskTimeout, StatusError) as error:
-                self.log.warning("etcd_unreachable", error=str(error))
-                await self.sleep(delay)
-                delay = min(delay * 2, 5.0)
+                return await step()
+            except Exception as error:
+                self.log.warning(event, error=repr(error))
+            await self.sleep(delay)
+            delay = min(2 * delay, 5.0)
 
     def restock(self) -> None:
         """The store was read anew, and may be another one: create again what is missing."""
@@ -271,7 +270,8 @@ class ApiServer(Actor):
     @handles(StorageTick)
     async def check_storage(self, message: StorageTick) -> None:
         """See whether etcd is still the one that was read."""
-        await self.core.store.check()
+        if self.ready.done:
+            await self.core.store.check()
 
     @handles(CompactTick)
     async def compact(self, message: CompactTick) -> None:

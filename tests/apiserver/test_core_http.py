@@ -67,7 +67,8 @@ def test_a_connection_serves_many_requests(https: Standalone) -> None:
     connection = client(https)
     for number in range(20):
         code, headers, content = call(https, "GET", "/version", connection=connection)
-        assert code == 200 and json.loads(content)["major"] == "1", number
+        assert code == 200, number
+        assert json.loads(content)["major"] == "1"
     connection.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from actors.apiserver import ApiServer, ApiServerConfig
 from actors.apiserver._bootstrap_flow import flow_objects
 from actors.apiserver._bootstrap_roles import role_objects
+from actors.etcd import Etcd
 from actors.kernel import Child
 from protocol.api import ApiRequest, Resource, StatusError
 
@@ -120,3 +121,11 @@ def test_what_an_administrator_changed_stays_changed(api: Any) -> None:
     api.sim.crash(api.server)
     api.sim.advance(5)
     assert not api.get(role, "", "system:discovery").get("rules")
+
+
+def test_an_etcd_that_is_away_is_waited_for(sim: Any) -> None:
+    etcd = sim.spawn(Child("etcd", Etcd))
+    sim.crash(etcd, restart_after_s=30.0)
+    server = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+    namespaces = sim.ask(server, ApiRequest("list", Resource("", "v1", "namespaces")), timeout=60)
+    assert "kube-system" in [item["metadata"]["name"] for item in namespaces["items"]]

@@ -1,0 +1,223 @@
+"""The audit log: who did what, as lines of JSON in a file.
+
+Owns the policy (which requests are recorded, and how much of them) and the form of an event. A policy
+is what Kubernetes calls `audit.k8s.io/v1` Policy; the first rule that matches decides. The file is
+written by an actor on a thread of its own, so that a slow disk delays no request.
+
+https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+
+from actors.apiserver._authz import Attributes
+from actors.kernel import Ref, ThreadActor, handles
+from protocol.api import UserInfo
+from protocol.message import Message
+
+if TYPE_CHECKING:
+    from actors.apiserver._core import Core
+    from actors.apiserver._messages import HttpCall, HttpReply
+
+__all__ = ["AuditFile", "Auditor", "Policy", "PolicyError", "Trail"]
+
+Object = dict[str, Any]
+LEVELS = ("None", "Metadata", "Request", "RequestResponse")
+_VERSION = "audit.k8s.io/v1"
+_UNREAD = frozenset(("secrets", "configmaps", "tokenreviews"))
+"""Bodies of these are recorded only when a rule names the resource itself: they hold secrets."""
+
+
+class PolicyError(ValueError):
+    """The policy is none; the text says what is wrong."""
+
+
+class AuditLine(Message, frozen=True):
+    """One event, already encoded."""
+
+    line: bytes
+
+
+class AuditFile(ThreadActor):
+    """Appends events to a file; a new file is for its owner's eyes only."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._file: IO[bytes]
+
+    def on_start(self) -> None:
+        """Open the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch(0o600)
+        self._file = self.path.open("ab")
+
+    @handles(AuditLine)
+    def write(self, message: AuditLine) -> None:
+        """Append one line."""
+        self._file.write(message.line)
+        self._file.flush()
+
+    def on_stop(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Policy:
+    """Rules in order, each a dict as in the policy file."""
+
+    def __init__(self, document: Object | None = None) -> None:
+        document = document or {"rules": [{"level": "Metadata"}]}
+        self.rules: list[Object] = list(document.get("rules") or [])
+        self.omitted = frozenset(document.get("omitStages") or ())
+        for number, rule in enumerate(self.rules):
+            if not isinstance(rule, dict) or rule.get("level") not in LEVELS:
+                raise PolicyError(f"rules[{number}].level: one of {', '.join(LEVELS)} is expected")
+
+    def level(self, user: UserInfo, wanted: Attributes) -> tuple[str, Object]:
+        """How much of a request is recorded, and the rule that says so."""
+        for rule in self.rules:
+            if _matches(rule, user, wanted):
+                return str(rule["level"]), rule
+        return "None", {}
+
+
+def _matches(rule: Object, user: UserInfo, wanted: Attributes) -> bool:
+    if rule.get("users") and user.name not in rule["users"]:
+        return False
+    if rule.get("userGroups") and not set(rule["userGroups"]) & set(user.groups):
+        return False
+    if rule.get("verbs") and wanted.verb not in rule["verbs"]:
+        return False
+    if wanted.path:
+        if rule.get("resources") or rule.get("namespaces"):
+            return False
+        paths = rule.get("nonResourceURLs")
+        return not paths or any(_path(pattern, wanted.path) for pattern in paths)
+    if rule.get("nonResourceURLs"):
+        return False
+    if rule.get("namespaces") and wanted.namespace not in rule["namespaces"]:
+        return False
+    resources = rule.get("resources")
+    return not resources or any(_resource(entry, wanted) for entry in resources)
+
+
+def _path(pattern: str, path: str) -> bool:
+    return path == pattern or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def _resource(entry: Object, wanted: Attributes) -> bool:
+    if entry.get("group", "") != wanted.group:
+        return False
+    full = f"{wanted.resource}/{wanted.subresource}" if wanted.subresource else wanted.resource
+    names = entry.get("resources") or []
+    if names and not any(
+        name in ("*", full) or (wanted.subresource and name in (f"{wanted.resource}/*", f"*/{wanted.subresource}"))
+        for name in names
+    ):
+        return False
+    return not entry.get("resourceNames") or wanted.name in entry["resourceNames"]
+
+
+class Trail:
+    """What becomes known of a request while it is answered."""
+
+    __slots__ = ("acting", "user", "wanted")
+
+    def __init__(self) -> None:
+        self.user: UserInfo | None = None
+        """Who was authenticated."""
+        self.acting: UserInfo | None = None
+        """Who was impersonated."""
+        self.wanted: Attributes | None = None
+
+
+class Auditor:
+    """Writes the events of one API server."""
+
+    def __init__(self, core: Core, policy: Policy, file: Ref) -> None:
+        self.core = core
+        self.policy = policy
+        self.file = file
+
+    def record(self, call: HttpCall, reply: HttpReply, trail: Trail, started: float) -> None:
+        """One request has been answered. `started`: seconds since the epoch."""
+        user, wanted = trail.user or UserInfo(""), trail.wanted or Attributes(call.method.lower(), path=call.path)
+        level, rule = self.policy.level(user, wanted)
+        stage = "ResponseStarted" if reply.streaming else "ResponseComplete"
+        if level == "None" or stage in self.policy.omitted or stage in (rule.get("omitStages") or ()):
+            return
+        event: Object = {
+            "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": self.core.uid(), "stage": stage,
+            "requestURI": call.path + (f"?{call.query}" if call.query else ""), "verb": wanted.verb,
+            "user": _shown(user),
+        }
+        if trail.acting is not None:
+            event["impersonatedUser"] = _shown(trail.acting)
+        event["sourceIPs"] = [call.peer_address] if call.peer_address else []
+        event["userAgent"] = call.headers.get("user-agent", "")
+        if not wanted.path:
+            event["objectRef"] = _reference(wanted, call.path)
+        event["responseStatus"] = _status(reply)
+        if level in ("Request", "RequestResponse") and _readable(wanted, rule):
+            _add_body(event, "requestObject", call.body)
+            if level == "RequestResponse" and reply.status < 400:
+                _add_body(event, "responseObject", reply.body if not reply.more else b"".join((reply.body, *reply.more)))
+        clock = self.core.clock
+        from actors.kernel import rfc3339_micro
+
+        event["requestReceivedTimestamp"] = rfc3339_micro(started)
+        event["stageTimestamp"] = clock.rfc3339_micro()
+        refused = reply.status in (401, 403)
+        event["annotations"] = {"authorization.k8s.io/decision": "forbid" if refused else "allow",
+                                "authorization.k8s.io/reason": ""}
+        self.file.tell(AuditLine(orjson.dumps(event) + b"\n"))
+
+
+def _shown(user: UserInfo) -> Object:
+    shown: Object = {"username": user.name}
+    if user.uid:
+        shown["uid"] = user.uid
+    if user.groups:
+        shown["groups"] = list(user.groups)
+    if user.extra:
+        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return shown
+
+
+def _reference(wanted: Attributes, path: str) -> Object:
+    parts = path.strip("/").split("/")
+    version = parts[1] if parts[0] == "api" else parts[2] if len(parts) > 2 else ""
+    reference = {
+        "resource": wanted.resource, "namespace": wanted.namespace, "name": wanted.name, "apiGroup": wanted.group,
+        "apiVersion": version, "subresource": wanted.subresource,
+    }
+    return {key: value for key, value in reference.items() if value}
+
+
+def _status(reply: HttpReply) -> Object:
+    found: Object = {"metadata": {}, "code": reply.status}
+    if reply.status >= 400:
+        try:
+            body = orjson.loads(reply.body)
+            found.update({key: body[key] for key in ("status", "message", "reason") if body.get(key)})
+        except (ValueError, AttributeError):
+            pass
+    return found
+
+
+def _readable(wanted: Attributes, rule: Object) -> bool:
+    named = [name for entry in rule.get("resources") or () for name in entry.get("resources") or ()]
+    return (wanted.resource not in _UNREAD and wanted.subresource != "token") or wanted.resource in named
+
+
+def _add_body(event: Object, field: str, data: bytes) -> None:
+    if data:
+        try:
+            event[field] = orjson.loads(data)
+        except ValueError:
+            return
