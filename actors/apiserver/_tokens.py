@@ -248,7 +248,7 @@ async def token_request(core: Core, request: Request) -> Answer:
     metadata["uid"], metadata["creationTimestamp"] = core.uid(), core.clock.rfc3339()
     if not spec.get("audiences"):
         spec["audiences"] = [core.config.service_account_issuer]
-    _check_ttl(request.name, spec["expirationSeconds"])
+    _check_ttl(spec["expirationSeconds"])
     await admitted(core, request, request.served.kind, request.name, "token", obj)
     bound = _bound_object(core, request, account, spec.get("boundObjectRef"))
     spec.setdefault("boundObjectRef", None)
@@ -262,7 +262,8 @@ async def token_request(core: Core, request: Request) -> Answer:
     return Answer(obj=obj, code=201)
 
 
-def _check_ttl(name: str, ttl_s: int) -> None:
+def _check_ttl(ttl_s: int) -> None:
+    """The error names no object: a token request is nobody's name."""
     problem = ""
     if ttl_s < _MIN_TTL_S:
         problem = "may not specify a duration less than 10 minutes"
@@ -270,7 +271,7 @@ def _check_ttl(name: str, ttl_s: int) -> None:
         problem = "may not specify a duration larger than 2^32 seconds"
     if problem:
         error = FieldError("FieldValueInvalid", "spec.expirationSeconds", f"Invalid value: {ttl_s}: {problem}")
-        raise status.invalid("authentication.k8s.io", "TokenRequest", name, [error])
+        raise status.invalid("authentication.k8s.io", "TokenRequest", "", [error])
 
 
 def _bound_object(core: Core, request: Request, account: Object, ref: Object | None) -> Object | None:

@@ -213,24 +213,27 @@ class RuntimeClass(Plugin):
 
 
 class PodTopologyLabels(Plugin):
-    """A pod that is bound learns its node's zone and region."""
+    """A pod that is bound, or made with a node, learns that node's zone and region."""
 
     name = "PodTopologyLabels"
     labels = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
     def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
-        """Bindings of pods."""
-        return operation == CREATE and group == "" and resource == "pods" and subresource == "binding"
+        """New pods and bindings of pods."""
+        return operation == CREATE and group == "" and resource == "pods" and subresource in ("", "binding")
 
     def admit(self, attributes: Attributes) -> None:
-        """Write them into the binding, whose labels go to the pod."""
-        binding = attributes.object or {}
-        target = binding.get("target") or {}
+        """Write them into the pod, or into the binding, whose labels go to the pod."""
+        obj = attributes.object or {}
+        target = obj.get("target") or {}
         if target.get("kind", "Node") not in ("", "Node"):
             return
-        node = attributes.lookup.get("", "nodes", "", target.get("name", ""))
+        name = target.get("name", "") if attributes.subresource else (obj.get("spec") or {}).get("nodeName")
+        if not name:
+            return
+        node = attributes.lookup.get("", "nodes", "", name)
         labels = (node or {}).get("metadata", {}).get("labels") or {}
         found = {key: labels[key] for key in self.labels if key in labels}
         if found:
-            meta = binding.setdefault("metadata", {})
+            meta = obj.setdefault("metadata", {})
             meta["labels"] = {**(meta.get("labels") or {}), **found}
