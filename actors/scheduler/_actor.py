@@ -16,6 +16,7 @@ from typing import Any
 
 from actors.client import Client, ClientActor, LeaderElector
 from actors.kernel import Ref, handles
+from actors.scheduler._assembly import assemble
 from actors.scheduler._binding import Binder
 from actors.scheduler._cache import Cache
 from actors.scheduler._config import SchedulerConfig
@@ -23,11 +24,9 @@ from actors.scheduler._engine import Decision, Engine
 from actors.scheduler._events import EventHint
 from actors.scheduler._explain import explain, wants_account
 from actors.scheduler._fit_error import NO_NODES, fit_message
-from actors.scheduler._framework import Handle
 from actors.scheduler._objects import Objects
 from actors.scheduler._outcome import ERROR, UNSCHEDULABLE, Reporter
 from actors.scheduler._pods import PodInfo
-from actors.scheduler._profile import Profile, registry
 from actors.scheduler._queue import QueuedPod, SchedulingQueue
 from actors.scheduler._status import SUCCESS, Status
 from actors.scheduler._watching import Watching
@@ -40,7 +39,9 @@ __all__ = ["SCHEDULER_USER", "Scheduler"]
 
 SCHEDULER_USER = UserInfo("system:kube-scheduler", ("system:masters", "system:authenticated"))
 TICK_S = 1.0
+"""How often backoffs and unconfirmed bindings are looked at, while there are any."""
 FLUSH_S = 30.0
+"""How often pods are looked for that no event has moved, while there are any that wait."""
 BATCH_MAX_S = 0.02
 """No batch keeps the loop longer than this and one pod."""
 NO_NODE_AT_ALL = "(no nodes)"
@@ -80,10 +81,9 @@ class Scheduler(ClientActor):
         self.cache = Cache()
         self.objects = Objects()
         self.nominated: dict[str, dict[str, PodInfo]] = {}
-        self.handles: dict[str, Handle] = {}
-        self.engines: dict[str, Engine] = {}
-        self.reporters: dict[str, Reporter] = {}
-        self._make_profiles()
+        self.handles, self.engines, self.reporters = assemble(self)
+        for engine in self.engines.values():
+            engine.on_evicted = self._evicted
         first = self.engines[self.config.profiles[0].name].profile
         a_node = {NO_NODE_AT_ALL: (EventHint("Node", frozenset({"add"})),)}
         self._hints = {name: {**engine.profile.hints(), **a_node} for name, engine in self.engines.items()}
@@ -110,35 +110,10 @@ class Scheduler(ClientActor):
         self.leading = not self.config.leader_elect and not self.config.passive
         self.synced = False
         self._working = False
+        self._ticking = False
+        self._flushing = False
         self.counters = {"scheduled": 0, "attempts": 0, "failed": 0, "errors": 0, "preempted": 0}
         self.attempt_seconds: deque[float] = deque(maxlen=20_000)
-
-    def _make_profiles(self) -> None:
-        plugins = registry(self.config.plugins)
-        pending: dict[str, PodInfo] = {}
-        waiting: dict[str, Any] = {}
-        for profile in self.config.profiles:
-            reporter = Reporter(self.client, profile.name)
-            handle = Handle(
-                self.cache,
-                self.objects,
-                self.random,
-                profile.name,
-                self.client,
-                self.sleep,
-                self.clock.now,
-                self.clock.rfc3339,
-                waiting,
-                self.nominated,
-                pending,
-                self.background,
-                reporter.event,
-            )
-            engine = Engine(Profile(profile, plugins, handle), handle)
-            engine.on_evicted = self._evicted
-            self.handles[profile.name] = handle
-            self.engines[profile.name] = engine
-            self.reporters[profile.name] = reporter
 
     # --- life ------------------------------------------------------------------------------
 
@@ -149,8 +124,6 @@ class Scheduler(ClientActor):
             attach(self, self.config.extenders)
         self.watching.start()
         self.background(self._begin())
-        self.every(TICK_S, _Tick())
-        self.every(FLUSH_S, _Flush())
         if self.config.leader_elect and not self.config.passive:
             self.elector = LeaderElector(
                 self.client,
@@ -318,6 +291,17 @@ class Scheduler(ClientActor):
     def _requeue(self, queued: QueuedPod, **why: Any) -> None:
         if self.queue.requeue(queued, self.clock.monotonic(), **why):
             self.work()
+        self.watch_the_clock()
+
+    def watch_the_clock(self) -> None:
+        """Look again in a while, as long as there is something that time alone changes."""
+        lengths = self.queue.lengths
+        if not self._ticking and (lengths["backoff"] or self.cache.assumed_count):
+            self._ticking = True
+            self.after(TICK_S, _Tick())
+        if not self._flushing and lengths["unschedulable"]:
+            self._flushing = True
+            self.after(FLUSH_S, _Flush())
 
     def reporter(self, pod: PodInfo) -> Reporter:
         """Who writes about this pod."""
@@ -351,13 +335,15 @@ class Scheduler(ClientActor):
 
     @handles(_Tick)
     def tick(self, message: _Tick) -> None:
-        """Each second: backoffs that ended, assumptions that nothing has confirmed."""
+        """Backoffs that ended, assumptions that nothing has confirmed."""
+        self._ticking = False
         now = self.clock.monotonic()
         moved = self.queue.flush_backoff(now)
         for pod in self.cache.overdue(now):
             self.background(self._find_out(pod))
         if moved:
             self.work()
+        self.watch_the_clock()
 
     async def _find_out(self, pod: PodInfo) -> None:
         """What became of a pod that should have been seen bound by now."""
@@ -374,9 +360,11 @@ class Scheduler(ClientActor):
 
     @handles(_Flush)
     def flush(self, message: _Flush) -> None:
-        """Every half minute: pods that no event has moved for minutes."""
+        """Pods that no event has moved for minutes."""
+        self._flushing = False
         if self.queue.flush_unschedulable(self.clock.monotonic()):
             self.work()
+        self.watch_the_clock()
 
     # --- questions -------------------------------------------------------------------------
 

@@ -165,6 +165,7 @@ class Binder:
     def _bound(self, engine: Engine, queued: QueuedPod, decision: Decision) -> None:
         scheduler, pod = self.scheduler, queued.pod
         scheduler.cache.binding_done(pod.uid, scheduler.clock.monotonic() + scheduler.config.assumed_ttl_s)
+        scheduler.watch_the_clock()
         scheduler.reporter(pod).scheduled(pod, decision.node)
         scheduler.counters["scheduled"] += 1
         for plugin in engine.profile.post_bind:

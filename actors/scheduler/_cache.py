@@ -193,8 +193,10 @@ class Cache:
             placed.deadline = None
         return [placed.info for placed in late]
 
-    def assumed(self) -> list[PodInfo]:
-        return [self._placed[uid].info for uid in self._assumed]
+    @property
+    def assumed_count(self) -> int:
+        """Pods that were given a node and are not seen bound yet."""
+        return len(self._assumed)
 
     # --- accounting ------------------------------------------------------------------------
 
