@@ -9,7 +9,6 @@ from typing import Any
 
 from etcd3aio import _protobuf  # puts the generated modules where they find each other
 
-__all__ = ["kv", "rpc"]
+__all__ = ["rpc"]
 
 rpc: Any = _protobuf.rpc_pb2
-kv: Any = _protobuf.kv_pb2
