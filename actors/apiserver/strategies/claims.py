@@ -164,8 +164,10 @@ _SOURCES = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSn
 
 
 def _drop_foreign_source(spec: Object) -> None:
-    """`dataSource` is for claims and snapshots; others are silently dropped (KEP-1495)."""
+    """`dataSource` alone is for claims and snapshots; others are silently dropped (KEP-1495)."""
     source = spec.get("dataSource")
+    if spec.get("dataSourceRef") is not None:
+        return
     if source and (source.get("apiGroup") or "", source.get("kind", "")) not in _SOURCES:
         del spec["dataSource"]
 
@@ -191,6 +193,9 @@ class ClaimStrategy(Strategy):
         """A source and its reference stand for each other where they can."""
         spec = new["spec"]
         before = old["spec"] if old is not None else {}
+        reference = spec.get("dataSourceRef") or {}
+        if reference.get("namespace") and before.get("dataSourceRef") is None:
+            del spec["dataSourceRef"]
         if before.get("dataSource") is None and before.get("dataSourceRef") is None:
             _drop_foreign_source(spec)
         source, reference = spec.get("dataSource"), spec.get("dataSourceRef")

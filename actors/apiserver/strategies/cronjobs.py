@@ -29,15 +29,13 @@ from actors.apiserver.strategies._tables import (
 )
 from actors.apiserver.strategies._time import since
 from actors.apiserver.strategies._workloads import name_warning
-from actors.apiserver.strategies.job_spec import validate_job_spec
+from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
 from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
-from actors.apiserver.strategies.pod_warnings import pod_warnings
 
 __all__ = ["CronJobStrategy"]
 
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
 _is_zone_part = re.compile(r"[A-Za-z._0-9+-]{1,14}\Z").match
-_TEMPLATE = "spec.jobTemplate.spec.template."
 
 
 def _check_schedule(spec: Object, old: Object | None) -> list[FieldError]:
@@ -144,8 +142,7 @@ class CronJobStrategy(Strategy):
             out += name_warning(new["metadata"])
         elif new["metadata"].get("generation") == old["metadata"].get("generation"):
             return out
-        job = new["spec"]["jobTemplate"]["spec"]
-        return out + pod_warnings(job["template"], _TEMPLATE)
+        return out + job_warnings(new["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec")
 
     def columns(self) -> tuple[Column, ...]:
         return _COLUMNS

@@ -22,8 +22,9 @@ from actors.apiserver.strategies._errors import (
 from actors.apiserver.strategies._meta import nonnegative
 from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies.pod_validation import validate_template
+from actors.apiserver.strategies.pod_warnings import pod_warnings
 
-__all__ = ["count_indexes", "parse_interval", "validate_job_spec", "validate_managed_by"]
+__all__ = ["count_indexes", "job_warnings", "parse_interval", "validate_job_spec", "validate_managed_by"]
 
 Object = dict[str, Any]
 
@@ -65,6 +66,19 @@ def validate_job_spec(spec: Object, path: str) -> list[FieldError]:
     template = spec.get("template") or {}
     errors += validate_template(template, path + ".template")
     return errors + _restart_policy(spec, template.get("spec") or {}, path)
+
+
+def job_warnings(spec: Object, path: str) -> list[str]:
+    """Warnings of a JobSpec, in a job or in a cron job's template."""
+    out: list[str] = []
+    many = (spec.get("completions") or 0) > _MANY and (spec.get("parallelism") or 0) > _MANY_LIMIT
+    if many and spec.get("completionMode") == "Indexed":
+        out.append(
+            f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a "
+            "parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes "
+            "when a big number of indexes fail"
+        )
+    return out + pod_warnings(spec.get("template") or {}, path + ".template.")
 
 
 def validate_managed_by(name: str, path: str) -> list[FieldError]:

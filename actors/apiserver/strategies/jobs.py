@@ -22,10 +22,9 @@ from actors.apiserver.strategies._selectors import (
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, SELECTOR, container_cells
 from actors.apiserver.strategies._time import age, parse_time
 from actors.apiserver.strategies._workloads import LABELS_MISMATCH, name_warning, sorted_labels
-from actors.apiserver.strategies.job_spec import validate_job_spec
+from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
 from actors.apiserver.strategies.job_status import condition_true, validate_job_status
 from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
-from actors.apiserver.strategies.pod_warnings import pod_warnings
 
 __all__ = ["JobStrategy"]
 
@@ -104,15 +103,7 @@ class JobStrategy(Strategy):
         if old is not None and new["metadata"].get("generation") == old["metadata"].get("generation"):
             return []
         out = name_warning(new["metadata"]) if old is None else []
-        out += pod_warnings(spec["template"], "spec.template.")
-        if spec.get("completionMode") == "Indexed" and (spec.get("completions") or 0) > 100000:
-            if (spec.get("parallelism") or 0) > 10000:
-                out.append(
-                    "spec.completions: In Indexed Jobs with a number of completions higher than "
-                    "10^5 and a parallelism higher than 10^4, Kubernetes might not be able to "
-                    "track completedIndexes when a big number of indexes fail"
-                )
-        return out
+        return out + job_warnings(spec, "spec")
 
     def columns(self) -> tuple[Column, ...]:
         return _COLUMNS
