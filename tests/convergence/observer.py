@@ -174,6 +174,6 @@ class Observer(ClientActor):
     def _generation_is_seen(self, deployment: Object) -> bool:
         """A scale-up asks for more than there is until its pods have come."""
         replicas = sum(r["spec"]["replicas"] for r in self.informers["replicasets"].store)
-        running = len([p for p in self.informers["pods"].store if is_ready(p)])
+        running = [p for p in self.informers["pods"].store if is_ready(p) and not p["metadata"].get("deletionTimestamp")]
         notes = [self._annotated(r) for r in self.informers["replicasets"].store]
-        return bool(notes) and max(notes) == deployment["spec"]["replicas"] and running >= replicas
+        return bool(notes) and max(notes) == deployment["spec"]["replicas"] and len(running) >= replicas
