@@ -67,6 +67,10 @@ STALE_AFTER_S = 1.0
 TOKEN_REFRESH = 0.8
 
 
+class Begin(Message, frozen=True):
+    """The runtime is known: join the cluster."""
+
+
 class MoreEvents(Message, frozen=True):
     """Events wait, and may be recorded again."""
 
@@ -104,9 +108,11 @@ class Kubelet(Serving):
         await self.ask(self.node.runtime, GetContainerEvents(self.ref))
         found = await self.ask(self.node.runtime, ListPodSandbox())
         self.found_sandboxes = {s.uid for s in found}
-        self.background(self._begin())
+        self.ref.tell(Begin())
 
-    async def _begin(self) -> None:
+    @handles(Begin)
+    async def begin(self, message: Begin) -> None:
+        """Join the cluster. What goes wrong here crashes this actor, and it starts anew."""
         await self.register()
         self.informer.start()
         period_s = self.config.lease_renew_s

@@ -97,9 +97,9 @@ class Pod(Recovering):
             old, member.spec = member.spec, new
             if new.get("image") != old.get("image") and member.state == RUNNING and member.kind == MAIN:
                 text = f"Container {member.name} definition changed, will be restarted"
-                self.background(self._stop_then_kick(member, text))
+                self.aside(self._stop_then_kick(member, text))
             elif new.get("resources") != old.get("resources") and member.state == RUNNING:
-                self.background(self._resize(member))
+                self.aside(self._resize(member))
         self._arm_deadline()
 
     async def _stop_then_kick(self, member: Any, text: str) -> None:

@@ -6,6 +6,7 @@ ready and runs for ever costs no timers.
 
 from __future__ import annotations
 
+from actors.kernel import ActorDead
 from actors.kubelet._messages import ProbeDue
 from actors.kubelet._plan import RUNNING, Member
 from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe, handler_of
@@ -45,7 +46,7 @@ class Probing(Stopping):
         probe.token += 1
         message = ProbeDue(member.name, probe.kind, probe.token)
         if delay_s <= 0:
-            self.background(self._probe(member, probe))
+            self.aside(self._probe(member, probe))
         else:
             self.after(delay_s, message)
 
@@ -65,12 +66,15 @@ class Probing(Stopping):
                     self._arm(member, probe, 0.0)
 
     async def _probe(self, member: Member, probe: Probe) -> None:
-        if member.state != RUNNING or probe.busy or (self.ending and probe.kind != READINESS):
+        if member.state != RUNNING or probe.busy or ((self.ending or member.stopping) and probe.kind != READINESS):
             return
         probe.busy = True
         ident = member.container_id
         try:
             ok, output, settled = await self._do(member, probe)
+        except ActorDead:
+            self._ask_later(member, probe)  # the runtime is being restarted: that says nothing of the container
+            return
         finally:
             probe.busy = False
         current = getattr(member, probe.kind.lower())
@@ -81,11 +85,14 @@ class Probing(Stopping):
         changed = probe.record(ok, settled)
         if changed:
             self._verdict(member, probe)
+        self._ask_later(member, probe)
+        self.answered()
+
+    def _ask_later(self, member: Member, probe: Probe) -> None:
         delay_s = probe.next_delay_s()
-        if delay_s is not None and member.state == RUNNING and not member.stopping:
+        if delay_s is not None and member.state == RUNNING and getattr(member, probe.kind.lower()) is probe:
             probe.token += 1
             self.after(delay_s, ProbeDue(member.name, probe.kind, probe.token))
-        self.answered()
 
     def flush(self) -> None:
         """Report (defined by the reporter)."""
@@ -105,7 +112,7 @@ class Probing(Stopping):
             self.schedule_probes(member)
             self.kick()
         elif probe.kind in (STARTUP, LIVENESS) and probe.result is False:
-            self.background(self._kill_unhealthy(member, probe))
+            self.aside(self._kill_unhealthy(member, probe))
 
     async def _kill_unhealthy(self, member: Member, probe: Probe) -> None:
         if member.stopping:

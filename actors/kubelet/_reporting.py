@@ -46,7 +46,7 @@ class Reporting(Probing):
         if self.held or self.writing or self.gone:
             return
         self.writing = True
-        self.background(self._write())
+        self.aside(self._write())
 
     def current_status(self) -> Object:
         """The status as it is now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.kernel import AskTimeout, Future
+from actors.kernel import ActorDead, AskTimeout, Future
 from actors.kubelet._plan import EXITED, NEW, RUNNING, Member
 from actors.kubelet._spec import MAIN, SIDECAR
 from actors.kubelet._starting import Starting
@@ -71,7 +71,7 @@ class Stopping(Starting):
         try:
             await self.ask(self.node.runtime, StopContainer(ident, left), timeout=left + STOP_MARGIN_S)
             status = await self.ask(self.node.runtime, GetContainerStatus(ident))
-        except (CriError, AskTimeout) as error:
+        except (CriError, AskTimeout, ActorDead) as error:
             self.log.warning("container_stop_failed", container=member.name, error=str(error))
             member.stopping = False
             return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from actors.client import Client
-from actors.kernel import Actor
+from actors.kernel import Actor, Future
 from actors.kubelet._backoff import Backoff
 from actors.kubelet._context import NodeContext
-from actors.kubelet._messages import GetObject, PodEvent
+from actors.kubelet._messages import GetObject, Kick, PodEvent
 from actors.kubelet._plan import Member
 from actors.kubelet._spec import INIT, MAIN, SIDECAR, container_kinds
 from actors.kubelet._status import PodFacts
@@ -68,6 +69,16 @@ class WorkerBase(Actor):
         for index, (kind, spec) in enumerate(container_kinds(self.pod)):
             if spec["name"] not in known:
                 self.members.append(Member(kind, index, spec))
+
+    def aside(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Do something beside the loop; what goes wrong is logged, and the loop looks again."""
+        self.background(coroutine).add_callback(self._aside_done)
+
+    def _aside_done(self, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is not None and not self.done:
+            self.log.warning("pod_task_failed", pod=self.full_name(), error=repr(error))
+            self.ref.tell(Kick())
 
     def member(self, name: str) -> Member | None:
         """The record of a container."""

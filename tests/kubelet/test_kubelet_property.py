@@ -18,7 +18,8 @@ COMMANDS = (
     (), ("sleep", "4"), ("false",), ("true",), ("sh", "-c", "sleep 3; exit 2"), ("sh", "-c", "touch /tmp/up; sleep 7; rm /tmp/up; sleep 100"),
     ("sh", "-c", "trap 'sleep 1; exit 0' TERM; sleep 1000"),
 )  # fmt: skip
-PROBES = (None, {"exec": {"command": ["cat", "/tmp/up"]}, "periodSeconds": 2, "failureThreshold": 2})
+PROBES = (None, {"exec": {"command": ["cat", "/tmp/up"]}, "periodSeconds": 2, "failureThreshold": 2},
+          {"exec": {"command": ["sh", "-c", "sleep 0.6; cat /tmp/up"]}, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 1})
 
 pods = st.fixed_dictionaries({
     "policy": st.sampled_from(["Always", "OnFailure", "Never"]), "commands": st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=2),
@@ -130,6 +131,7 @@ class Story:
     def _check_pod(self, pod: Object, attempts: dict[str, list[int]]) -> None:
         status = pod["status"]
         ended = status["phase"] in ("Succeeded", "Failed")
+        specs = {c["name"]: c for c in [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())]}
         statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
         for entry in statuses:
             made = attempts.get(entry["name"], [])
@@ -141,6 +143,8 @@ class Story:
                 assert known is not None
                 assert known.state == CONTAINER_RUNNING
                 assert not ended
+                if specs[entry["name"]].get("readinessProbe"):
+                    assert entry["ready"] == ("/tmp/up" in (known.layer or {})), "readiness is not what the probe would say"
             else:
                 assert known is None or known.state == CONTAINER_EXITED
                 assert not entry["ready"] or kind == "terminated"
