@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from actors.apiserver.cel._formats import plain_optionals
+
 __all__ = ["CelError", "Program", "Scope", "compile_program", "plain", "tidy_error", "with_authorizer"]
 
 MAX_PROGRAMS = 4096
@@ -99,7 +101,7 @@ def plain(value: Any) -> Any:
 def compile_program(source: str, variables: tuple[str, ...]) -> Program:
     """Compile once per source and set of variable names. Raises `CelError` with cel-go's layout."""
     try:
-        return Program(source, _environment(variables).compile(source))
+        return Program(source, _environment(variables).compile(plain_optionals(source)))
     except Exception as error:
         raise CelError(tidy_error(str(error))) from None
 

@@ -12,11 +12,23 @@ import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cache
-from itertools import pairwise
+from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from actors.apiserver.cel._formats import NAMES, is_format, named_format, validate
+from actors.apiserver.cel._lists import (
+    distinct,
+    extreme,
+    find,
+    find_all,
+    flat,
+    index_of,
+    is_sorted,
+    last_index_of,
+    slice_of,
+    total,
+)
 from protocol.quantity import QuantityError, format_quantity, parse_quantity, quantity_format
 
 __all__ = ["extensions"]
@@ -41,44 +53,6 @@ def _opaque(value: Any, kind: str) -> Any:
     if not isinstance(value, dict) or kind not in value:
         raise ValueError("no such overload")
     return value[kind]
-
-
-# --- lists and text ---------------------------------------------------------------------------
-
-
-def _is_sorted(items: list[Any]) -> bool:
-    return all(not b < a for a, b in pairwise(items))
-
-
-def _sum(items: list[Any]) -> Any:
-    return sum(items) if items else 0
-
-
-def _extreme(choose: Callable[[list[Any]], Any], name: str) -> Callable[[list[Any]], Any]:
-    def run(items: list[Any]) -> Any:
-        if not items:
-            raise ValueError(f"{name} called on empty list")
-        return choose(items)
-
-    return run
-
-
-def _index_of(items: list[Any], item: Any) -> int:
-    return items.index(item) if item in items else -1
-
-
-def _last_index_of(items: list[Any], item: Any) -> int:
-    return len(items) - 1 - items[::-1].index(item) if item in items else -1
-
-
-def _find(text: str, pattern: str) -> str:
-    match = re.search(pattern, text)
-    return match[0] if match is not None else ""
-
-
-def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [match[0] for match in re.finditer(pattern, text)]
-    return found if limit < 0 else found[:limit]
 
 
 # --- quantities -------------------------------------------------------------------------------
@@ -268,41 +242,6 @@ def _decision(value: Any) -> bool:
 # --- declaration ------------------------------------------------------------------------------
 
 
-def _format(template: str, values: list[Any]) -> str:
-    """`"%s and %d".format([a, b])`."""
-    out, at = [], 0
-    for match in re.finditer(r"%(?:\.(\d+))?([sdfexXob%])", template):
-        out.append(template[at : match.start()])
-        at = match.end()
-        if match[2] == "%":
-            out.append("%")
-            continue
-        if not values:
-            raise ValueError("index 0 out of range")
-        value, values = values[0], values[1:]
-        out.append(_format_one(match[2], int(match[1]) if match[1] else 6, value))
-    return "".join(out) + template[at:]
-
-
-def _format_one(verb: str, digits: int, value: Any) -> str:
-    if verb == "s":
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, (list, tuple)):
-            return "[" + ", ".join(_format_one("s", digits, item) for item in value) + "]"
-        if isinstance(value, dict):
-            return "{" + ", ".join(f"{k}: {_format_one('s', digits, v)}" for k, v in sorted(value.items())) + "}"
-        return "null" if value is None else str(value)
-    if verb == "d":
-        return str(int(value))
-    if verb in "fe":
-        return f"{float(value):.{digits}{verb}}"
-    if isinstance(value, str) and verb in "xX":
-        text = value.encode().hex()
-        return text.upper() if verb == "X" else text
-    return format(int(value), verb)
-
-
 @cache
 def extensions() -> list[Any]:
     """The engine's extensions and Kubernetes' functions as one more."""
@@ -356,15 +295,22 @@ def extensions() -> list[Any]:
 
 
 _DECLARATIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
-    ("l.isSorted()b", _is_sorted),
-    ("l.sum()d", _sum),
-    ("l.min()d", _extreme(min, "min")),
-    ("l.max()d", _extreme(max, "max")),
-    ("l.indexOf(d)i", _index_of),
-    ("l.lastIndexOf(d)i", _last_index_of),
-    ("s.find(s)s", _find),
-    ("s.findAll(s)t", _find_all),
-    ("s.findAll(si)t", _find_all),
+    ("l.isSorted()b", is_sorted),
+    ("l.sum()d", total),
+    ("l.min()d", extreme(min, "min")),
+    ("l.max()d", extreme(max, "max")),
+    ("l.indexOf(d)i", index_of),
+    ("l.lastIndexOf(d)i", last_index_of),
+    ("lists.range(i)l", lambda count: list(range(count))),
+    ("l.slice(ii)l", slice_of),
+    ("l.flatten()l", lambda items: flat(items, 1)),
+    ("l.flatten(i)l", flat),
+    ("l.distinct()l", distinct),
+    ("l.reverse()l", lambda items: items[::-1]),
+    ("l.sort()l", sorted),
+    ("s.find(s)s", find),
+    ("s.findAll(s)t", find_all),
+    ("s.findAll(si)t", find_all),
     ("quantity(s)d", _quantity),
     ("isQuantity(s)b", _is_quantity),
     ("d.asInteger()i", _as_integer),
@@ -411,6 +357,8 @@ _DECLARATIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("d.subresource(s)d", _narrow("subresource")),
     ("d.namespace(s)d", _narrow("namespace")),
     ("d.name(s)d", _narrow("name")),
+    ("d.fieldSelector(s)d", _narrow("field_selector")),
+    ("d.labelSelector(s)d", _narrow("label_selector")),
     ("d.serviceAccount(ss)d", _service_account),
     ("d.check(s)d", _check),
     ("d.allowed()b", _decision),
@@ -419,5 +367,11 @@ _DECLARATIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("d.error()s", lambda value: ""),
     ("sets.contains(ll)b", lambda a, b: all(item in a for item in b)),
     ("sets.intersects(ll)b", lambda a, b: any(item in a for item in b)),
+    *((f"format.{name}()d", partial(named_format, name)) for name in NAMES),
+    ("format.named(s)d", named_format),
+    ("format.isNamed(s)b", is_format),
+    ("d.validate(s)d", validate),
+    ("d.hasErrors(s)b", lambda found, text: validate(found, text) is not None),
+    ("jsonpatch.escapeKey(s)s", lambda text: text.replace("~", "~0").replace("/", "~1")),
     ("sets.equivalent(ll)b", lambda a, b: all(i in a for i in b) and all(i in b for i in a)),
 )

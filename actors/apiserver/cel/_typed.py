@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.apiserver.cel._engine import CelError, tidy_error
+from actors.apiserver.cel._formats import plain_optionals
 
 __all__ = ["check_types", "escape"]
 
@@ -169,7 +170,7 @@ class Checker:
     def result_type(self, source: str) -> str:
         """The static type of an expression's value (`bool`, ...). Raises `CelError`."""
         try:
-            return str(self._environment.compile(source).return_type().name()).lower()
+            return str(self._environment.compile(plain_optionals(source)).return_type().name()).lower()
         except Exception as error:
             raise CelError(tidy_error(str(error))) from None
 
