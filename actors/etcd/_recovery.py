@@ -32,7 +32,7 @@ from actors.etcd._records import (
     pack,
     unpack,
 )
-from actors.etcd._store import Changes, Store
+from actors.etcd._store import Changes, Store, as_changes
 from protocol.etcd import KeyValue
 
 __all__ = ["Captured", "State", "recover"]
@@ -220,9 +220,14 @@ class Captured:
         self.revision = store.revision
         self.compact_revision = store.compact_revision
         self.base = list(store.base())
-        self.history = list(store.history(self.start, self.revision))
+        self._log = store.copy_log()
         self.leases: list[Record] = [LeaseSet(lease.id, lease.ttl, lease.expires - now, wall) for lease in leases]
         self.alarms = sorted(alarms)
+
+    @property
+    def history(self) -> Iterator[Changes]:
+        """The changes from revision `start` on."""
+        return map(as_changes, self._log)
 
     def batches(self) -> Iterator[list[Record]]:
         """The records of the snapshot, in frames of a bounded size."""

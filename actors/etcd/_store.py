@@ -33,7 +33,7 @@ from sortedcontainers import SortedList
 from actors.etcd import _errors as errors
 from protocol.etcd import KeyValue
 
-__all__ = ["RECORD_OVERHEAD_BYTES", "Changes", "Store", "is_tombstone"]
+__all__ = ["RECORD_OVERHEAD_BYTES", "Changes", "Store", "as_changes", "is_tombstone"]
 
 RECORD_OVERHEAD_BYTES = 64
 """What one record is taken to cost besides its key and value, when sizes are reported."""
@@ -42,12 +42,22 @@ Changes = tuple[KeyValue, ...]
 """The records of one revision, in the order they were made. A tombstone is a record of version 0
 that carries only key and mod_revision."""
 
+LogEntry = Changes | KeyValue
+"""What the log has of one revision; a lone change stands there without its tuple."""
+FIRST_REVISION = 2
+"""The revision of the first write."""
+
 _mod_revision = attrgetter("mod_revision")
 
 
 def is_tombstone(record: KeyValue) -> bool:
     """Whether the record says that the key was deleted."""
     return record.version == 0
+
+
+def as_changes(entry: LogEntry) -> Changes:
+    """The changes of an entry of the log."""
+    return entry if type(entry) is tuple else (cast("KeyValue", entry),)
 
 
 class Store:
@@ -73,9 +83,9 @@ class Store:
         self._keys: SortedList[bytes] = SortedList()  # of _current
         self._older: dict[bytes, list[KeyValue]] = {}  # superseded records and tombstones
         self._dead: SortedList[bytes] = SortedList()  # keys with only older records
-        self._log: list[Changes | KeyValue] = []  # a lone change without its tuple
-        self._log_start = 2  # the revision of _log[0]
-        self._trimmed = 2  # history below this revision has been thrown away
+        self._log: list[LogEntry] = []
+        self._log_start = FIRST_REVISION  # the revision of _log[0]
+        self._trimmed = FIRST_REVISION  # history below this revision has been thrown away
         self._changes: list[KeyValue] = []
 
     # Reading
@@ -252,7 +262,7 @@ class Store:
         self.size = max(self.size, self.size_in_use)
         self.revision = start - 1
         self._log_start = start
-        self._trimmed = max(2, start)
+        self._trimmed = max(FIRST_REVISION, start)
         self.compact_revision = compact_revision
 
     @property
@@ -263,6 +273,8 @@ class Store:
     def base(self) -> Iterator[KeyValue]:
         """What existed just before `log_start` and still matters, in no order."""
         start, older = self._log_start, self._older
+        if start == FIRST_REVISION:
+            return
         for key, record in self._current.items():
             if key not in older and record.mod_revision < start:
                 yield record
@@ -275,10 +287,11 @@ class Store:
     def changes(self, revision: int) -> Changes:
         """The changes of one revision; empty when they are compacted or not made yet."""
         index = revision - self._log_start
-        if not 0 <= index < len(self._log):
-            return ()
-        entry = self._log[index]
-        return entry if type(entry) is tuple else (cast("KeyValue", entry),)
+        return as_changes(self._log[index]) if 0 <= index < len(self._log) else ()
+
+    def copy_log(self) -> list[LogEntry]:
+        """The log from `log_start` on; cheap, for it copies references only."""
+        return self._log.copy()
 
     def history(self, low: int, high: int) -> Iterator[Changes]:
         """The changes of the revisions `low` to `high`, both included, oldest first."""
