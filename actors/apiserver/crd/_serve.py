@@ -91,6 +91,9 @@ class Definitions:
         stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
         storage = next((c.kind for c in customs if c.kind.version == stored), None)
         storage_api = f"{spec['group']}/{stored}"
+        if len(customs) > 1 and (spec.get("conversion") or {}).get("strategy") == "Webhook":
+            name = definition["metadata"]["name"]
+            core.actor.log.warning("conversion_webhook_not_called", definition=name)
         now: set[tuple[str, str, str]] = set()
         for custom in customs:
             kind = custom.kind
