@@ -24,6 +24,7 @@ __all__ = ["Heartbeat", "Tick"]
 Object = dict[str, Any]
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 7.0)
+POD_CIDR_WAITS_S = (0.05, 0.1, 0.2, 0.4)
 
 
 class Tick(Message, frozen=True):
@@ -98,15 +99,19 @@ class Heartbeat(ClientActor):
             self.node_object = await self.client.patch("nodes", self.node.name, "", {"metadata": {"labels": missing}})
 
     async def take_pod_cidr(self) -> None:
-        """Tell the runtime which addresses are this node's."""
-        cidr = self.config.pod_cidr or (self.node_object.get("spec") or {}).get("podCIDR") or ""
-        if not cidr:
+        """Tell the runtime which addresses are this node's: those it is set to have, else those
+        that the controllers give the Node soon after its registration, else the fallback."""
+        cidr = self.config.pod_cidr or _pod_cidr(self.node_object)
+        for delay_s in POD_CIDR_WAITS_S:
+            if cidr:
+                break
+            await self.sleep(delay_s)
             try:
                 self.node_object = await self.client.get("nodes", self.node.name)
-            except StatusError:
-                pass
-            cidr = (self.node_object.get("spec") or {}).get("podCIDR") or self.config.fallback_pod_cidr
-        self.ask(self.node.runtime, UpdateRuntimeConfig(cidr))
+            except StatusError as error:
+                self.log.info("node_not_read", node=self.node.name, error=error.message)
+            cidr = _pod_cidr(self.node_object)
+        await self.ask(self.node.runtime, UpdateRuntimeConfig(cidr or self.config.fallback_pod_cidr))
 
     async def _status(self, old: Object) -> Object:
         images: tuple[Image, ...] = await self.ask(self.node.runtime, ListImages())
@@ -181,3 +186,7 @@ class Heartbeat(ClientActor):
             self.log.info("heartbeat_failed", node=self.node.name, error=error.message)
         finally:
             self.renewing = False
+
+
+def _pod_cidr(node: Object) -> str:
+    return (node.get("spec") or {}).get("podCIDR") or ""

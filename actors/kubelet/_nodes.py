@@ -7,6 +7,7 @@ of KWOK. Neither knows anything of pods.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,16 +50,21 @@ def node_ip(index: int) -> str:
     return f"172.{18 + index // 62_500}.{index // 250 % 250}.{index % 250 + 2}"
 
 
-def simulated_node(name: str, apiserver: Ref, make_runtime: Callable[[], Actor], *, number: int = 0,
+def simulated_node(name: str, apiserver: Ref, make_runtime: Callable[[], Actor], *, number: int | None = None,
                    capacity: Mapping[str, str] | None = None, config: KubeletConfig | None = None) -> list[Child]:
     """The actors of one simulated machine, to be spawned on a host of its own.
 
-    `make_runtime` makes the machine's runtime. `number` gives the node its addresses; a `config`
-    is used but for these and for `capacity`.
+    `make_runtime` makes the machine's runtime. `number` gives the node its addresses; without, its own
+    comes from its name and those of its pods from the cluster. A `config` is used but for these
+    and for `capacity`.
     """
     base = config or KubeletConfig()
-    settings = msgspec.structs.replace(base, node_ips=(node_ip(number),), pod_cidr=node_pod_cidr(number),
-                                       capacity=dict(capacity) if capacity else base.capacity)
+    mark = zlib.crc32(name.encode())
+    addresses: dict[str, Any] = {"node_ips": (f"172.31.{mark // 250 % 250}.{mark % 250 + 2}",),
+                                 "fallback_pod_cidr": f"10.{32 + mark // 256 % 32}.{mark % 256}.0/24"}
+    if number is not None:
+        addresses = {"node_ips": (node_ip(number),), "pod_cidr": node_pod_cidr(number)}
+    settings = msgspec.structs.replace(base, **addresses, capacity=dict(capacity) if capacity else base.capacity)
     return [Child(name, lambda: SimulatedNode(name, apiserver, make_runtime, settings))]
 
 

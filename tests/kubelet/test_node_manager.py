@@ -117,3 +117,13 @@ def test_containers_that_were_lost_with_their_machine_count_as_restarted(world: 
     world.until(lambda: world.container()["containerID"] != before and world.ready(), 10)
     assert world.container()["restartCount"] == 1
     assert world.container()["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def test_pods_get_addresses_of_the_range_that_the_cluster_gave_the_node(world: World) -> None:
+    make_node(world, "extra", example_kubelet="run")
+    world.do(world.client.patch("nodes", "extra", "", {"spec": {"podCIDR": "10.99.3.0/24", "podCIDRs": ["10.99.3.0/24"]}}))
+    world.until(lambda: ready(world, "extra"), 5)
+    world.sim.advance(1)
+    bound(world, "web", "extra")
+    world.until(world.ready, 5)
+    assert world.status()["podIP"].startswith("10.99.3.")
