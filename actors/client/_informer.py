@@ -68,6 +68,7 @@ class Informer:
         self.on_batch = on_batch
         self.resource_version = ""
         self.has_synced = False
+        self.served = True
         self.lists = 0
         self.watches = 0
         self._selectors: dict[str, str] = {}
@@ -132,17 +133,31 @@ class Informer:
                 await self.actor.sleep(backoff.next_s(self.actor.random))
 
     def _after_error(self, error: StatusError) -> None:
+        if error.code == 404:
+            self._not_served()
+            return
         if error.code == 410 or error.reason in ("Expired", "Gone"):
             self._must_list = True
             self.resource_version = ""
         elif error.code not in (503, 504, 429):
-            # Not a version that is too old, but nothing that goes on by itself either (403, 404 of
-            # a kind that is no more, 400): look at the world afresh.
+            # Not a version that is too old, but nothing that goes on by itself either (403, 400):
+            # look at the world afresh.
             self._must_list = True
         if error.code not in (503, 504, 429, 410):
             self.actor.log.warning(
                 "informer_refused", resource=self.resource.resource, error=error.message
             )
+
+    def _not_served(self) -> None:
+        """The server has no such kind, or has it no more: then there is nothing of that kind, and
+        nobody should wait for it who has other things to do. Asked again ever less often."""
+        self._must_list = True
+        self.resource_version = ""
+        if self.served:
+            self.served = False
+            self.actor.log.info("kind_not_served", resource=self.resource.resource, group=self.resource.group)
+        if self.store.objects or not self.has_synced:
+            self._replace([])
 
     async def _list(self) -> None:
         # Not older than what was seen; the first time, whatever the server's cache has.
@@ -159,6 +174,7 @@ class Informer:
         self._replace(answer.get("items") or [])
         self.resource_version = answer.get("metadata", {}).get("resourceVersion", "")
         self._must_list = False
+        self.served = True
 
     def _replace(self, items: list[Object]) -> None:
         """Make the store hold exactly `items`, telling the difference."""

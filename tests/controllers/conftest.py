@@ -26,10 +26,10 @@ def scope(what: str, namespace: str) -> str:
 class Plane:
     """The parts, and short verbs for what tests do. Times are virtual."""
 
-    def __init__(self, controllers: str, seed: int = 0, **options: Any) -> None:
+    def __init__(self, controllers: str, seed: int = 0, minor: int = 36, **options: Any) -> None:
         self.sim = Simulation(seed=seed)
         self.etcd = self.sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())), host="etcd")
-        config = ApiServerConfig()
+        config = ApiServerConfig(minor=minor)
         self.api = self.sim.spawn(Child("apiserver", lambda: ApiServer(config, self.etcd)), host="apiserver")
         self.client = OutsideClient(self.sim, self.api)
         # pods are admitted only where their service account is

@@ -14,8 +14,8 @@ NOBODY = "11111111-2222-3333-4444-555555555555"
 class Owned:
     """ConfigMaps that own each other."""
 
-    def __init__(self, plane: Callable[..., Any]) -> None:
-        self.plane = plane("garbage-collector-controller,namespace-controller")
+    def __init__(self, plane: Callable[..., Any], **options: Any) -> None:
+        self.plane = plane("garbage-collector-controller,namespace-controller", **options)
 
     def make(self, name: str, *owners: Object, block: bool = True, **meta: Any) -> Object:
         refs = [
@@ -159,6 +159,16 @@ def test_collection_goes_on_after_a_crash_of_the_controllers(owned: Owned) -> No
     owned.plane.sim.crash(owned.plane.manager, restart_after_s=5.0)
     owned.delete("top")
     owned.settle(15.0)
+    assert owned.names() == []
+
+
+@pytest.mark.parametrize("minor", [31, 34, 37])
+def test_collection_does_not_wait_for_kinds_that_another_version_has(plane: Callable[..., Any], minor: int) -> None:
+    owned = Owned(plane, minor=minor)
+    top = owned.make("top")
+    owned.make("child", top)
+    owned.delete("top")
+    owned.settle()
     assert owned.names() == []
 
 
