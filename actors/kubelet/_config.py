@@ -41,7 +41,7 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     events: bool = True
     """Record events about pods; off for the largest simulations."""
     event_qps: float = 50.0
-    event_burst: int = 30
+    event_burst: int = 12
     final_status: str = "kept"
     """`kept`: a pod that is deleted reports how it ended only where something may look at that
     (restartPolicy other than Always, or finalizers); `always`, as the real kubelet does."""

@@ -62,6 +62,8 @@ __all__ = ["Kubelet"]
 
 Object = dict[str, Any]
 MAX_QUEUED_EVENTS = 1000
+EVENTS_REST_S = 2.0
+EVENTS_PERIOD_S = 0.5
 SERVICES_TTL_S = 2.0
 STALE_AFTER_S = 1.0
 TOKEN_REFRESH = 0.8
@@ -325,30 +327,34 @@ class Kubelet(Serving):
 
     @handles(PodEvent)
     def pod_event(self, message: PodEvent) -> None:
-        if len(self.event_queue) >= MAX_QUEUED_EVENTS:
-            self.events_dropped += 1
-            return
-        self.event_queue.append(message)
-        if not self.events_due:
-            self._record_events()
-
-    @handles(MoreEvents)
-    def more_events(self, message: MoreEvents) -> None:
-        self.events_due = False
-        self._record_events()
-
-    def _record_events(self) -> None:
+        """The first few at once; of a flood the rest a little later, so that the statuses of many
+        pods that start together reach the API before the story of how they did."""
         now = self.clock.monotonic()
         qps, burst = self.config.event_qps, float(self.config.event_burst)
         self.event_tokens = min(burst, self.event_tokens + (now - self.event_tokens_at) * qps)
         self.event_tokens_at = now
-        while self.event_queue and self.event_tokens >= 1.0:
+        if self.event_tokens >= 1.0 and not self.events_due:
             self.event_tokens -= 1.0
-            event = self.event_queue.popleft()
-            self.recorder.event(_typed(event.pod), event.type, event.reason, event.message, field_path=event.field_path)
-        if self.event_queue and not self.events_due:
-            self.events_due = True
-            self.after(min(burst, len(self.event_queue)) / qps, MoreEvents())
+            self._record(message)
+        elif len(self.event_queue) >= MAX_QUEUED_EVENTS:
+            self.events_dropped += 1
+        else:
+            self.event_queue.append(message)
+            if not self.events_due:
+                self.events_due = True
+                self.after(EVENTS_REST_S, MoreEvents())
+
+    @handles(MoreEvents)
+    def more_events(self, message: MoreEvents) -> None:
+        for _ in range(min(len(self.event_queue), max(1, int(self.config.event_qps * EVENTS_PERIOD_S)))):
+            self._record(self.event_queue.popleft())
+        self.event_tokens_at = self.clock.monotonic()
+        self.events_due = bool(self.event_queue)
+        if self.events_due:
+            self.after(EVENTS_PERIOD_S, MoreEvents())
+
+    def _record(self, event: PodEvent) -> None:
+        self.recorder.event(_typed(event.pod), event.type, event.reason, event.message, field_path=event.field_path)
 
     # -- what the API server asks
 
