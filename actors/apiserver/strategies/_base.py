@@ -87,7 +87,8 @@ class Strategy:
     """PUT without resourceVersion replaces whatever is there."""
     grace_deletion: ClassVar[bool] = False
     """Deleting first marks the object and waits; see `default_grace_s`."""
-    status_resets_metadata: ClassVar[bool] = True
+    status_keeps_metadata: ClassVar[bool] = False
+    """A write to the status cannot change labels, annotations, finalizers and owners."""
     rules_of_request: ClassVar[bool] = False
     """Objects are checked by the rules of the version asked for, though in the stored form."""
     standard_finalizers_only: ClassVar[bool] = False
@@ -124,7 +125,7 @@ class Strategy:
         """Drop what users may not set, in place."""
         if self.has_generation:
             obj["metadata"]["generation"] = 1
-        else:
+        elif not obj["metadata"].get("generation"):
             obj["metadata"].pop("generation", None)
         if self.has_status:
             self.reset_status(obj)
@@ -246,6 +247,8 @@ class Strategy:
         for key, value in old.items():
             if key not in ("status", "metadata"):
                 new[key] = value
+        if self.status_keeps_metadata:
+            _keep_users_metadata(new["metadata"], old["metadata"])
 
     def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
         """All errors of a write to `status`."""
@@ -312,3 +315,12 @@ class Strategy:
         """The Age cell."""
         created = obj["metadata"].get("creationTimestamp")
         return age(now - parse_time(created)) if created else "<unknown>"
+
+
+def _keep_users_metadata(now: Object, was: Object) -> None:
+    """Bring back what users may set in metadata, which is not part of a status."""
+    for key in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if key in was:
+            now[key] = was[key]
+        else:
+            now.pop(key, None)

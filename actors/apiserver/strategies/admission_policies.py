@@ -97,6 +97,7 @@ class PolicyStrategy(_PolicyStrategy):
     """ValidatingAdmissionPolicy."""
 
     has_status = True
+    status_keeps_metadata = True
 
     def check(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}

@@ -30,6 +30,7 @@ class APIServiceStrategy(Strategy):
     """APIService."""
 
     has_status = True
+    status_keeps_metadata = True
     allow_unconditional_update = False
 
     def default(self, obj: Object) -> None:

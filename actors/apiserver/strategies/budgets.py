@@ -25,6 +25,7 @@ class BudgetStrategy(Strategy):
 
     has_status = True
     has_generation = True
+    allow_unconditional_update = False
 
     def reset_status(self, obj: Object) -> None:
         obj["status"] = dict.fromkeys(_COUNTS, 0)

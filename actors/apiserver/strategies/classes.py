@@ -97,6 +97,9 @@ class PriorityClassStrategy(Strategy):
 class RuntimeClassStrategy(Strategy):
     """RuntimeClass."""
 
+    allow_create_on_update = True
+    allow_unconditional_update = False
+
     def check(self, obj: Object) -> list[FieldError]:
         handler = obj.get("handler", "")
         errors = self.check_meta(obj)

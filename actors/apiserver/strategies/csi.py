@@ -14,6 +14,7 @@ from actors.apiserver.strategies._meta import immutable
 from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies._selectors import selector_form, validate_selector
 from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
+from actors.apiserver.strategies._warnings import node_label_warning
 from protocol.quantity import parse_quantity
 
 __all__ = ["CSIDriverStrategy", "CSINodeStrategy", "CSIStorageCapacityStrategy"]
@@ -34,6 +35,8 @@ _DRIVER_COLUMNS = (
 
 class CSIDriverStrategy(Strategy):
     """CSIDriver."""
+
+    allow_unconditional_update = False
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -120,6 +123,8 @@ class CSIDriverStrategy(Strategy):
 class CSINodeStrategy(Strategy):
     """CSINode."""
 
+    allow_unconditional_update = False
+
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + _drivers(_drivers_of(obj))
 
@@ -184,6 +189,8 @@ def _drivers(drivers: list[Object]) -> list[FieldError]:
 class CSIStorageCapacityStrategy(Strategy):
     """CSIStorageCapacity."""
 
+    allow_unconditional_update = False
+
     def check(self, obj: Object) -> list[FieldError]:
         errors = self.check_meta(obj)
         errors += validate_selector(obj.get("nodeTopology"), "nodeTopology")
@@ -192,6 +199,17 @@ class CSIStorageCapacityStrategy(Strategy):
         if amount is not None and parse_quantity(amount) < 0:
             errors.append(invalid("capacity", amount, "must be greater than or equal to 0"))
         return errors
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        topology, at = new.get("nodeTopology") or {}, "nodeTopology"
+        out: list[str] = []
+        for index, term in enumerate(topology.get("matchExpressions") or ()):
+            if text := node_label_warning(term.get("key", "")):
+                out.append(f"{at}.matchExpressions[{index}].key: {text}")
+        for label in topology.get("matchLabels") or ():
+            if text := node_label_warning(label):
+                out.append(f"{at}.matchLabels.{label}: {text}")
+        return out
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check(new) + self.check_meta_update(new, old)

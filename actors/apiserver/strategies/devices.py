@@ -299,6 +299,7 @@ class DeviceClaimStrategy(Strategy):
     """ResourceClaim."""
 
     has_status = True
+    status_keeps_metadata = True
 
     def default(self, obj: Object) -> None:
         _default_devices(obj.get("spec"))

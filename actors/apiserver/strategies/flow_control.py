@@ -41,6 +41,7 @@ class FlowSchemaStrategy(Strategy):
     """FlowSchema."""
 
     has_status = True
+    status_keeps_metadata = True
     has_generation = True
 
     def default(self, obj: Object) -> None:
@@ -110,6 +111,7 @@ class PriorityLevelStrategy(Strategy):
     """PriorityLevelConfiguration."""
 
     has_status = True
+    status_keeps_metadata = True
     has_generation = True
 
     def default(self, obj: Object) -> None:

@@ -160,7 +160,13 @@ class ServiceCIDRStrategy(Strategy):
     """ServiceCIDR."""
 
     has_status = True
-    has_generation = True
+    status_keeps_metadata = True
+
+    def reset_status(self, obj: Object) -> None:
+        """Upstream takes the status that users send."""
+
+    def keep_status(self, new: Object, old: Object) -> None:
+        """Upstream takes the status that users send."""
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + _cidrs((obj.get("spec") or {}).get("cidrs") or [])

@@ -166,6 +166,8 @@ class VolumeAttachmentStrategy(Strategy):
     """VolumeAttachment."""
 
     has_status = True
+    status_keeps_metadata = True
+    allow_unconditional_update = False
 
     def reset_status(self, obj: Object) -> None:
         obj["status"] = {"attached": False}
@@ -225,17 +227,6 @@ class VolumeAttachmentStrategy(Strategy):
             shown = internal_form("storage.VolumeAttachmentSpec", spec)
             errors.append(invalid("spec", shown, "field is immutable"))
         return errors
-
-    def reset_for_status(self, new: Object, old: Object) -> None:
-        """Only the status: also metadata stays, but for the managers of fields."""
-        super().reset_for_status(new, old)
-        managers = new["metadata"].get("managedFields")
-        version = new["metadata"].get("resourceVersion")
-        new["metadata"] = dict(old["metadata"])
-        if managers is not None:
-            new["metadata"]["managedFields"] = managers
-        if version:
-            new["metadata"]["resourceVersion"] = version
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         return self.check_update(new, old)

@@ -199,12 +199,26 @@ def test_an_empty_object_has_the_fields_that_selectors_may_name(kit: Any, word: 
 @pytest.mark.parametrize("word", CREATABLE)
 def test_a_status_given_at_creation_is_dropped_where_it_is_a_subresource(kit: Any, word: str) -> None:
     one = kit(word)
-    if not one.strategy.has_status:
-        pytest.skip("no status")
+    if not one.strategy.has_status or word == "servicecidrs":
+        pytest.skip("no status, or one that users may set")
     status = {"conditions": [{"type": "Ready", "status": "True"}]}
     made = one.create({**body_of(word), "status": status})
     kept = (made.get("status") or {}).get("conditions") or []
     assert all(condition["type"] != "Ready" for condition in kept)
+
+
+def test_a_generation_of_a_kind_that_counts_none_is_kept(kit: Any) -> None:
+    made = kit("configmaps").create({"metadata": {"name": "a", "generation": 7}})
+    assert made["metadata"]["generation"] == 7
+
+
+@pytest.mark.parametrize("word", ["servicecidrs", "volumeattachments", "resourceclaims"])
+def test_a_status_write_changes_no_labels_of_some_kinds(kit: Any, word: str) -> None:
+    one = kit(word)
+    stored = one.create(body_of(word))
+    labelled = {**stored, "metadata": {**stored["metadata"], "labels": {"a": "b"}}}
+    one.strategy.prepare_for_status_update(labelled, stored, one.context)
+    assert "labels" not in labelled["metadata"]
 
 
 def test_a_kind_has_one_strategy() -> None:
