@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from actors.controllers._deploymentstatus import has_deadline, new_condition, put_condition
 from actors.controllers._newset import annotated, find_new, new_replica_set, old_sets
-from actors.controllers._reconcile import Controller
+from actors.controllers._reconcile import Context, Controller
 from actors.controllers._rollout import REVISION, max_revision, new_set_replicas
+from actors.controllers._selectors import cached_selector
 from actors.controllers._templates import same_template
 from protocol.api import StatusError
 from protocol.objects import (
@@ -18,6 +19,7 @@ from protocol.objects import (
     is_controlled_by,
     name,
     namespace,
+    resource_version,
     spec,
     status,
     uid,
@@ -27,6 +29,8 @@ from protocol.objects import (
 from protocol.objects import annotations as annotations_of
 
 __all__ = ["RevisionKeeper", "Rollout"]
+
+WRITTEN_MAX_S = 5.0
 
 
 class Rollout:
@@ -49,15 +53,68 @@ class Rollout:
 
 
 class RevisionKeeper(Controller):
-    """The part of the Deployment controller that keeps revisions."""
+    """The part of the Deployment controller that keeps revisions.
+
+    It reads its own writes: sizes of several ReplicaSets add up only if all are of now, and the
+    store shows what was written a moment later.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._written: dict[str, tuple[Object, float]] = {}
+
+    def note_written(self, replica_set: Object) -> Object:
+        """Remember what the API server answered to a write, until the store shows it."""
+        self._written[uid(replica_set)] = (replica_set, self.clock.monotonic())
+        return replica_set
+
+    def latest(self, deployment: Object, stored: list[Object]) -> list[Object]:
+        """The Deployment's ReplicaSets as last stored or written, whichever is newer."""
+        found = []
+        for replica_set in stored:
+            written, _ = self._written.get(uid(replica_set), (None, 0.0))
+            if written is not None and _version(written) > _version(replica_set):
+                found.append(written)
+                continue
+            self._written.pop(uid(replica_set), None)
+            found.append(replica_set)
+        present = {uid(s) for s in found}
+        now = self.clock.monotonic()
+        for own_uid, (written, at) in list(self._written.items()):
+            if now - at > WRITTEN_MAX_S:
+                del self._written[own_uid]  # deleted meanwhile
+            elif own_uid not in present and is_controlled_by(written, deployment):
+                found.append(written)
+        return found
 
     async def sync_revision(self, rollout: Rollout, *, create: bool) -> None:
         """Give the new ReplicaSet the highest revision, and the Deployment the same number."""
+        if rollout.new is None and create:
+            await self._look_closely(rollout)
         next_revision = max_revision(rollout.old) + 1
         if rollout.new is not None:
             await self._sync_existing(rollout, rollout.new, next_revision)
         elif create:
             await self._create_new(rollout, next_revision)
+
+    async def _look_closely(self, rollout: Rollout) -> None:
+        """A store that lags could hide a ReplicaSet, whose pods would then be left out of the sum.
+        Before another one is made, once per rollout, ask the API server itself."""
+        deployment = rollout.deployment
+        selector = cached_selector(spec(deployment).get("selector"))
+        answer = await self.client.list(
+            "replicasets", namespace(deployment), label_selector=str(selector)
+        )
+        kind = {"apiVersion": "apps/v1", "kind": "ReplicaSet"}
+        owned = [
+            {**kind, **item}
+            for item in answer.get("items") or ()
+            if is_controlled_by(item, deployment)
+        ]
+        known = {uid(s) for s in owned}
+        owned += [s for s in rollout.sets if s is not None and uid(s) not in known]
+        rollout.new = find_new(deployment, owned)
+        rollout.old = old_sets(owned, rollout.new)
 
     async def _sync_existing(self, rollout: Rollout, new: Object, next_revision: int) -> None:
         deployment = rollout.deployment
@@ -66,7 +123,7 @@ class RevisionKeeper(Controller):
         if wanted is not None or (spec(new).get("minReadySeconds") or 0) != min_ready_s:
             changed = with_metadata(new, annotations=wanted or annotations_of(new))
             changed["spec"] = {**spec(new), "minReadySeconds": min_ready_s}
-            rollout.replace(await self.client.update("replicasets", changed))
+            rollout.replace(self.note_written(await self.client.update("replicasets", changed)))
             return
         entry = None
         conditions = status(deployment).get("conditions")
@@ -101,7 +158,7 @@ class RevisionKeeper(Controller):
                 )
             self.recorder.event(deployment, "Warning", reason, message)
             raise
-        rollout.new = created
+        rollout.new = self.note_written(created)
         if size > 0:
             self.recorder.event(
                 deployment,
@@ -144,3 +201,7 @@ class RevisionKeeper(Controller):
             deployment = with_status(deployment, changed)
         if deployment is not rollout.deployment:
             rollout.deployment = await self.client.update_status("deployments", deployment)
+
+
+def _version(obj: Object) -> int:
+    return int(resource_version(obj) or 0)

@@ -20,6 +20,7 @@ __all__ = [
     "REVISION",
     "active",
     "active_or_latest",
+    "available_wanted",
     "by_creation",
     "cleanable",
     "desired_annotation",
@@ -110,6 +111,14 @@ def sum_replicas(sets: Iterable[Object | None]) -> int:
 def sum_status(sets: Iterable[Object | None], field: str) -> int:
     """The sum of one count of their statuses."""
     return sum(status(s).get(field) or 0 for s in sets if s is not None)
+
+
+def available_wanted(sets: Iterable[Object | None]) -> int:
+    """How many available pods will stay. A ReplicaSet that was just scaled down still reports what
+    it had before: pods that it is about to delete are not to be reckoned with."""
+    return sum(
+        min(status(s).get("availableReplicas") or 0, replicas(s)) for s in sets if s is not None
+    )
 
 
 def by_creation(sets: Iterable[Object]) -> list[Object]:

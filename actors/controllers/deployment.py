@@ -26,6 +26,7 @@ from actors.controllers._reconcile import Context
 from actors.controllers._rollout import (
     active,
     active_or_latest,
+    available_wanted,
     by_creation,
     cleanable,
     desired_annotation,
@@ -164,7 +165,7 @@ class DeploymentController(RevisionKeeper):
         owned = self.replica_sets.by("owner", uid(deployment))
         orphans = self.replica_sets.by("owner", f"orphan/{namespace(deployment)}")
         claimer = Claimer(self.client, "replicasets", deployment, "deployments", selector)
-        return await claimer.claim([*owned, *orphans])
+        return self.latest(deployment, await claimer.claim([*owned, *orphans]))
 
     def _view(self, rollout: Rollout) -> tuple[Object, list[Object | None], Object | None, str]:
         return rollout.deployment, rollout.sets, rollout.new, self.clock.rfc3339()
@@ -231,7 +232,7 @@ class DeploymentController(RevisionKeeper):
             return False
         changed = with_metadata(replica_set, annotations=wanted)
         changed["spec"] = {**spec(replica_set), "replicas": size}
-        updated = await self.client.update("replicasets", changed)
+        updated = self.note_written(await self.client.update("replicasets", changed))
         rollout.replace(updated)
         if before == size:
             return False
@@ -285,7 +286,7 @@ class DeploymentController(RevisionKeeper):
             if count > 0:
                 await self._scale(rollout, replica_set, replicas(replica_set) - count)
                 cleaned += count
-        spare = sum_status(rollout.sets, "availableReplicas") - minimum
+        spare = available_wanted(rollout.sets) - minimum
         taken = 0
         for replica_set in by_creation(active(rollout.old)):
             count = min(replicas(replica_set), spare - taken)

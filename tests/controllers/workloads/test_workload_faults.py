@@ -99,8 +99,13 @@ def test_a_rolling_deployment_keeps_its_bounds_through_crashes(
         storm.attempt(lambda: world.patch("deployments", "web", body))  # noqa: B023
         for _ in storm.spells(3):
             pods = live(pods_of(world, "web"))
-            assert len(pods) <= 5, f"maxSurge holds (seed {seed})"
+            wanted = sizes(world)
+            assert sum(wanted.values()) <= 5, f"maxSurge holds (seed {seed})"
             assert sum(map(is_ready, pods)) >= 3, f"maxUnavailable holds (seed {seed})"
+            # While the ReplicaSet controller is away an old set's pods outlive its wish for them,
+            # but no set has more than it can ever have been told to.
+            for name in wanted:
+                assert sum(owner(p) == name for p in pods) <= 4, f"none too many (seed {seed})"
     world.eventually(lambda: images(world) == [image] * 4 and all(map(is_ready, world.pods(app="web"))), timeout_s=600)
     world.eventually(lambda: world.get("deployments", "web")["status"].get("availableReplicas") == 4, timeout_s=60)
 
@@ -114,6 +119,20 @@ def pods_of(world: Any, app: str) -> list[Object]:
         except StatusError:
             world.sim.advance(0.1)
     raise AssertionError("the API server does not come back")
+
+
+def sizes(world: Any) -> dict[str, int]:
+    """What each ReplicaSet is told to have."""
+    for _ in range(50):
+        try:
+            return {s["metadata"]["name"]: s["spec"]["replicas"] for s in world.list("replicasets", "default")}
+        except StatusError:
+            world.sim.advance(0.1)
+    raise AssertionError("the API server does not come back")
+
+
+def owner(pod: Object) -> str:
+    return str(pod["metadata"]["ownerReferences"][0]["name"])
 
 
 def images(world: Any) -> list[str]:
