@@ -103,7 +103,7 @@ class Documents:
         paths = self._discovery(path)
         custom: Node = {}
         for kind in self._builtin.get(path, ()):
-            paths.update(kind_paths(kind, self.schema.name_of))
+            paths.update(kind_paths(kind, self.schema.name_of, self.schema.minor))
         for document in self._custom.get(path, ()):
             paths.update(self._custom_paths(document))
             custom.update(_custom_schemas(document, "#/components/schemas/"))
@@ -122,7 +122,7 @@ class Documents:
         def name_of(group: str, version: str, kind: str) -> str:
             return names.get((group, version, kind)) or self.schema.name_of(group, version, kind)
 
-        return kind_paths(document.kind, name_of, custom=True)
+        return kind_paths(document.kind, name_of, self.schema.minor, custom=True)
 
     def _closure(self, roots: Any, v3: bool) -> Node:
         """The definitions reachable from `roots`."""
@@ -165,7 +165,7 @@ class Documents:
         custom: Node = {}
         for listed in self._builtin.values():
             for kind in listed:
-                paths.update(kind_paths(kind, self.schema.name_of))
+                paths.update(kind_paths(kind, self.schema.name_of, self.schema.minor))
         for documents in self._custom.values():
             for document in documents:
                 paths.update(self._custom_paths(document))

@@ -5,7 +5,11 @@ Owns the texts and names of operations (source: k8s.io/apiserver/pkg/endpoints/i
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from protocol.kinds import Kind, Subresource
 
@@ -23,27 +27,15 @@ PATCH_MEDIA = (
 )
 _CUSTOM_MEDIA = ("application/json", "application/yaml")
 _CUSTOM_PATCH = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
-_TEXTS = {
-    "dryRun": "When present, indicates that modifications should not be persisted. An invalid or unrecognized dryRun directive will result in an error response and no further processing of the request. Valid values are: - All: all dry run stages will be processed",
-    "fieldManager": "fieldManager is a name associated with the actor or entity that is making these changes. The value must be less than or 128 characters long, and only contain printable characters, as defined by https://golang.org/pkg/unicode/#IsPrint.",
-    "fieldValidation": "fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing unknown or duplicate fields. Valid values are: - Ignore: This will ignore any unknown fields that are silently dropped from the object, and will ignore all but the last duplicate field that the decoder encounters. This is the default behavior prior to v1.23. - Warn: This will send a warning via the standard warning response header for each unknown field that is dropped from the object, and for each duplicate field that is encountered. The request will still succeed if there are no other errors, and will only persist the last of any duplicate fields. This is the default in v1.23+ - Strict: This will fail the request with a BadRequest error if any unknown fields would be dropped from the object, or if any duplicate fields are present. The error returned from the server will contain all unknown and duplicate fields encountered.",
-    "force": 'Force is going to "force" Apply requests. It means user will re-acquire conflicting fields owned by other people. Force flag must be unset for non-apply patch requests.',
-    "pretty": "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget).",
-    "allowWatchBookmarks": "allowWatchBookmarks asks for BOOKMARK events in a watch.",
-    "continue": "The continue token of the previous page of a list.",
-    "fieldSelector": "A selector to restrict the list of returned objects by their fields. Defaults to everything.",
-    "labelSelector": "A selector to restrict the list of returned objects by their labels. Defaults to everything.",
-    "limit": "The most objects that a list call returns at once.",
-    "resourceVersion": "Constraint on the resource versions that a request may be served from.",
-    "resourceVersionMatch": "How resourceVersion is applied to list calls.",
-    "sendInitialEvents": "Whether a watch starts with the state at its beginning, ended by a bookmark.",
-    "timeoutSeconds": "Timeout for the list or watch call in seconds.",
-    "watch": "Watch for changes to the described resources and return them as a stream.",
-    "gracePeriodSeconds": "The duration in seconds before the object should be deleted.",
-    "ignoreStoreReadErrorWithClusterBreakingPotential": "Trigger unsafe deletion of a resource that cannot be read.",
-    "orphanDependents": "Deprecated: please use PropagationPolicy. Whether dependents are orphaned.",
-    "propagationPolicy": "Whether and how garbage collection is performed.",
-}
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """What each query parameter is for, as upstream documents it."""
+    found: dict[str, str] = orjson.loads(Path(__file__).with_name("parameters.json").read_bytes())
+    return found
+
+
 _APPLY_MANAGER = " This field is required for apply requests (application/apply-patch) but optional for non-apply patch types (JsonPatch, MergePatch, StrategicMergePatch)."
 _INTEGERS = ("limit", "timeoutSeconds", "gracePeriodSeconds")
 _BOOLEANS = (
@@ -63,9 +55,11 @@ _LIST = (
     "resourceVersion",
     "resourceVersionMatch",
     "sendInitialEvents",
+    "shardSelector",
     "timeoutSeconds",
     "watch",
 )
+_SHARDS_SINCE = 36
 _DELETE = (
     "dryRun",
     "gracePeriodSeconds",
@@ -82,7 +76,7 @@ def query(name: str, text: str = "") -> Node:
     return {
         "name": name,
         "in": "query",
-        "description": _TEXTS[name] + text,
+        "description": _texts()[name] + text,
         "schema": {"type": word, "uniqueItems": True},
     }
 
@@ -117,9 +111,10 @@ def _title(word: str) -> str:
 class _Writer:
     """Writes the operations of one kind."""
 
-    def __init__(self, kind: Kind, custom: bool) -> None:
+    def __init__(self, kind: Kind, custom: bool, minor: int) -> None:
         self.kind = kind
         self.custom = custom
+        self.lists = tuple(name for name in _LIST if name != "shardSelector" or minor >= _SHARDS_SINCE)
         self.tag = tag(kind.group, kind.version)
         self.prefix = _title(_group_words(kind.group)) + _title(kind.version)
 
@@ -154,9 +149,9 @@ def _gvk(kind: Kind | Subresource) -> tuple[str, str, str]:
     return (kind.group, kind.version, kind.kind)
 
 
-def kind_paths(kind: Kind, ref_of: Any, custom: bool = False) -> Node:
+def kind_paths(kind: Kind, ref_of: Any, minor: int, custom: bool = False) -> Node:
     """All path items of a kind. `ref_of(group, version, kind)` names a definition ("" if none)."""
-    writer = _Writer(kind, custom)
+    writer = _Writer(kind, custom, minor)
     ref = ref_of(*_gvk(kind))
     if not ref:
         return {}
@@ -182,7 +177,7 @@ def kind_paths(kind: Kind, ref_of: Any, custom: bool = False) -> Node:
         everywhere = _list(writer, ref_of(kind.group, kind.version, kind.list_kind), f"{kind.kind}ForAllNamespaces")
         paths[f"{base}/{kind.resource}"] = {
             "get": everywhere,
-            "parameters": [*(query(name) for name in _LIST), query("pretty")],
+            "parameters": [*(query(name) for name in writer.lists), query("pretty")],
         }
         everywhere.pop("parameters", None)
     return paths
@@ -197,7 +192,7 @@ def _list(writer: _Writer, list_ref: str, name: str) -> Node:
         _gvk(kind),
         name,
         writer.responses(list_ref or META + "Status", ("200", "OK"), media=(*MEDIA, *STREAMS)),
-        parameters=[query(name) for name in _LIST],
+        parameters=[query(name) for name in writer.lists],
     )
 
 
@@ -219,7 +214,7 @@ def _collection(writer: _Writer, ref: str, list_ref: str, scoped: str) -> Node:
             requestBody=writer.body(ref),
         )
     if "deletecollection" in verbs:
-        names = sorted({*_DELETE, *_LIST} - {"allowWatchBookmarks", "watch"})
+        names = sorted({*_DELETE, *writer.lists} - {"allowWatchBookmarks", "watch"})
         out["delete"] = writer.operation(
             "delete",
             f"delete collection of {kind.kind}",
