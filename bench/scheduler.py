@@ -9,8 +9,6 @@ Two kinds of figures:
   (`actors.scheduler._reference`), on the same cluster in the same run. The peer is measured on few
   pods, since it needs seconds for each on thousands of nodes.
 
-Python's garbage collector is off while the control plane is measured (`--gc` leaves it on): nothing
-here makes cycles, and its passes over some hundred thousand live objects would be half of the time.
 The rate per CPU second is what to compare on a machine that is busy with other things.
 
 Workloads (names as upstream's): SchedulingBasic, SchedulingNodeAffinity, SchedulingPodAffinity,
@@ -59,7 +57,11 @@ def node(number: int, zones: int = 3) -> Object:
 
 def pod(name: str, cpu: str = "100m", memory: str = "500Mi", labels: Object | None = None, **spec: Any) -> Object:
     """A pod of scheduler_perf."""
-    container = {"name": "pause", "image": "registry.k8s.io/pause:3.10", "resources": {"requests": {"cpu": cpu, "memory": memory}}}
+    container = {
+        "name": "pause",
+        "image": "registry.k8s.io/pause:3.10",
+        "resources": {"requests": {"cpu": cpu, "memory": memory}},
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -84,21 +86,38 @@ def node_affinity(i: int) -> Object:
 
 def pod_affinity(i: int) -> Object:
     term = _term({"color": "blue"}, ZONE)
-    return pod(f"pa-{i}", labels={"color": "blue"}, affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+    return pod(
+        f"pa-{i}",
+        labels={"color": "blue"},
+        affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
+    )
 
 
 def pod_anti_affinity(i: int) -> Object:
     term = _term({"color": "green"}, HOST)
-    return pod(f"paa-{i}", labels={"color": "green"}, affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
+    return pod(
+        f"paa-{i}",
+        labels={"color": "green"},
+        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
+    )
 
 
 def preferred_affinity(i: int) -> Object:
     soft = {"weight": 1, "podAffinityTerm": _term({"color": "red"}, HOST)}
-    return pod(f"ppa-{i}", labels={"color": "red"}, affinity={"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [soft]}})
+    return pod(
+        f"ppa-{i}",
+        labels={"color": "red"},
+        affinity={"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [soft]}},
+    )
 
 
 def spreading(i: int) -> Object:
-    constraint = {"maxSkew": 5, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"color": "blue"}}}
+    constraint = {
+        "maxSkew": 5,
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"color": "blue"}},
+    }
     return pod(f"ts-{i}", labels={"color": "blue"}, topologySpreadConstraints=[constraint])
 
 
@@ -208,7 +227,9 @@ class Plane:
     def start_scheduler(self) -> None:
         from actors.scheduler import Scheduler, SchedulerConfig
 
-        self.scheduler = self.system.spawn(Child("scheduler", lambda: Scheduler(self.apiserver, SchedulerConfig(), user=ADMIN)))
+        self.scheduler = self.system.spawn(
+            Child("scheduler", lambda: Scheduler(self.apiserver, SchedulerConfig(), user=ADMIN))
+        )
 
     def statistics(self, latencies: bool = True) -> Object:
         assert self.scheduler is not None
@@ -227,7 +248,7 @@ class Plane:
         self.system.shutdown()
 
 
-def run(work: Workload, backlog: bool, collector: bool) -> tuple[float, float, Object]:
+def run(work: Workload, backlog: bool) -> tuple[float, float, Object]:
     """Pods per second and per CPU second of one workload, and the scheduler's statistics.
     `backlog`: the pods are there before the scheduler is."""
     plane = Plane()
@@ -244,8 +265,6 @@ def run(work: Workload, backlog: bool, collector: bool) -> tuple[float, float, O
         if work.beside is not None:
             plane.create("pods", *work.beside)
         gc.collect()
-        if not collector:
-            gc.disable()
         began = time.perf_counter(), time.process_time()
         plane.create("pods", work.make, work.pods)
         if backlog and plane.scheduler is None:
@@ -254,7 +273,6 @@ def run(work: Workload, backlog: bool, collector: bool) -> tuple[float, float, O
         said = plane.wait(lambda s: s["scheduled"] == placed + work.pods)
         return work.pods / (time.perf_counter() - began[0]), work.pods / (time.process_time() - began[1]), said
     finally:
-        gc.enable()
         plane.stop()
         gc.collect()
 
@@ -338,7 +356,6 @@ def main(argv: Sequence[str]) -> int:
     """Run it all and report."""
 
     def more(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--gc", action="store_true", help="leave Python's garbage collector on while measuring")
         parser.add_argument("--only", metavar="NAME", help="only workloads whose name contains NAME")
 
     options = arguments("scheduler", argv, more)
@@ -347,11 +364,15 @@ def main(argv: Sequence[str]) -> int:
         if options.only and options.only.lower() not in work.name.lower():
             continue
         label = f"{work.name}, {work.nodes} nodes, {work.pods} pods"
-        real = (REAL, "kube-scheduler 1.36, measured before") if (work.name, work.nodes) == ("SchedulingBasic", 5000) else (None, "")
-        rate, per_cpu, said = run(work, False, options.gc)
+        real = (
+            (REAL, "kube-scheduler 1.36, measured before")
+            if (work.name, work.nodes) == ("SchedulingBasic", 5000)
+            else (None, "")
+        )
+        rate, per_cpu, said = run(work, backlog=False)
         comparisons.append(Comparison(f"{label}: creation included", "pods/s", rate, *real))
         if work.before is None:
-            rate, per_cpu, said = run(work, True, options.gc)
+            rate, per_cpu, said = run(work, backlog=True)
             comparisons.append(Comparison(f"{label}: waiting pods", "pods/s", rate, *real))
         comparisons.append(Comparison(f"{label}: per CPU second", "pods", per_cpu))
         for quantile in ("p50", "p90", "p99"):
