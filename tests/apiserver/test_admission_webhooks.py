@@ -135,6 +135,8 @@ def test_what_a_webhook_adds_to_a_pod_is_defaulted(api: Any, hook: Hook) -> None
     added = pod["spec"]["containers"][1]
     assert added["imagePullPolicy"] == "Always"
     assert added["volumeMounts"], "the plugins run once more, over what the webhook added"
+    assert len(pod["spec"]["volumes"]) == 1
+    assert len(pod["spec"]["tolerations"]) == 2
 
 
 def test_a_webhook_that_asks_for_it_sees_later_changes(api: Any, hook: Hook) -> None:
