@@ -22,7 +22,7 @@ __all__ = ["Reporting"]
 Object = dict[str, Any]
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-FIRST_REPORT_S = 0.1
+FIRST_REPORT_S = 0.6
 """A pod that is not up after this reports how far it is; one that is up sooner reports once."""
 
 
