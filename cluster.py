@@ -57,6 +57,9 @@ class ClusterConfig:
     data_dir: Path | None = None
     unsafe_no_fsync: bool = False
     etcd_servers: tuple[str, ...] = ()
+    etcd_ca_file: Path | None = None
+    etcd_cert_file: Path | None = None
+    etcd_key_file: Path | None = None
     runtime: str = "simulated"
     guise: str = "containerd"
     node_capacity: Mapping[str, str] = field(default_factory=dict)
@@ -90,9 +93,15 @@ def start_store(system: ActorSystem, config: ClusterConfig) -> Ref:
     from actors.etcd import Etcd, EtcdConfig
 
     if config.etcd_servers:
-        from actors.etcd import RemoteEtcd
+        from actors.etcd import RemoteConfig, RemoteEtcd
 
-        return system.spawn(Child("etcd", lambda: RemoteEtcd(config.etcd_servers)), host="etcd")
+        remote = RemoteConfig(
+            servers=config.etcd_servers,
+            ca_file=config.etcd_ca_file,
+            cert_file=config.etcd_cert_file,
+            key_file=config.etcd_key_file,
+        )
+        return system.spawn(Child("etcd", lambda: RemoteEtcd(remote)), host="etcd")
     data_dir = None if config.data_dir is None else config.data_dir / "etcd"
     settings = EtcdConfig(data_dir=data_dir, unsafe_no_fsync=config.unsafe_no_fsync)
     return system.spawn(Child("etcd", lambda: Etcd(settings)), host="etcd")

@@ -15,7 +15,7 @@ from typing import Any
 from cli._errors import Failed, UsageError
 from cli._state import default_data_dir, prepare_data_dir
 
-__all__ = ["Interruption", "add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths"]
+__all__ = ["Interruption", "add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths", "store_settings"]
 
 
 def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
@@ -42,6 +42,12 @@ def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 644
         default="",
         help="comma-separated URLs of a real etcd to store everything in, instead of the embedded one",
     )
+    for name, what in (
+        ("cafile", "authority that the etcd servers' certificates are verified with"),
+        ("certfile", "certificate to show to the etcd servers"),
+        ("keyfile", "its key"),
+    ):
+        parser.add_argument(f"--etcd-{name}", type=Path, metavar="FILE", help=what)
     parser.add_argument(
         "--unsafe-no-fsync",
         action="store_true",
@@ -118,3 +124,23 @@ class Interruption:
             raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
         if sys.stderr.isatty():
             print("\nstopping ...", file=sys.stderr)
+
+
+def store_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The `ClusterConfig` settings that say where everything is stored.
+
+    Raises: UsageError for what is no etcd server's URL.
+    """
+    from actors.etcd import parse_servers
+
+    try:
+        servers = parse_servers(options.etcd_servers) if options.etcd_servers else ()
+    except ValueError as error:
+        raise UsageError(f"--etcd-servers: {error}") from None
+    return {
+        "unsafe_no_fsync": options.unsafe_no_fsync,
+        "etcd_servers": servers,
+        "etcd_ca_file": options.etcd_cafile,
+        "etcd_cert_file": options.etcd_certfile,
+        "etcd_key_file": options.etcd_keyfile,
+    }

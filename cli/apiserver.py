@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cli._errors import UsageError
-from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths
+from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths, store_settings
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -26,8 +26,7 @@ def run(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         data_dir=data_dir,
-        unsafe_no_fsync=options.unsafe_no_fsync,
-        etcd_servers=tuple(u for u in options.etcd_servers.split(",") if u),
+        **store_settings(options),
     )
     server = ApiServerProcess(config)
     try:

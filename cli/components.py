@@ -56,7 +56,9 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         )
     if verb == "proxy":
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
-        parser.add_argument("--apply", action="store_true", help="write the rules with iptables-restore (Linux, as root)")
+        parser.add_argument(
+            "--apply", action="store_true", help="write the rules with iptables-restore (Linux, as root)"
+        )
         parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
         parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli._errors import UsageError
-from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths
+from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths, store_settings
 
 if TYPE_CHECKING:
     from cluster import Cluster
@@ -123,8 +123,7 @@ def run(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         data_dir=data_dir,
-        unsafe_no_fsync=options.unsafe_no_fsync,
-        etcd_servers=tuple(u for u in options.etcd_servers.split(",") if u),
+        **store_settings(options),
         runtime=options.runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,

@@ -12,14 +12,14 @@ from actors.etcd._config import EtcdConfig
 from actors.etcd._errors import DataDirError
 
 if TYPE_CHECKING:
-    from actors.etcd.remote import RemoteConfig, RemoteEtcd
+    from actors.etcd.remote import RemoteConfig, RemoteEtcd, parse_servers
 
-__all__ = ["DataDirError", "Etcd", "EtcdConfig", "RemoteConfig", "RemoteEtcd"]
+__all__ = ["DataDirError", "Etcd", "EtcdConfig", "RemoteConfig", "RemoteEtcd", "parse_servers"]
 
 
 def __getattr__(name: str) -> Any:
     """What needs gRPC is imported when it is used, for that takes a while."""
-    if name in ("RemoteConfig", "RemoteEtcd"):
+    if name in ("RemoteConfig", "RemoteEtcd", "parse_servers"):
         from actors.etcd import remote
 
         return getattr(remote, name)
