@@ -24,11 +24,12 @@ from actors.scheduler._engine import Decision, Engine
 from actors.scheduler._events import EventHint
 from actors.scheduler._explain import explain, wants_account
 from actors.scheduler._fit_error import NO_NODES, fit_message
+from actors.scheduler._framework import Cycle, PostFilterResult
 from actors.scheduler._objects import Objects
 from actors.scheduler._outcome import ERROR, UNSCHEDULABLE, Reporter
 from actors.scheduler._pods import PodInfo
 from actors.scheduler._queue import QueuedPod, SchedulingQueue
-from actors.scheduler._status import SUCCESS, Status
+from actors.scheduler._status import SUCCESS, Code, Status
 from actors.scheduler._watching import Watching
 from protocol import status as statuses
 from protocol.api import UserInfo
@@ -225,7 +226,10 @@ class Scheduler(ClientActor):
         self.cache.table.trim_log()
         account = explain(engine, pod) if self.config.explain or wants_account(pod) else None
         began = self.clock.monotonic()
-        decision = engine.schedule(pod)
+        try:
+            decision = engine.schedule(pod)
+        except Exception as error:
+            decision = self._mistake(engine, pod, error)
         self.attempt_seconds.append(self.clock.monotonic() - began)
         if account is not None:
             self.background(self.reporter(pod).account(pod, account, decision.node))
@@ -233,6 +237,11 @@ class Scheduler(ClientActor):
             self.binder.carry_out(engine, queued, decision)
         else:
             self._not_placed(engine, queued, decision)
+
+    def _mistake(self, engine: Engine, pod: PodInfo, error: Exception) -> Decision:
+        """A plugin's mistake costs its pod an attempt, not everybody the scheduler."""
+        self.log.error("plugin_failed", pod=pod.key, exc_info=error)
+        return Decision(Cycle(pod, self.cache, engine.statuses), error=f"{type(error).__name__}: {error}")
 
     def _not_placed(self, engine: Engine, queued: QueuedPod, decision: Decision) -> None:
         pod = queued.pod
@@ -250,7 +259,10 @@ class Scheduler(ClientActor):
         nominated: str | None = ""
         text = ""
         if engine.profile.post_filter:
-            made = engine.post_filter(decision)
+            try:
+                made = engine.post_filter(decision)
+            except Exception as error:
+                made = PostFilterResult(Status(Code.ERROR, (self._mistake(engine, pod, error).error,)))
             nominated, text = made.nominated, made.status.message
             if nominated:
                 self.counters["preempted"] += 1
@@ -311,7 +323,11 @@ class Scheduler(ClientActor):
 
     def _pre_enqueue(self, pod: PodInfo) -> Status:
         for plugin in self.engines[pod.scheduler_name].profile.pre_enqueue:
-            status = plugin.pre_enqueue(pod)
+            try:
+                status = plugin.pre_enqueue(pod)
+            except Exception as error:
+                self.log.error("plugin_failed", pod=pod.key, exc_info=error)
+                status = Status(Code.UNRESOLVABLE, (f"{type(error).__name__}: {error}",))
             if not status.ok:
                 return status.by(plugin.name)
         return SUCCESS
@@ -340,23 +356,10 @@ class Scheduler(ClientActor):
         now = self.clock.monotonic()
         moved = self.queue.flush_backoff(now)
         for pod in self.cache.overdue(now):
-            self.background(self._find_out(pod))
+            self.background(self.binder.find_out(pod))
         if moved:
             self.work()
         self.watch_the_clock()
-
-    async def _find_out(self, pod: PodInfo) -> None:
-        """What became of a pod that should have been seen bound by now."""
-        seen = await self.binder.look(pod)
-        self.log.warning("assumed_pod_overdue", pod=pod.key, exists=seen is not None)
-        if not self.cache.is_assumed(pod.uid):
-            return
-        if seen is not None and (seen.get("spec") or {}).get("nodeName"):
-            self.cache.put_pod(self.cache.classes.info(seen, pod))
-            return
-        self.cache.forget(pod.uid)
-        if seen is not None and self.queue.add(self.cache.classes.info(seen, pod), self.clock.monotonic()):
-            self.work()
 
     @handles(_Flush)
     def flush(self, message: _Flush) -> None:

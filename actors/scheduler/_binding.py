@@ -61,12 +61,27 @@ class Binder:
         scheduler, pod, cycle, node = self.scheduler, queued.pod, decision.cycle, decision.node
         scheduler.cache.assume(pod, decision.row)
         scheduler.watching.denominate(pod.uid)
+        held: set[str] = set()
+        try:
+            status, timeout_s = self._reserve_and_permit(engine, decision, held)
+        except Exception as error:
+            status, timeout_s = self._mistake(pod, error), 0.0
+        if not status.ok:
+            self._give_up(engine, queued, decision, status)
+            return
+        self.under_way += 1
+        if held or any(p.has_pre_bind_work(cycle) for p in engine.profile.pre_bind):
+            # It will take a while: let others (and this scheduler after a crash) know where.
+            scheduler.reporter(pod).nominate(pod, node)
+        scheduler.background(self._bind(engine, queued, decision, held, timeout_s))
+
+    def _reserve_and_permit(self, engine: Engine, decision: Decision, held: set[str]) -> tuple[Status, float]:
+        """The first refusal, or success and how long the plugins in `held` hold the pod at most."""
+        cycle, node = decision.cycle, decision.node
         for plugin in engine.profile.reserve:
             status = plugin.reserve(cycle, node)
             if not status.ok:
-                self._give_up(engine, queued, decision, self._failure("Reserve", plugin, status))
-                return
-        held: set[str] = set()
+                return self._failure("Reserve", plugin, status), 0.0
         timeout_s = float("inf")
         for plugin in engine.profile.permit:
             result = plugin.permit(cycle, node)
@@ -74,13 +89,13 @@ class Binder:
                 held.add(plugin.name)
                 timeout_s = min(timeout_s, result.timeout_s)
             elif not result.status.ok:
-                self._give_up(engine, queued, decision, self._failure("Permit", plugin, result.status))
-                return
-        self.under_way += 1
-        if held or any(p.has_pre_bind_work(cycle) for p in engine.profile.pre_bind):
-            # It will take a while: let others (and this scheduler after a crash) know where.
-            scheduler.reporter(pod).nominate(pod, node)
-        scheduler.background(self._bind(engine, queued, decision, held, timeout_s))
+                return self._failure("Permit", plugin, result.status), 0.0
+        return SUCCESS, timeout_s
+
+    def _mistake(self, pod: PodInfo, error: Exception) -> Status:
+        """A plugin's mistake costs its pod an attempt, not everybody the scheduler."""
+        self.scheduler.log.error("plugin_failed", pod=pod.key, exc_info=error)
+        return Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
 
     def _failure(self, point: str, plugin: Plugin, status: Status) -> Status:
         """A refusal as it is, a failure with the plugin and the point named."""
@@ -97,9 +112,7 @@ class Binder:
                 self.scheduler.queue.done(queued.pod.uid)
                 status = await self._pre_bind_and_bind(engine, queued.pod, decision)
         except Exception as error:
-            # A plugin's mistake must cost its pod, not the scheduler.
-            self.scheduler.log.error("binding_failed", pod=queued.pod.key, exc_info=error)
-            status = Status(Code.ERROR, (f"{type(error).__name__}: {error}",))
+            status = self._mistake(queued.pod, error)
         self.under_way -= 1
         if status.ok:
             self._bound(engine, queued, decision)
@@ -157,6 +170,20 @@ class Binder:
                     return None
             await self.scheduler.sleep(LOOK_AGAIN_S)
 
+    async def find_out(self, pod: PodInfo) -> None:
+        """What became of a pod that should have been seen bound by now."""
+        scheduler, cache = self.scheduler, self.scheduler.cache
+        seen = await self.look(pod)
+        scheduler.log.warning("assumed_pod_overdue", pod=pod.key, exists=seen is not None)
+        if not cache.is_assumed(pod.uid):
+            return
+        if seen is not None and (seen.get("spec") or {}).get("nodeName"):
+            cache.put_pod(cache.classes.info(seen, pod))
+            return
+        cache.forget(pod.uid)
+        if seen is not None and scheduler.queue.add(cache.classes.info(seen, pod), scheduler.clock.monotonic()):
+            scheduler.work()
+
     async def _is_bound(self, pod: PodInfo, node: str) -> bool:
         """Whether a binding that failed took place all the same: its answer may have been lost."""
         seen = await self.look(pod)
@@ -175,7 +202,10 @@ class Binder:
         """Undo, and hand the pod back to the queue."""
         scheduler, pod = self.scheduler, queued.pod
         for plugin in reversed(engine.profile.reserve):
-            plugin.unreserve(decision.cycle, decision.node)
+            try:
+                plugin.unreserve(decision.cycle, decision.node)
+            except Exception as error:
+                self._mistake(pod, error)
         forgotten = scheduler.cache.forget(pod.uid)
         scheduler.failed(engine, queued, status, decision.node)
         if forgotten is not None:

@@ -306,14 +306,24 @@ class SchedulingQueue:
         """Whether an event may help any pod of a group, of which this is one."""
         hints = self.hints(one.pod)
         return any(
-            h.wants(event) and (h.helps is None or not h.by_class or h.helps(one.pod, event))
+            h.wants(event) and (not h.by_class or self._helps(h, one.pod, event))
             for p in plugins
             for h in hints.get(p, (_ANYTHING,))
         )
 
+    @staticmethod
+    def _helps(hint: EventHint, pod: PodInfo, event: ClusterEvent) -> bool:
+        """What a hint says; one that fails must not keep a pod waiting."""
+        if hint.helps is None:
+            return True
+        try:
+            return hint.helps(pod, event)
+        except Exception:
+            return True
+
     def _hint_says(self, queued: QueuedPod, plugin: str, event: ClusterEvent) -> bool:
         for hint in self.hints(queued.pod).get(plugin, (_ANYTHING,)):
-            if hint.wants(event) and (hint.helps is None or hint.helps(queued.pod, event)):
+            if hint.wants(event) and self._helps(hint, queued.pod, event):
                 return True
         return False
 

@@ -99,6 +99,60 @@ class Pairs(Plugin):
         return PermitResult(Status(Code.WAIT), 5.0)
 
 
+class Clumsy(Plugin):
+    """Raises where it is told to."""
+
+    name = "Clumsy"
+    trips_at = ""
+
+    def trip(self, point: str) -> None:
+        if point == self.trips_at:
+            raise RuntimeError(f"tripped in {point}")
+
+    def pre_enqueue(self, pod: PodInfo) -> Status:
+        self.trip("pre_enqueue")
+        return Status(Code.SUCCESS)
+
+    def filter(self, cycle: Cycle, node: NodeView) -> Status:
+        self.trip("filter")
+        return Status(Code.SUCCESS)
+
+    def score(self, cycle: Cycle, node: NodeView) -> int:
+        self.trip("score")
+        return 0
+
+    def reserve(self, cycle: Cycle, node_name: str) -> Status:
+        self.trip("reserve")
+        return Status(Code.SUCCESS)
+
+    def permit(self, cycle: Cycle, node_name: str) -> PermitResult:
+        self.trip("permit")
+        return PermitResult()
+
+    async def pre_bind(self, cycle: Cycle, node_name: str) -> Status:
+        self.trip("pre_bind")
+        return Status(Code.SUCCESS)
+
+
+@pytest.mark.parametrize("point", ["pre_enqueue", "filter", "score", "reserve", "permit", "pre_bind"])
+def test_a_plugin_that_raises_costs_its_pod_an_attempt_and_nobody_else_anything(point: str) -> None:
+    Clumsy.trips_at = point
+    world = World(config(Clumsy, plugins=multi("Clumsy")))
+    for name in ("a", "b"):
+        world.node(name, cpu="1")
+    world.pod("web", cpu="1")
+    world.settle(0.5)
+    assert world.where("web") == [None]
+    if point != "pre_enqueue":
+        assert f"tripped in {point}" in world.scheduled("web")["message"]
+    assert world.statistics()["pods"] == 0
+    Clumsy.trips_at = ""
+    world.node("c", cpu="1")
+    world.settle(5)
+    assert world.where("web") != [None]
+    assert world.statistics()["scheduled"] == 1
+
+
 def test_a_filter_from_outside_refuses_nodes_in_its_own_words() -> None:
     args = [{"name": "OddNodes", "args": {"word": "plain"}}]
     world = World(config(OddNodes, plugins=multi("OddNodes"), pluginConfig=args))
