@@ -8,6 +8,7 @@ on 16 connections and count answers. The peer's figures are those of kube-apiser
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import ssl
@@ -117,7 +118,8 @@ def _load_process(arguments: Sequence[str]) -> None:
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {_TOKEN}\r\n"
         f"User-Agent: bench/1\r\nAccept: application/json\r\n"
     )
-    head += "Content-Type: application/json\r\n" if body else "\r\n"
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    head += f"Content-Type: {kind}\r\n" if body else "\r\n"
     load = _Load(head.encode(), body.encode(), float(seconds), prefix)
     print(json.dumps(uvloop.run(load.run(int(port)))))
 
@@ -232,6 +234,27 @@ def _watch_fan_out(server: _Server, watchers: int, writes: int) -> float:
     return watchers * writes / (time.perf_counter() - started)
 
 
+def _resident_kib() -> float:
+    with open("/proc/self/status", encoding="ascii") as lines:
+        return next(float(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def _lists(server: _Server, namespace: str, count: int, seconds: float) -> list[Comparison]:
+    """LIST of so many pods, and what one of them takes in memory (etcd's copy too)."""
+    server.ask("create", "namespaces", body={"metadata": {"name": namespace}})
+    server.ask("create", "serviceaccounts", namespace, body={"metadata": {"name": "default"}})
+    gc.collect()
+    before = _resident_kib()
+    for number in range(count):
+        server.ask("create", "pods", namespace, body={**_POD, "metadata": {"name": f"p-{number}"}})
+    per_pod = (_resident_kib() - before) / count
+    rate = server.load("GET", f"/api/v1/namespaces/{namespace}/pods", None, seconds)
+    found = [Comparison(f"LIST {count:,} pods", "1/s", rate, 45 if count == 500 else None, PEER if count == 500 else "")]
+    if count > 500:
+        found.append(Comparison("memory per stored pod", "KiB", per_pod, lower_is_better=True))
+    return found
+
+
 def main(argv: list[str]) -> int:
     """Measure and report."""
     from protocol.api import ApiRequest, Resource
@@ -239,7 +262,10 @@ def main(argv: list[str]) -> int:
     options = arguments("api", argv)
     seconds = 1.5 if options.quick else 5.0
     server = _Server()
-    results = [Comparison("start to ready", "s", server.start_s, 3.6, PEER, lower_is_better=True)]
+    results = [
+        Comparison("start to ready", "s", server.start_s, 3.6, PEER, lower_is_better=True),
+        Comparison("memory when idle", "MiB", _resident_kib() / 1024, 280, PEER, lower_is_better=True),
+    ]
     config_maps, pods = Resource("", "v1", "configmaps"), Resource("", "v1", "pods")
     server.ask("create", "configmaps", "default", body={**_CONFIG_MAP, "metadata": {"name": "one"}})
     base = "/api/v1/namespaces/default"
@@ -248,14 +274,15 @@ def main(argv: list[str]) -> int:
     results.append(Comparison("create ConfigMap", "1/s", rate, 1508, PEER))
     server.ask("create", "namespaces", body={"metadata": {"name": "pods"}})
     server.ask("create", "serviceaccounts", "pods", body={"metadata": {"name": "default"}})
+    one = f"{base}/configmaps/one"
+    rate = server.load("PUT", one, {**_CONFIG_MAP, "metadata": {"name": "one"}, "data": {"k": "NAME"}}, seconds)
+    results.append(Comparison("update ConfigMap", "1/s", rate))
+    rate = server.load("PATCH", one, {"data": {"k": "NAME"}}, seconds)
+    results.append(Comparison("merge patch ConfigMap", "1/s", rate))
     rate = server.load("POST", "/api/v1/namespaces/pods/pods", _POD, seconds)
     results.append(Comparison("create Pod", "1/s", rate, 688, PEER))
-    server.ask("create", "namespaces", body={"metadata": {"name": "five"}})
-    server.ask("create", "serviceaccounts", "five", body={"metadata": {"name": "default"}})
-    for number in range(500):
-        server.ask("create", "pods", "five", body={**_POD, "metadata": {"name": f"p-{number}"}})
-    rate = server.load("GET", "/api/v1/namespaces/five/pods", None, seconds)
-    results.append(Comparison("LIST 500 pods", "1/s", rate, 45, PEER))
+    for name, pods_there in (("five", 500), ("fifty", 5000)) if not options.quick else (("five", 500),):
+        results += _lists(server, name, pods_there, seconds)
     count = 3000 if options.quick else 20000
     get = ApiRequest("get", config_maps, "default", "one")
     results.append(Comparison("GET in process", "1/s", _in_process(server, count, lambda n: get)))

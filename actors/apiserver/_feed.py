@@ -57,6 +57,7 @@ class Feed:
         self._history = history
         self._routes: dict[bytes, ResourceCache] = {}
         self._pending: dict[str, list[Pending]] = {}
+        self._turns: dict[str, Future[None]] = {}
         self._waiting: list[tuple[int, Any]] = []
         self._watch_id = 0
         self._watch_seq = 0

@@ -102,8 +102,7 @@ async def scale(core: Core, request: Request) -> Answer:
         wanted = body if body is not None else _patched(core, request, scale_of(served, old))
         return _with_scale(core, request, old, wanted)
 
-    tries = _write.PATCH_TRIES if request.verb == "patch" else 0
-    answer = await _write.update_loop(core, request, transform, tries=tries, own=False)
+    answer = await _write.update_loop(core, request, transform, own=False)
     return _answer(core, served, answer.value())
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from actors.apiserver._cache import Change, Entry, ResourceCache, encode
 from actors.apiserver._feed import Feed, Pending
+from actors.kernel import Future
 from protocol.etcd import (
     Compact,
     Compare,
@@ -93,7 +94,7 @@ class Store(Feed):
                 await self.reached(response.revision)
         finally:
             for path, *_ in writes:
-                self._pending.pop(path, None)
+                self._written(path)
         if not response.succeeded:
             for cache, key, obj in objects:
                 try:
@@ -104,6 +105,17 @@ class Store(Feed):
     async def update(self, cache: ResourceCache, old: Entry, obj: Object, ttl: int = 0) -> Entry:
         """Replace `old`. Raises `Superseded` when `old` is not what is stored."""
         return await self._put(cache, old.key, obj, old.revision, ttl)
+
+    def _written(self, path: str) -> None:
+        self._pending.pop(path, None)
+        if path in self._turns:
+            self._turns.pop(path).resolve()
+
+    async def turn(self, cache: ResourceCache, key: str) -> None:
+        """Wait while a write of this object is under way: whoever reads the object now loses to it."""
+        path = cache.prefix + key
+        while path in self._pending:
+            await self._turns.setdefault(path, Future())
 
     async def _put(self, cache: ResourceCache, key: str, obj: Object, expected: int, ttl: int) -> Entry:
         metadata = obj["metadata"]
@@ -127,7 +139,7 @@ class Store(Feed):
         finally:
             pending.remove(write)
             if not pending:
-                self._pending.pop(path, None)
+                self._written(path)
         if write.entry is None:
             await self._confirm(cache, key, response.revision)
             return cache.entry(key, obj, value, response.revision)

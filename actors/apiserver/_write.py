@@ -25,11 +25,10 @@ from actors.apiserver.strategies import FieldError
 from protocol import status
 from protocol.api import StatusError
 
-__all__ = ["MODIFIED", "PATCH_TRIES", "patch", "unchanged", "update", "update_loop"]
+__all__ = ["MODIFIED", "patch", "unchanged", "update", "update_loop"]
 
 Object = dict[str, Any]
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-PATCH_TRIES = 5
 PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -98,20 +97,19 @@ async def update_loop(
     request: Request,
     transform: Transform,
     create: bool = False,
-    tries: int = 0,
     own: bool = True,
 ) -> Answer:
     """Read, transform, check and write back; again when somebody else wrote in between.
 
     `transform` gets the current object in the request's version (frozen; None: there is none, and
-    `create` is allowed) and answers a private new one. `tries` bounds the attempts (0: until it
-    succeeds) and then makes a lost race a conflict.
+    `create` is allowed) and answers a private new one.
     """
     served: Served = request.served
     attempt = 0
     while True:
         attempt += 1
         namespace = request.namespace if served.kind.namespaced else ""
+        await core.store.turn(served.cache, served.key(namespace, request.name))
         entry = served.cache.get(namespace, request.name)
         if entry is None:
             await core.store.fresh()
@@ -125,8 +123,6 @@ async def update_loop(
         except Superseded as lost:
             if lost.entry is None and attempt > 50:
                 raise status.not_found(served.kind.group, served.kind.resource, request.name) from None
-            if tries and attempt >= tries:
-                raise conflict(served, request.name) from None
 
 
 def conflict(served: Served, name: str) -> StatusError:
@@ -327,7 +323,7 @@ async def patch(core: Core, request: Request) -> Answer:
 
     if applying:
         request.options = {**request.options, "__apply__": "1"}
-    return await update_loop(core, request, transform, create=applying, tries=PATCH_TRIES, own=not applying)
+    return await update_loop(core, request, transform, create=applying, own=not applying)
 
 
 def _keep_identity(request: Request, new: Object, old: Object | None) -> None:
