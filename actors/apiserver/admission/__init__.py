@@ -28,13 +28,11 @@ def default_plugins() -> list[Plugin]:
     from actors.apiserver.admission import _pods as pods
     from actors.apiserver.admission import _storage as storage
     from actors.apiserver.admission._limits import LimitRanger
-    from actors.apiserver.admission._mutating_policy import MutatingAdmissionPolicy
     from actors.apiserver.admission._node_restriction import NodeRestriction
+    from actors.apiserver.admission._on_demand import on_demand
     from actors.apiserver.admission._pod_security import PodSecurity
     from actors.apiserver.admission._quota import ResourceQuota
     from actors.apiserver.admission._service_account import ServiceAccount
-    from actors.apiserver.admission._validating_policy import ValidatingAdmissionPolicy
-    from actors.apiserver.admission._webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 
     return [
         NamespaceLifecycle(),
@@ -54,9 +52,6 @@ def default_plugins() -> list[Plugin]:
         certificates.CertificateSubjectRestriction(),
         storage.DefaultIngressClass(),
         pods.PodTopologyLabels(),
-        MutatingAdmissionPolicy(),
-        MutatingAdmissionWebhook(),
-        ValidatingAdmissionPolicy(),
-        ValidatingAdmissionWebhook(),
+        *on_demand(),
         ResourceQuota(),
     ]

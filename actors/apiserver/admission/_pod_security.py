@@ -11,8 +11,6 @@ import re
 from typing import Any, NamedTuple
 
 from actors.apiserver.admission._base import CREATE, UPDATE, Attributes, Plugin
-from actors.apiserver.admission._pod_security_checks import LATEST, evaluate
-from actors.apiserver.patch._gotext import go_quote
 from protocol import status
 
 __all__ = ["PodSecurity"]
@@ -33,6 +31,8 @@ _TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "cronjobs"): ("spec", "jobTemplate", "spec", "template"),
 }
 MAX_PODS_CHECKED = 3000
+LATEST = 10_000
+"""Stands for the newest minor version of the rules."""
 
 
 class _LabelError(NamedTuple):
@@ -90,6 +90,8 @@ def policies(labels: dict[str, str]) -> tuple[Policies, list[_LabelError]]:
 
 
 def _label_error(label: str, value: str, why: str) -> _LabelError:
+    from actors.apiserver.patch import go_quote
+
     message = f"Invalid value: {go_quote(value)}: {why}"
     return _LabelError("FieldValueInvalid", f"metadata.labels[{PREFIX}{label}]", message)
 
@@ -135,6 +137,8 @@ class PodSecurity(Plugin):
             self._evaluate(attributes, wanted, template, False)
 
     def _evaluate(self, attributes: Attributes, wanted: Policies, pod: Object, enforce: bool) -> None:
+        from actors.apiserver.admission._pod_security_checks import evaluate
+
         meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
         notes = attributes.audit_annotations
         if enforce:
@@ -172,6 +176,8 @@ class PodSecurity(Plugin):
     @staticmethod
     def _existing(attributes: Attributes, policy: Policy) -> list[str]:
         """Warnings about pods that are there already."""
+        from actors.apiserver.admission._pod_security_checks import evaluate
+
         pods = list(attributes.lookup.list("", "pods", attributes.name))
         counts: dict[str, list[str]] = {}
         for pod in pods[:MAX_PODS_CHECKED]:

@@ -18,7 +18,6 @@ __all__ = ["CHECKS", "Check", "evaluate"]
 Object = dict[str, Any]
 Finding = tuple[str, str] | None
 Test = Callable[[Object, Object], Finding]
-LATEST = 10_000
 
 
 class Check(NamedTuple):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from actors.apiserver.crd._names import is_established
 from actors.apiserver.crd._schema_rules import check_schema
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
 from actors.apiserver.strategies._errors import forbidden, invalid, not_supported, required
 from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, dns_subdomain_name
 
-__all__ = ["DefinitionStrategy", "check_spec", "is_established"]
+__all__ = ["DefinitionStrategy", "check_spec"]
 
 Object = dict[str, Any]
 Errors = list[FieldError]
@@ -28,12 +29,6 @@ _HOISTED = (
 )
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
-
-
-def is_established(definition: Object) -> bool:
-    """Whether the condition Established is true."""
-    conditions = (definition.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 class DefinitionStrategy(Strategy):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["TERMINATING", "set_condition", "settle_names"]
+__all__ = ["TERMINATING", "is_established", "set_condition", "settle_names"]
 
 Object = dict[str, Any]
 TERMINATING = {
@@ -18,6 +18,12 @@ TERMINATING = {
     "reason": "InstanceDeletionPending",
     "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
 }
+
+
+def is_established(definition: Object) -> bool:
+    """Whether the condition Established is true."""
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
 
 
 def set_condition(status: Object, condition: Object, now: str) -> None:

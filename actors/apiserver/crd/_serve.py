@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors.apiserver.crd._custom import Custom
-from actors.apiserver.crd._definition import is_established
-from actors.apiserver.crd._names import TERMINATING, set_condition, settle_names
-from actors.apiserver.managedfields import reset_filter, update
+from actors.apiserver.crd._names import TERMINATING, is_established, set_condition, settle_names
 
 if TYPE_CHECKING:
     from actors.apiserver._cache import Change, Entry
@@ -82,6 +79,7 @@ class Definitions:
 
     def _serve(self, definition: Object) -> None:
         from actors.apiserver._resources import Served
+        from actors.apiserver.crd._custom import Custom
 
         core, spec = self.core, definition["spec"]
         cache = core.store.cache(spec["group"], spec["names"]["plural"])
@@ -161,6 +159,8 @@ class Definitions:
 
     def _with_status(self, definition: Object, status: Object) -> Object:
         """The definition with a new status that the API server owns."""
+        from actors.apiserver.managedfields import reset_filter, update
+
         new = {**definition, "metadata": dict(definition["metadata"]), "status": status}
         type_ = self.core.schema.by_gvk(GROUP, "v1", "CustomResourceDefinition")
         assert type_ is not None
@@ -179,8 +179,8 @@ class Definitions:
     async def delete(self, served: Served, entry: Entry, dry_run: bool) -> Answer:
         """DELETE of a definition: it is marked, its objects go first, then itself."""
         from actors.apiserver._core import Answer, copy
-        from actors.apiserver._store import Superseded
         from actors.apiserver._create import unstored
+        from actors.apiserver._store import Superseded
 
         while True:
             if entry.object["metadata"].get("deletionTimestamp"):
