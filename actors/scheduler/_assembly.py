@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# Imported here for its time: not when the first scheduler starts, on the loop's thread.
+import actors.scheduler._builtin  # noqa: F401
 from actors.scheduler._engine import Engine
 from actors.scheduler._framework import Handle
 from actors.scheduler._outcome import Reporter

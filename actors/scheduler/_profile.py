@@ -8,6 +8,8 @@ Owns the registry of plugin classes (built-in, from entry points of the group
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import Any
 
 from actors.scheduler._config import POINTS, ConfigError, PluginRef, ProfileConfig
@@ -47,10 +49,10 @@ def registry(more: Iterable[type[Plugin]] = ()) -> dict[str, type[Plugin]]:
     return found
 
 
-def _installed() -> list[type[Plugin]]:
-    from importlib.metadata import entry_points
-
-    return [entry.load() for entry in entry_points(group=ENTRY_POINTS)]
+@lru_cache(maxsize=1)
+def _installed() -> tuple[type[Plugin], ...]:
+    """Plugins of installed packages, looked for once per process."""
+    return tuple(entry.load() for entry in entry_points(group=ENTRY_POINTS))
 
 
 class Profile:
