@@ -398,6 +398,20 @@ def test_a_server_stops_cleanly_while_clients_watch(
     assert etcdctl(again.url, "get", "a").stdout == "a\n1\n"
 
 
+def test_a_second_signal_stops_at_once(etcd_process: Any, tmp_path: Path) -> None:
+    import socket
+
+    process = etcd_process("--data-dir", str(tmp_path / "d"))
+    with socket.create_connection(("127.0.0.1", int(process.url.rpartition(":")[2])), timeout=10) as idle:
+        process.process.send_signal(signal.SIGTERM)
+        while idle.recv(100):  # the server has begun to stop
+            pass
+        started = time.monotonic()
+        process.process.send_signal(signal.SIGTERM)
+        assert process.process.wait(20) in (0, 1)
+        assert time.monotonic() - started < 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,6 +18,8 @@ __all__ = ["Listener"]
 WRITE_HIGH_WATER_BYTES = 1024 * 1024
 GRACE_S = 2.0
 """How long requests that are under way may take when the server stops."""
+LINGER_S = 0.5
+"""How long clients then have to close their side."""
 
 
 class Connection(Protocol):
@@ -61,7 +63,7 @@ class _Sniffer(asyncio.Protocol):
         self._first = b""
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._listener.connections.discard(self)
+        self._listener.lost(self)
         if self._connection is not None:
             self._connection.connection_lost()
 
@@ -78,10 +80,20 @@ class _Sniffer(asyncio.Protocol):
         if self._connection is not None:
             self._connection.shut_down()
 
-    def close(self) -> None:
-        """End the connection once what was written has gone out."""
+    def end_writing(self) -> None:
+        """Write what is left and say that this is all. Bytes that the client is still sending are
+        taken, for closing on them would make the system drop what the client has yet to read."""
         if self._connection is not None:
             self._connection.flush()
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def close(self) -> None:
+        """End the connection."""
         self._transport.close()
 
 
@@ -92,6 +104,7 @@ class Listener:
         self.services = services
         self.connections: set[_Sniffer] = set()
         self._servers: list[asyncio.Server] = []
+        self._all_lost = asyncio.Event()
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Accept connections; returns the port, which the system chooses for 0. Raises
@@ -100,6 +113,12 @@ class Listener:
         server = await loop.create_server(lambda: _Sniffer(self), host, port, ssl=tls, backlog=512)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
+
+    def lost(self, connection: _Sniffer) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_lost.set()
 
     async def close(self) -> None:
         """Accept nothing more, let requests that are under way be answered, then end every
@@ -113,6 +132,12 @@ class Listener:
             self.services.on_idle = idle.set
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(idle.wait(), GRACE_S)
+        for connection in list(self.connections):
+            connection.end_writing()
+        if self.connections:
+            self._all_lost.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_lost.wait(), LINGER_S)
         for connection in list(self.connections):
             connection.close()
         for server in self._servers:

@@ -121,13 +121,15 @@ class _Serving:
         self._listener: Listener | None = None
         self._status = 0
         self._stopping = False
+        self._impatient = False
 
     def main(self) -> int:
         """Run the system's loop on this thread until told to stop."""
         loop = self._system.loop
         loop.call_soon(self._begin)
         self._system.run()
-        self._system.shutdown()
+        if not self._impatient:
+            self._system.shutdown()
         return self._status
 
     def _begin(self) -> None:
@@ -178,6 +180,9 @@ class _Serving:
 
     def _signalled(self) -> None:
         if self._stopping:
+            # Threads are left as they are: they end with the process.
+            self._impatient = True
+            self._status = self._status or 1
             self._system.loop.stop()
         self._stop()
 
