@@ -92,11 +92,19 @@ def _seconds(stamp: str) -> float:
 
 def pod_object(number: int, nodes: int, bound: bool) -> Object:
     """The number-th pod; bound pods go round the nodes."""
-    spec: Object = {"containers": [{"name": "app", "image": "app:1"}], "automountServiceAccountToken": False,
-                    "serviceAccountName": "default"}
+    spec: Object = {
+        "containers": [{"name": "app", "image": "app:1"}],
+        "automountServiceAccountToken": False,
+        "serviceAccountName": "default",
+    }
     if bound:
         spec["nodeName"] = f"node-{number % nodes}"
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{number}", "namespace": "default"}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"pod-{number}", "namespace": "default"},
+        "spec": spec,
+    }
 
 
 class Farm:
@@ -125,7 +133,10 @@ class Farm:
         from actors.client import OutsideClient
 
         client = OutsideClient(self.system, self.apiserver)
-        client.create("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}})
+        client.create(
+            "serviceaccounts",
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}},
+        )
 
     @property
     def seen(self) -> Crowd:
@@ -139,7 +150,14 @@ class Farm:
         capacity = {"cpu": "64", "memory": "256Gi", "pods": "250"}
         began = time.perf_counter()
         for number in range(self.nodes, count):
-            for child in simulated_node(f"node-{number}", self.apiserver, simulated_machine(), number=number, capacity=capacity, config=self.config):
+            for child in simulated_node(
+                f"node-{number}",
+                self.apiserver,
+                simulated_machine(),
+                number=number,
+                capacity=capacity,
+                config=self.config,
+            ):
                 self.system.spawn(child)
         self.nodes = count
         self._until(lambda: self.seen.ready_nodes >= count)
@@ -187,7 +205,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, help="simulated nodes (quick: 200, else 5000)")
     parser.add_argument("--pods", type=int, help="pods at the end of the growth (quick: 2000, else 100000)")
     parser.add_argument("--scheduler", action="store_true", help="let the scheduler place the pods")
-    parser.add_argument("--events", action="store_true", help="let the kubelets record their events, as they do in a cluster")
+    parser.add_argument(
+        "--events", action="store_true", help="let the kubelets record their events, as they do in a cluster"
+    )
 
 
 def _steps(pods: int) -> list[int]:
@@ -219,20 +239,42 @@ def main(argv: Sequence[str]) -> int:
         memory.y.append(resident_bytes() / 1e6)
         if count == GATE_PODS:
             at_gate = total
-        print(f"{count:,} pods Ready after {total:.1f} s, {cpu_ms:.2f} ms of CPU each, {resident_bytes() / 1e6:,.0f} MB", flush=True)
+        print(
+            f"{count:,} pods Ready after {total:.1f} s, {cpu_ms:.2f} ms of CPU each, {resident_bytes() / 1e6:,.0f} MB",
+            flush=True,
+        )
     print(f"garbage in cycles: {gc.collect():,} objects", flush=True) if options.quick else None
     share, oldest = farm.idle(IDLE_S if not options.quick else 3.0)
     farm.close()
     full_nodes, full_pods = nodes == GATE_NODES, at_gate is not None
     results = [
-        Comparison(f"{nodes:,} nodes Ready", "s", ready_s, GATE_S if full_nodes else None, "KWOK's gate" if full_nodes else "", True),
+        Comparison(
+            f"{nodes:,} nodes Ready",
+            "s",
+            ready_s,
+            GATE_S if full_nodes else None,
+            "KWOK's gate" if full_nodes else "",
+            True,
+        ),
         Comparison(f"{pods:,} pods Running", "s", total, None, "", True),
         Comparison("pods started", "pods/s", pods / total),
         Comparison("CPU of the last pods", "ms/pod", cpu_ms, None, "", True),
-        Comparison("memory", "MB", resident_bytes() / 1e6, 4096 if pods >= 100_000 else None, "4 GiB" if pods >= 100_000 else "", True),
-        Comparison("idle", "% of a core", share * 100, 20.0 if full_nodes else None, "20 %" if full_nodes else "", True),
+        Comparison(
+            "memory",
+            "MB",
+            resident_bytes() / 1e6,
+            4096 if pods >= 100_000 else None,
+            "4 GiB" if pods >= 100_000 else "",
+            True,
+        ),
+        Comparison(
+            "idle", "% of a core", share * 100, 20.0 if full_nodes else None, "20 %" if full_nodes else "", True
+        ),
         Comparison("oldest heartbeat", "s", oldest, 40.0, "lease duration", True),
     ]
     if at_gate is not None:
-        results.insert(2, Comparison(f"{GATE_PODS:,} pods Running", "s", at_gate, GATE_S if full_pods else None, "KWOK's gate", True))
+        results.insert(
+            2,
+            Comparison(f"{GATE_PODS:,} pods Running", "s", at_gate, GATE_S if full_pods else None, "KWOK's gate", True),
+        )
     return finish("nodes", results, options, [seconds, memory])

@@ -565,9 +565,24 @@ class VersionResponse(Message, frozen=True):
 
 
 Verb = Union[
-    RunPodSandbox, StopPodSandbox, RemovePodSandbox, GetPodSandboxStatus, ListPodSandbox,
-    CreateContainer, StartContainer, StopContainer, RemoveContainer, GetContainerStatus,
-    ListContainers, UpdateContainerResources, ExecSync, PullImage, ImageStatus, ListImages,
-    RemoveImage, ImageFsInfo, Version,
+    RunPodSandbox,
+    StopPodSandbox,
+    RemovePodSandbox,
+    GetPodSandboxStatus,
+    ListPodSandbox,
+    CreateContainer,
+    StartContainer,
+    StopContainer,
+    RemoveContainer,
+    GetContainerStatus,
+    ListContainers,
+    UpdateContainerResources,
+    ExecSync,
+    PullImage,
+    ImageStatus,
+    ListImages,
+    RemoveImage,
+    ImageFsInfo,
+    Version,
 ]
 """The verbs that every runtime must answer."""

@@ -34,7 +34,9 @@ class Admission:
             return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed"
         limit = self.limits.get("pods")
         if limit is not None and len(self.held) + 1 > limit:
-            text = f"Node didn't have enough resource: pods, requested: 1, used: {len(self.held)}, capacity: {int(limit)}"
+            text = (
+                f"Node didn't have enough resource: pods, requested: 1, used: {len(self.held)}, capacity: {int(limit)}"
+            )
             return "OutOfpods", f"Pod was rejected: {text}"
         wanted = pod_requests(pod) if _asks(pod) else None
         for name, amount in sorted((wanted or {}).items()):
@@ -43,8 +45,10 @@ class Admission:
                 continue
             if limit is not None and self.used.get(name, Decimal(0)) + amount > limit and amount > 0:
                 scale = 1000 if name == "cpu" else 1
-                text = (f"Node didn't have enough resource: {name}, requested: {int(amount * scale)}, "
-                        f"used: {int(self.used.get(name, Decimal(0)) * scale)}, capacity: {int(limit * scale)}")
+                text = (
+                    f"Node didn't have enough resource: {name}, requested: {int(amount * scale)}, "
+                    f"used: {int(self.used.get(name, Decimal(0)) * scale)}, capacity: {int(limit * scale)}"
+                )
                 return f"OutOf{name}", f"Pod was rejected: {text}"
         self.held[pod["metadata"]["uid"]] = wanted
         for name, amount in (wanted or {}).items():
@@ -67,4 +71,5 @@ class Admission:
 def _asks(pod: Object) -> bool:
     spec = pod["spec"]
     return bool(spec.get("resources") or spec.get("overhead")) or any(
-        c.get("resources") for group in ("containers", "initContainers") for c in spec.get(group) or ())
+        c.get("resources") for group in ("containers", "initContainers") for c in spec.get(group) or ()
+    )

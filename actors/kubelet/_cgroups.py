@@ -30,7 +30,15 @@ from actors.kubelet._spec import (
 from protocol.cri import ContainerResources
 from protocol.quantity import milli_value, parse_quantity, value
 
-__all__ = ["cgroup_parent", "container_config_resources", "cpu_quota_us", "cpu_shares", "cpu_weight", "oom_score_adj", "pod_cgroups"]
+__all__ = [
+    "cgroup_parent",
+    "container_config_resources",
+    "cpu_quota_us",
+    "cpu_shares",
+    "cpu_weight",
+    "oom_score_adj",
+    "pod_cgroups",
+]
 
 Object = dict[str, Any]
 PERIOD_US = 100_000
@@ -90,8 +98,14 @@ def container_config_resources(pod: Object, container: Object, memory_capacity_b
     quota = cpu_quota_us(milli_value(str(limits["cpu"]))) if "cpu" in limits else None
     memory = value(str(limits["memory"])) if "memory" in limits else None
     request = value(str(requests["memory"])) if "memory" in requests else None
-    return ContainerResources(shares, quota, PERIOD_US if quota is not None else None, memory, request,
-                              oom_score_adj(pod, container, memory_capacity_bytes))
+    return ContainerResources(
+        shares,
+        quota,
+        PERIOD_US if quota is not None else None,
+        memory,
+        request,
+        oom_score_adj(pod, container, memory_capacity_bytes),
+    )
 
 
 _PLAIN: dict[int, ContainerResources] = {}
@@ -152,5 +166,7 @@ def pod_cgroups(pod: Object) -> dict[str, dict[str, dict[str, str]]]:
     groups = {parent: _group(shares, quota, memory)}
     for _, container in container_kinds(pod):
         own = container_config_resources(pod, container, 1)
-        groups[f"{parent}/{container['name']}"] = _group(own.cpu_shares or MIN_SHARES, own.cpu_quota_us, own.memory_limit_bytes)
+        groups[f"{parent}/{container['name']}"] = _group(
+            own.cpu_shares or MIN_SHARES, own.cpu_quota_us, own.memory_limit_bytes
+        )
     return groups

@@ -16,8 +16,19 @@ class NodeContext:
     """`pods` holds the API's latest pod by uid, `workers` its worker, `removed` the uids of pods that
     the API has forgotten while their worker still cleans up."""
 
-    __slots__ = ("allocatable", "apiserver", "config", "kubelet", "memory_bytes", "name", "pods", "prefix",
-                 "removed", "runtime", "workers")
+    __slots__ = (
+        "allocatable",
+        "apiserver",
+        "config",
+        "kubelet",
+        "memory_bytes",
+        "name",
+        "pods",
+        "prefix",
+        "removed",
+        "runtime",
+        "workers",
+    )
 
     def __init__(self, name: str, apiserver: Ref, runtime: Ref, kubelet: Ref, config: KubeletConfig) -> None:
         self.name = name

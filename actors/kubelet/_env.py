@@ -15,7 +15,15 @@ from typing import Any
 
 from protocol.quantity import parse_quantity
 
-__all__ = ["ConfigError", "downward_field", "environment", "expand", "references", "resource_field", "service_variables"]
+__all__ = [
+    "ConfigError",
+    "downward_field",
+    "environment",
+    "expand",
+    "references",
+    "resource_field",
+    "service_variables",
+]
 
 Object = dict[str, Any]
 Lookup = Callable[[str, str], Object | None]
@@ -66,8 +74,16 @@ def _data(kind: str, obj: Object) -> dict[str, str]:
     return {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
 
 
-def environment(pod: Object, container: Object, lookup: Lookup, services: dict[str, str], ips: tuple[str, ...],
-                host_ips: tuple[str, ...], node_name: str, allocatable: Object) -> list[tuple[str, str]]:
+def environment(
+    pod: Object,
+    container: Object,
+    lookup: Lookup,
+    services: dict[str, str],
+    ips: tuple[str, ...],
+    host_ips: tuple[str, ...],
+    node_name: str,
+    allocatable: Object,
+) -> list[tuple[str, str]]:
     """The variables in order; raises `ConfigError`."""
     namespace = pod["metadata"].get("namespace", "")
     values: dict[str, str] = {}
@@ -79,7 +95,9 @@ def environment(pod: Object, container: Object, lookup: Lookup, services: dict[s
         name = variable["name"]
         value: str | None
         if variable.get("valueFrom"):
-            value = _from_reference(variable["valueFrom"], pod, container, lookup, ips, host_ips, node_name, allocatable)
+            value = _from_reference(
+                variable["valueFrom"], pod, container, lookup, ips, host_ips, node_name, allocatable
+            )
         else:
             value = expand(variable.get("value") or "", known)
         if value is not None:
@@ -102,8 +120,16 @@ def _from_source(source: Object, namespace: str, lookup: Lookup, values: dict[st
             values[(source.get("prefix") or "") + key] = value
 
 
-def _from_reference(source: Object, pod: Object, container: Object, lookup: Lookup, ips: tuple[str, ...],
-                    host_ips: tuple[str, ...], node_name: str, allocatable: Object) -> str | None:
+def _from_reference(
+    source: Object,
+    pod: Object,
+    container: Object,
+    lookup: Lookup,
+    ips: tuple[str, ...],
+    host_ips: tuple[str, ...],
+    node_name: str,
+    allocatable: Object,
+) -> str | None:
     if source.get("fieldRef"):
         return downward_field(pod, source["fieldRef"]["fieldPath"], ips, host_ips, node_name)
     if source.get("resourceFieldRef"):
@@ -155,10 +181,15 @@ def downward_field(pod: Object, path: str, ips: tuple[str, ...], host_ips: tuple
         fields = meta.get(path[9:]) or {}
         return "\n".join(f"{k}={_quoted(v)}" for k, v in sorted(fields.items()))
     simple = {
-        "metadata.name": meta["name"], "metadata.namespace": meta.get("namespace", ""), "metadata.uid": meta.get("uid", ""),
-        "spec.nodeName": node_name, "spec.serviceAccountName": spec.get("serviceAccountName", ""),
-        "status.hostIP": host_ips[0] if host_ips else "", "status.hostIPs": ",".join(host_ips),
-        "status.podIP": ips[0] if ips else "", "status.podIPs": ",".join(ips),
+        "metadata.name": meta["name"],
+        "metadata.namespace": meta.get("namespace", ""),
+        "metadata.uid": meta.get("uid", ""),
+        "spec.nodeName": node_name,
+        "spec.serviceAccountName": spec.get("serviceAccountName", ""),
+        "status.hostIP": host_ips[0] if host_ips else "",
+        "status.hostIPs": ",".join(host_ips),
+        "status.podIP": ips[0] if ips else "",
+        "status.podIPs": ",".join(ips),
     }
     if path not in simple:
         raise ConfigError(f"unsupported fieldPath: {path}")
@@ -207,5 +238,7 @@ def service_variables(services: Iterable[Object], namespace: str, links: bool) -
             url = f"{protocol}://{ip}:{number}"
             if index == 0:
                 values[f"{name}_PORT"] = url
-            values.update({prefix: url, f"{prefix}_PROTO": protocol, f"{prefix}_PORT": str(number), f"{prefix}_ADDR": ip})
+            values.update(
+                {prefix: url, f"{prefix}_PROTO": protocol, f"{prefix}_PORT": str(number), f"{prefix}_ADDR": ip}
+            )
     return values

@@ -39,7 +39,12 @@ def victims(pods: Mapping[str, Object], usage: Mapping[str, Usage]) -> list[Obje
     ranked = []
     for uid, used in usage.items():
         pod = pods.get(uid)
-        if pod is None or is_deleting(pod) or is_terminal(pod) or int(pod["spec"].get("priority") or 0) >= 2_000_000_000:
+        if (
+            pod is None
+            or is_deleting(pod)
+            or is_terminal(pod)
+            or int(pod["spec"].get("priority") or 0) >= 2_000_000_000
+        ):
             continue
         excess = used.total - int(pod_requests(pod).get("memory", parse_quantity("0")))
         ranked.append((excess <= 0, int(pod["spec"].get("priority") or 0), -excess, uid, pod))

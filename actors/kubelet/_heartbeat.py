@@ -120,9 +120,12 @@ class Heartbeat(ClientActor):
     async def write_status(self) -> None:
         """Write the status, whatever the API thinks it is; raises StatusError."""
         status = await self._status(self.node_object.get("status") or {})
-        patch = {"status": {**status, "$setElementOrder/conditions": [{"type": c["type"]} for c in status["conditions"]]}}
-        self.node_object = await self.client.patch("nodes", self.node.name, "", patch, patch_type=STRATEGIC_PATCH,
-                                                   subresource="status")
+        patch = {
+            "status": {**status, "$setElementOrder/conditions": [{"type": c["type"]} for c in status["conditions"]]}
+        }
+        self.node_object = await self.client.patch(
+            "nodes", self.node.name, "", patch, patch_type=STRATEGIC_PATCH, subresource="status"
+        )
         self.status_at = self.clock.monotonic()
 
     async def renew(self) -> None:

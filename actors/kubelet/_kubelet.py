@@ -87,8 +87,12 @@ class Kubelet(Serving):
         self.client = Client(self, apiserver, user=node_user(self.node), user_agent=self.config.user_agent)
         self.recorder = EventRecorder(self.client, "kubelet", node_name)
         self.informer = Informer(
-            self.client, "pods", field_selector=f"spec.nodeName={node_name}",
-            on_add=self._added, on_update=self._changed, on_delete=self._deleted,
+            self.client,
+            "pods",
+            field_selector=f"spec.nodeName={node_name}",
+            on_add=self._added,
+            on_update=self._changed,
+            on_delete=self._deleted,
         )
         self.admission = Admission(self.config)
         self.found_sandboxes: set[str] = set()
@@ -275,7 +279,9 @@ class Kubelet(Serving):
     async def _fetch(self, key: tuple[str, str, str]) -> Object | None:
         kind, namespace, name = key
         try:
-            obj: Object | None = await self.client.get("configmaps" if kind == "ConfigMap" else "secrets", name, namespace)
+            obj: Object | None = await self.client.get(
+                "configmaps" if kind == "ConfigMap" else "secrets", name, namespace
+            )
         except StatusError as error:
             # A node may see only what its pods use: 403 until the API server knows of the binding.
             if error.code not in (403, 404):
@@ -293,7 +299,9 @@ class Kubelet(Serving):
         if known is not None and self.clock.monotonic() - known[0] < SERVICES_TTL_S:
             return known[1]
         namespace = message.namespace
-        return self._shared(("Service", namespace, ""), lambda: self._fetch_services(namespace), None if known is None else known[1])
+        return self._shared(
+            ("Service", namespace, ""), lambda: self._fetch_services(namespace), None if known is None else known[1]
+        )
 
     async def _fetch_services(self, namespace: str) -> list[Object]:
         found: list[Object] = []
@@ -312,13 +320,16 @@ class Kubelet(Serving):
         known = self.tokens.get(message)
         if known is not None and now < known[0]:
             return known[1]
-        spec: Object = {"expirationSeconds": message.seconds, "boundObjectRef": {
-            "kind": "Pod", "apiVersion": "v1", "name": message.pod_name, "uid": message.pod_uid}}
+        spec: Object = {
+            "expirationSeconds": message.seconds,
+            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": message.pod_name, "uid": message.pod_uid},
+        }
         if message.audience:
             spec["audiences"] = [message.audience]
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = await self.client.create("serviceaccounts", body, message.namespace, name=message.service_account,
-                                          subresource="token")
+        answer = await self.client.create(
+            "serviceaccounts", body, message.namespace, name=message.service_account, subresource="token"
+        )
         token = str(answer["status"]["token"])
         self.tokens[message] = (now + message.seconds * TOKEN_REFRESH, token)
         return token

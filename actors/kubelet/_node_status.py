@@ -16,12 +16,27 @@ __all__ = ["allocatable", "lease_object", "node_conditions", "node_object", "nod
 Object = dict[str, Any]
 MAX_IMAGES = 50
 PRESSURES = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available",
-     "KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure",
-     "KubeletHasDiskPressure", "kubelet has disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available",
-     "KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    (
+        "MemoryPressure",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+        "KubeletHasInsufficientMemory",
+        "kubelet has insufficient memory available",
+    ),
+    (
+        "DiskPressure",
+        "KubeletHasNoDiskPressure",
+        "kubelet has no disk pressure",
+        "KubeletHasDiskPressure",
+        "kubelet has disk pressure",
+    ),
+    (
+        "PIDPressure",
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+        "KubeletHasInsufficientPID",
+        "kubelet has insufficient PID available",
+    ),
 )
 
 
@@ -60,9 +75,16 @@ def node_conditions(pressures: frozenset[str], old: Sequence[Object], now: float
     for kind, value, reason, message in wanted:
         before = known.get(kind)
         same = before is not None and before.get("status") == value
-        found.append({"type": kind, "status": value, "lastHeartbeatTime": stamp,
-                      "lastTransitionTime": before["lastTransitionTime"] if before is not None and same else stamp,
-                      "reason": reason, "message": message})
+        found.append(
+            {
+                "type": kind,
+                "status": value,
+                "lastHeartbeatTime": stamp,
+                "lastTransitionTime": before["lastTransitionTime"] if before is not None and same else stamp,
+                "reason": reason,
+                "message": message,
+            }
+        )
     return found
 
 
@@ -75,13 +97,22 @@ def _identity(config: KubeletConfig, name: str, what: str) -> str:
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
-def node_status(name: str, config: KubeletConfig, version: VersionResponse, images: Sequence[Image],
-                pressures: frozenset[str], old: Object, now: float) -> Object:
+def node_status(
+    name: str,
+    config: KubeletConfig,
+    version: VersionResponse,
+    images: Sequence[Image],
+    pressures: frozenset[str],
+    old: Object,
+    now: float,
+) -> Object:
     """The whole status."""
     prefix = version.runtime_name
     status: Object = {
-        "addresses": [*({"type": "InternalIP", "address": ip} for ip in config.node_ips),
-                      {"type": "Hostname", "address": name}],
+        "addresses": [
+            *({"type": "InternalIP", "address": ip} for ip in config.node_ips),
+            {"type": "Hostname", "address": name},
+        ],
         "allocatable": allocatable(config),
         "capacity": dict(config.capacity),
         "conditions": node_conditions(pressures, old.get("conditions") or (), now),
@@ -115,7 +146,10 @@ def node_object(name: str, config: KubeletConfig, status: Object) -> Object:
         "kubernetes.io/os": "linux",
         **config.labels,
     }
-    annotations: Mapping[str, str] = {"volumes.kubernetes.io/controller-managed-attach-detach": "true", **config.annotations}
+    annotations: Mapping[str, str] = {
+        "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+        **config.annotations,
+    }
     spec: Object = {}
     if config.pod_cidr:
         spec["podCIDR"] = config.pod_cidr
@@ -124,8 +158,13 @@ def node_object(name: str, config: KubeletConfig, status: Object) -> Object:
         spec["taints"] = [dict(t) for t in config.taints]
     if config.provider_id:
         spec["providerID"] = config.provider_id
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels, "annotations": dict(annotations)},
-            "spec": spec, "status": status}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": dict(annotations)},
+        "spec": spec,
+        "status": status,
+    }
 
 
 def lease_object(name: str, node_uid: str, config: KubeletConfig, renew_time: str) -> Object:
@@ -133,5 +172,9 @@ def lease_object(name: str, node_uid: str, config: KubeletConfig, renew_time: st
     meta: Object = {"name": name, "namespace": "kube-node-lease"}
     if node_uid:
         meta["ownerReferences"] = [{"apiVersion": "v1", "kind": "Node", "name": name, "uid": node_uid}]
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta,
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": config.lease_duration_s, "renewTime": renew_time}}
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": meta,
+        "spec": {"holderIdentity": name, "leaseDurationSeconds": config.lease_duration_s, "renewTime": renew_time},
+    }

@@ -20,8 +20,16 @@ from actors.kubelet._kubelet import Kubelet
 from actors.kubelet._node_status import parse_capacity
 from protocol.message import Message
 
-__all__ = ["NodeManager", "SimulatedNode", "StartKubelet", "StopKubelet", "node_ip", "node_pod_cidr", "parse_selector",
-           "simulated_node"]
+__all__ = [
+    "NodeManager",
+    "SimulatedNode",
+    "StartKubelet",
+    "StopKubelet",
+    "node_ip",
+    "node_pod_cidr",
+    "parse_selector",
+    "simulated_node",
+]
 
 Object = dict[str, Any]
 RuntimeFactory = Callable[[], Callable[[], Actor]]
@@ -50,8 +58,15 @@ def node_ip(index: int) -> str:
     return f"172.{18 + index // 62_500}.{index // 250 % 250}.{index % 250 + 2}"
 
 
-def simulated_node(name: str, apiserver: Ref, make_runtime: Callable[[], Actor], *, number: int | None = None,
-                   capacity: Mapping[str, str] | None = None, config: KubeletConfig | None = None) -> list[Child]:
+def simulated_node(
+    name: str,
+    apiserver: Ref,
+    make_runtime: Callable[[], Actor],
+    *,
+    number: int | None = None,
+    capacity: Mapping[str, str] | None = None,
+    config: KubeletConfig | None = None,
+) -> list[Child]:
     """The actors of one simulated machine, to be spawned on a host of its own.
 
     `make_runtime` makes the machine's runtime. `number` gives the node its addresses; without, its own
@@ -60,8 +75,10 @@ def simulated_node(name: str, apiserver: Ref, make_runtime: Callable[[], Actor],
     """
     base = config or KubeletConfig()
     mark = zlib.crc32(name.encode())
-    addresses: dict[str, Any] = {"node_ips": (f"172.31.{mark // 250 % 250}.{mark % 250 + 2}",),
-                                 "fallback_pod_cidr": f"10.{32 + mark // 256 % 32}.{mark % 256}.0/24"}
+    addresses: dict[str, Any] = {
+        "node_ips": (f"172.31.{mark // 250 % 250}.{mark % 250 + 2}",),
+        "fallback_pod_cidr": f"10.{32 + mark // 256 % 32}.{mark % 256}.0/24",
+    }
     if number is not None:
         addresses = {"node_ips": (node_ip(number),), "pod_cidr": node_pod_cidr(number)}
     settings = msgspec.structs.replace(base, **addresses, capacity=dict(capacity) if capacity else base.capacity)
@@ -88,7 +105,9 @@ class SimulatedNode(Actor):
         """The kubelet's address."""
         if self.kubelet is None or not self.kubelet.is_alive():
             name, apiserver, runtime, config = self.name, self.apiserver, self.runtime, self.config
-            self.kubelet = self.spawn(Child("kubelet", lambda: Kubelet(name, apiserver, runtime, config), intensity=1000))
+            self.kubelet = self.spawn(
+                Child("kubelet", lambda: Kubelet(name, apiserver, runtime, config), intensity=1000)
+            )
         return self.kubelet
 
     @handles(StopKubelet)
@@ -115,17 +134,26 @@ class NodeManager(ClientActor):
     runtime on it.
     """
 
-    def __init__(self, apiserver: Ref, make_machine: RuntimeFactory, selector: str = "kubekka.dev/kubelet=run",
-                 config: KubeletConfig | None = None) -> None:
+    def __init__(
+        self,
+        apiserver: Ref,
+        make_machine: RuntimeFactory,
+        selector: str = "kubekka.dev/kubelet=run",
+        config: KubeletConfig | None = None,
+    ) -> None:
         super().__init__()
         self.apiserver = apiserver
         self.make_machine = make_machine
         self.key, self.wanted = parse_selector(selector)
-        self.config = config or KubeletConfig(
-            os_image="sim", kernel_version="sim", machine_id="sim")
+        self.config = config or KubeletConfig(os_image="sim", kernel_version="sim", machine_id="sim")
         self.client = Client(self, apiserver, user_agent="kubekka-nodes")
-        self.informer = Informer(self.client, "nodes", on_add=lambda n: self._seen(n), on_update=lambda _, n: self._seen(n),
-                                 on_delete=self._removed)
+        self.informer = Informer(
+            self.client,
+            "nodes",
+            on_add=lambda n: self._seen(n),
+            on_update=lambda _, n: self._seen(n),
+            on_delete=self._removed,
+        )
         self.nodes: dict[str, tuple[str, Ref]] = {}
         self.running: dict[str, bool] = {}
         self.made = 0
@@ -162,10 +190,18 @@ class NodeManager(ClientActor):
         index = self.made
         self.made += 1
         config = msgspec.structs.replace(
-            self.config, register=False, capacity=self._capacity(annotations), node_ips=(f"172.30.{index // 250 % 250}.{index % 250 + 2}",),
-            fallback_pod_cidr=f"10.{64 + index // 256 % 32}.{index % 256}.0/24")
+            self.config,
+            register=False,
+            capacity=self._capacity(annotations),
+            node_ips=(f"172.30.{index // 250 % 250}.{index % 250 + 2}",),
+            fallback_pod_cidr=f"10.{64 + index // 256 % 32}.{index % 256}.0/24",
+        )
         make_runtime = self.make_machine()
-        child = Child(f"{name}.{uid[:8]}", lambda: SimulatedNode(name, self.apiserver, make_runtime, config), restart=Restart.PERMANENT)
+        child = Child(
+            f"{name}.{uid[:8]}",
+            lambda: SimulatedNode(name, self.apiserver, make_runtime, config),
+            restart=Restart.PERMANENT,
+        )
         self.nodes[name] = (uid, self.spawn(child, host=name))
         self.running[name] = True
 

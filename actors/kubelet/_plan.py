@@ -146,8 +146,9 @@ def _restart(member: Member, backoff: Backoff, now: float, actions: Actions) -> 
         _start(member, now, actions)
 
 
-def _initialise(pod: Object, members: list[Member], begun: bool, backoff: Backoff, now: float,
-                actions: Actions) -> bool:
+def _initialise(
+    pod: Object, members: list[Member], begun: bool, backoff: Backoff, now: float, actions: Actions
+) -> bool:
     """Plan the init containers; true when the others may run."""
     for member in members:
         if member.kind == SIDECAR:

@@ -88,8 +88,11 @@ class Pod(Recovering):
     def _spec_changed(self) -> None:
         """Images may change, resources may be resized, ephemeral containers may come."""
         self._make_members()
-        specs = {c["name"]: c for group in ("initContainers", "containers", "ephemeralContainers")
-                 for c in self.pod["spec"].get(group) or ()}
+        specs = {
+            c["name"]: c
+            for group in ("initContainers", "containers", "ephemeralContainers")
+            for c in self.pod["spec"].get(group) or ()
+        }
         for member in self.members:
             new = specs.get(member.name)
             if new is None or new is member.spec:
@@ -179,8 +182,13 @@ class Pod(Recovering):
             return
         self.facts.reason, self.facts.message = message.reason, message.message
         self.grace_s = float(message.grace_s)
-        condition = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
-                     "message": message.message, "lastTransitionTime": rfc3339(self.clock.now())}
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "TerminationByKubelet",
+            "message": message.message,
+            "lastTransitionTime": rfc3339(self.clock.now()),
+        }
         self.facts.extra_conditions = (condition,)
         self.record("Warning", message.reason, message.message)
         self.kick()
@@ -191,8 +199,10 @@ class Pod(Recovering):
 
     @handles(Describe)
     def describe(self, message: Describe) -> Described:
-        containers = {m.name: (m.container_id, self.previous_ids.get(m.name, ""), m.state, m.waiting[0] if m.waiting else "")
-                      for m in self.members}
+        containers = {
+            m.name: (m.container_id, self.previous_ids.get(m.name, ""), m.state, m.waiting[0] if m.waiting else "")
+            for m in self.members
+        }
         return Described(self.sandbox_id, containers, self.pod)
 
     def _arm_deadline(self) -> None:
@@ -236,7 +246,12 @@ class Pod(Recovering):
                     if not self.again:
                         self.sync_failures = 0 if not any(m.hold_until for m in self.members) else self.sync_failures
                 except Exception as error:
-                    self.log.warning("pod_sync_failed", pod=self.full_name(), error=repr(error), exc_info=not isinstance(error, CriError))
+                    self.log.warning(
+                        "pod_sync_failed",
+                        pod=self.full_name(),
+                        error=repr(error),
+                        exc_info=not isinstance(error, CriError),
+                    )
                     self.record("Warning", "FailedSync", f"error determining status: {error}")
                     self.wake_in(FAILED_SYNC_S[min(self.sync_failures, len(FAILED_SYNC_S) - 1)])
                     self.sync_failures += 1
@@ -292,7 +307,9 @@ class Pod(Recovering):
 
     def _report_soon(self) -> None:
         """All is started that can be: report, unless a first probe is about to answer."""
-        busy = any(p is not None and p.busy and p.result is None for m in self.members for p in (m.startup, m.readiness))
+        busy = any(
+            p is not None and p.busy and p.result is None for m in self.members for p in (m.startup, m.readiness)
+        )
         if busy and self.held:
             return
         self.report_held()
@@ -307,7 +324,12 @@ class Pod(Recovering):
         text = f"back-off {shown} restarting failed container={member.name} pod={self.full_name()}"
         member.waiting = ("CrashLoopBackOff", text)
         member.last_terminated = member.terminated
-        self.record("Warning", "BackOff", f"Back-off restarting failed container {member.name} in pod {self.full_name()}", member)
+        self.record(
+            "Warning",
+            "BackOff",
+            f"Back-off restarting failed container {member.name} in pod {self.full_name()}",
+            member,
+        )
 
     # -- ends
 
@@ -362,7 +384,9 @@ class Pod(Recovering):
             return True
         if not any(m.terminated is not None for m in self.members):
             return False
-        return self.pod["spec"].get("restartPolicy", "Always") != "Always" or bool(self.pod["metadata"].get("finalizers"))
+        return self.pod["spec"].get("restartPolicy", "Always") != "Always" or bool(
+            self.pod["metadata"].get("finalizers")
+        )
 
     async def _report_now(self) -> None:
         while self.writing and not self.gone:

@@ -136,9 +136,19 @@ class Probing(Stopping):
             port = port_number(member.spec, handler.get("port"))
             headers = tuple((h["name"], h.get("value") or "") for h in handler.get("httpHeaders") or ())
             detail = handler.get("service") or "" if kind == "grpc" else handler.get("path") or "/"
-            reply = await self.ask(self.node.runtime, ProbePort(
-                member.container_id, kind, port, (handler.get("scheme") or "HTTP").lower(), handler.get("host") or "",
-                detail, headers, probe.timeout_s))
+            reply = await self.ask(
+                self.node.runtime,
+                ProbePort(
+                    member.container_id,
+                    kind,
+                    port,
+                    (handler.get("scheme") or "HTTP").lower(),
+                    handler.get("host") or "",
+                    detail,
+                    headers,
+                    probe.timeout_s,
+                ),
+            )
             return reply.ok, reply.output, reply.settled
         except CriError as error:
             if error.code == "DeadlineExceeded":

@@ -34,8 +34,11 @@ class Recovering(Reporting):
         sandboxes = await self.ask(self.node.runtime, ListPodSandbox(self.uid))
         containers = await self.ask(self.node.runtime, ListContainers(self.uid))
         status = self.pod.get("status") or {}
-        known = {c["name"]: c for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
-                 for c in status.get(group) or ()}
+        known = {
+            c["name"]: c
+            for group in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+            for c in status.get(group) or ()
+        }
         for member in self.members:
             self._recall(member, known.get(member.name))
         latest = max(sandboxes, key=lambda s: (s.attempt, s.created_at), default=None)
@@ -80,9 +83,11 @@ class Recovering(Reporting):
         member.exit_code = 137
         member.container_id = (known.get("containerID") or "").partition("://")[2]
         member.terminated = {
-            "exitCode": 137, "reason": "ContainerStatusUnknown",
+            "exitCode": 137,
+            "reason": "ContainerStatusUnknown",
             "message": "The container could not be located when the pod was deleted.  The container used to be Running",
-            "startedAt": None, "finishedAt": None,
+            "startedAt": None,
+            "finishedAt": None,
         }
 
     def _take_up(self, found: ContainerStatus) -> None:
@@ -91,7 +96,12 @@ class Recovering(Reporting):
             if member is not None:
                 self.ask(self.node.runtime, RemoveContainer(found.id))
             return
-        if member.container_id and member.container_id != found.id and member.state != NEW and found.attempt < member.restart_count:
+        if (
+            member.container_id
+            and member.container_id != found.id
+            and member.state != NEW
+            and found.attempt < member.restart_count
+        ):
             self.previous_ids[member.name] = found.id
             return
         if member.container_id and member.container_id != found.id:

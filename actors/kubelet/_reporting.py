@@ -96,8 +96,9 @@ class Reporting(Probing):
         except StatusError as error:
             if error.code != 409:
                 raise
-        return await self.client.patch("pods", self.pod_name, self.namespace, patch, patch_type=STRATEGIC_PATCH,
-                                       subresource="status")
+        return await self.client.patch(
+            "pods", self.pod_name, self.namespace, patch, patch_type=STRATEGIC_PATCH, subresource="status"
+        )
 
     def adopt(self, pod: Object) -> None:
         """Take an object that the API answered for what it is: the newest known."""
@@ -135,6 +136,9 @@ def _newer(pod: Object, than: Object) -> bool:
 def fingerprint(status: Object) -> int:
     """Stands for all that a status says, but for transition times, which may be ours or the API's.
     A pod keeps this instead of a second copy of its status."""
-    plain = [(c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
-             for c in status["conditions"] if c["type"] in OWNED or c["type"] == "DisruptionTarget"]
+    plain = [
+        (c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
+        for c in status["conditions"]
+        if c["type"] in OWNED or c["type"] == "DisruptionTarget"
+    ]
     return hash(orjson.dumps([{**status, "conditions": None}, plain]))

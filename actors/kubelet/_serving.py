@@ -52,8 +52,11 @@ class Serving(Heartbeat):
 
     def pod_named(self, namespace: str, name: str) -> Object | None:
         """The pod of that name on this node: of several, the one that is not being deleted."""
-        found = [p for p in self.node.pods.values()
-                 if p["metadata"]["name"] == name and p["metadata"].get("namespace", "") == namespace]
+        found = [
+            p
+            for p in self.node.pods.values()
+            if p["metadata"]["name"] == name and p["metadata"].get("namespace", "") == namespace
+        ]
         found.sort(key=lambda p: bool(p["metadata"].get("deletionTimestamp")))
         return found[0] if found else None
 
@@ -85,16 +88,28 @@ class Serving(Heartbeat):
             ident = previous if state == RUNNING or previous else ident if state != NEW and waiting else previous
             if not ident:
                 raise status.bad_request(
-                    f'previous terminated container "{message.container}" in pod "{message.pod}" not found')
+                    f'previous terminated container "{message.container}" in pod "{message.pod}" not found'
+                )
         elif not ident:
             reason = waiting or "ContainerCreating"
-            how = "trying and failing to pull image" if reason in ("ErrImagePull", "ImagePullBackOff") else f"waiting to start: {reason}"
+            how = (
+                "trying and failing to pull image"
+                if reason in ("ErrImagePull", "ImagePullBackOff")
+                else f"waiting to start: {reason}"
+            )
             raise status.bad_request(f'container "{message.container}" in pod "{message.pod}" is {how}')
         since = message.since_time or 0.0
         if message.since_seconds is not None:
             since = self.clock.now() - message.since_seconds
-        request = ReadLog(ident, since, message.tail_lines, message.limit_bytes, message.timestamps,
-                          message.peer if message.follow else None, message.stream_id)
+        request = ReadLog(
+            ident,
+            since,
+            message.tail_lines,
+            message.limit_bytes,
+            message.timestamps,
+            message.peer if message.follow else None,
+            message.stream_id,
+        )
         try:
             answer: ReadLogResponse = await self.ask(self.node.runtime, request)
         except CriError as error:
@@ -109,8 +124,12 @@ class Serving(Heartbeat):
         """Run a command in a container."""
         ident = await self._running_container(message.namespace, message.pod, message.container)
         try:
-            return await self.ask(self.node.runtime, Exec(  # type: ignore[no-any-return]
-                ident, message.command, message.peer, message.stream_id, message.stdin, message.tty))
+            return await self.ask(
+                self.node.runtime,
+                Exec(  # type: ignore[no-any-return]
+                    ident, message.command, message.peer, message.stream_id, message.stdin, message.tty
+                ),
+            )
         except CriError as error:
             raise status.internal_error(error.message) from error
 
@@ -118,8 +137,12 @@ class Serving(Heartbeat):
         """Join the main process of a container."""
         ident = await self._running_container(message.namespace, message.pod, message.container)
         try:
-            return await self.ask(self.node.runtime, Attach(  # type: ignore[no-any-return]
-                ident, message.peer, message.stream_id, message.stdin, message.tty))
+            return await self.ask(
+                self.node.runtime,
+                Attach(  # type: ignore[no-any-return]
+                    ident, message.peer, message.stream_id, message.stdin, message.tty
+                ),
+            )
         except CriError as error:
             raise status.internal_error(error.message) from error
 
@@ -129,8 +152,12 @@ class Serving(Heartbeat):
         if not described.sandbox_id:
             raise status.not_found("", "pods", message.pod)
         try:
-            return await self.ask(self.node.runtime, PortForward(  # type: ignore[no-any-return]
-                described.sandbox_id, message.ports, message.peer, message.stream_id))
+            return await self.ask(
+                self.node.runtime,
+                PortForward(  # type: ignore[no-any-return]
+                    described.sandbox_id, message.ports, message.peer, message.stream_id
+                ),
+            )
         except CriError as error:
             raise status.internal_error(error.message) from error
 
@@ -164,17 +191,31 @@ class Serving(Heartbeat):
             stats: tuple[ContainerStats, ...] = await self.ask(self.node.runtime, ListContainerStats())
             now = self.clock.now()
             if path == "/stats/summary":
-                return NodeResponse(200, "application/json", orjson.dumps(summary(self.node.name, self.node.pods, stats, self.config, now)))
-            return NodeResponse(200, "text/plain; version=0.0.4; charset=utf-8", resource_metrics(self.node.pods, stats, now).encode())
+                return NodeResponse(
+                    200,
+                    "application/json",
+                    orjson.dumps(summary(self.node.name, self.node.pods, stats, self.config, now)),
+                )
+            return NodeResponse(
+                200, "text/plain; version=0.0.4; charset=utf-8", resource_metrics(self.node.pods, stats, now).encode()
+            )
         if path == "/metrics":
             running = sum(1 for _ in self.node.workers)
-            text = ("# HELP kubelet_running_pods [BETA] Number of pods that have a running pod sandbox\n"
-                    f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {running}\n")
+            text = (
+                "# HELP kubelet_running_pods [BETA] Number of pods that have a running pod sandbox\n"
+                f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {running}\n"
+            )
             return NodeResponse(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
         if path == "/configz":
-            body = {"kubeletconfig": {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
-                                      "clusterDNS": list(self.config.cluster_dns), "clusterDomain": self.config.cluster_domain,
-                                      "maxPods": int(self.config.capacity.get("pods", "110")),
-                                      "nodeLeaseDurationSeconds": self.config.lease_duration_s}}
+            body = {
+                "kubeletconfig": {
+                    "kind": "KubeletConfiguration",
+                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                    "clusterDNS": list(self.config.cluster_dns),
+                    "clusterDomain": self.config.cluster_domain,
+                    "maxPods": int(self.config.capacity.get("pods", "110")),
+                    "nodeLeaseDurationSeconds": self.config.lease_duration_s,
+                }
+            }
             return NodeResponse(200, "application/json", orjson.dumps(body))
         return NodeResponse(404, "text/plain; charset=utf-8", b"404 page not found\n")

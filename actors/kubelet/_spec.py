@@ -111,8 +111,11 @@ def qos_class(pod: Object) -> str:
     """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
     spec = pod["spec"]
     pod_level = spec.get("resources") or {}
-    sources = [{"resources": pod_level}] if pod_level.get("requests") or pod_level.get("limits") else [
-        *(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    sources = (
+        [{"resources": pod_level}]
+        if pod_level.get("requests") or pod_level.get("limits")
+        else [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    )
     guaranteed, any_set = True, False
     for container in sources:
         resources = container.get("resources") or {}
@@ -124,7 +127,9 @@ def qos_class(pod: Object) -> str:
             limit, request = limits.get(name), requests.get(name)
             if _positive(limit) or _positive(request):
                 any_set = True
-            if not _positive(limit) or (request is not None and parse_quantity(str(request)) != parse_quantity(str(limit))):
+            if not _positive(limit) or (
+                request is not None and parse_quantity(str(request)) != parse_quantity(str(limit))
+            ):
                 guaranteed = False
     if not any_set:
         return BEST_EFFORT

@@ -55,12 +55,20 @@ class Starting(WorkerBase):
             return False
         pod, spec, meta = self.pod, self.pod["spec"], self.pod["metadata"]
         config = PodSandboxConfig(
-            meta["name"], self.namespace, self.uid, self.sandbox_attempt,
+            meta["name"],
+            self.namespace,
+            self.uid,
+            self.sandbox_attempt,
             spec.get("hostname") or meta["name"][:63],
-            meta.get("labels") or {}, meta.get("annotations") or {},
-            bool(spec.get("hostNetwork")), bool(spec.get("hostPID")), bool(spec.get("hostIPC")),
-            bool(spec.get("shareProcessNamespace")), spec.get("hostUsers", True) is not False,
-            cgroup_parent(pod), f"/var/log/pods/{self.namespace}_{meta['name']}_{self.uid}",
+            meta.get("labels") or {},
+            meta.get("annotations") or {},
+            bool(spec.get("hostNetwork")),
+            bool(spec.get("hostPID")),
+            bool(spec.get("hostIPC")),
+            bool(spec.get("shareProcessNamespace")),
+            spec.get("hostUsers", True) is not False,
+            cgroup_parent(pod),
+            f"/var/log/pods/{self.namespace}_{meta['name']}_{self.uid}",
             *self._dns(),
         )
         try:
@@ -69,8 +77,11 @@ class Starting(WorkerBase):
             if error.code == "AlreadyExists":
                 self.look_again()
                 return False
-            self.record("Warning", "FailedCreatePodSandBox",
-                        f"Failed to create pod sandbox: rpc error: code = {error.code} desc = {error.message}")
+            self.record(
+                "Warning",
+                "FailedCreatePodSandBox",
+                f"Failed to create pod sandbox: rpc error: code = {error.code} desc = {error.message}",
+            )
             return False
         if self.sandbox_id:
             self.old_sandboxes.append(self.sandbox_id)
@@ -103,7 +114,9 @@ class Starting(WorkerBase):
         if extra:
             servers += tuple(extra.get("nameservers") or ())
             searches += tuple(extra.get("searches") or ())
-            options += tuple(f"{o['name']}:{o['value']}" if o.get("value") else o["name"] for o in extra.get("options") or ())
+            options += tuple(
+                f"{o['name']}:{o['value']}" if o.get("value") else o["name"] for o in extra.get("options") or ()
+            )
         return servers, searches, options
 
     async def volumes_ready(self) -> bool:
@@ -130,8 +143,16 @@ class Starting(WorkerBase):
     async def _volume_content(self, volume: Object, tokens: dict[TokenRequest, str]) -> dict[str, bytes]:
         wanted = {(kind, name) for kind, name, _ in needs(volume)}
         found = await self.objects(wanted)
-        return content(self.pod, volume, lambda kind, name: found.get((kind, name)), tokens, self.facts.ips,
-                       self.node.config.node_ips, self.node.name, self.node.allocatable)
+        return content(
+            self.pod,
+            volume,
+            lambda kind, name: found.get((kind, name)),
+            tokens,
+            self.facts.ips,
+            self.node.config.node_ips,
+            self.node.name,
+            self.node.allocatable,
+        )
 
     async def read_volume(self, message: ReadVolume) -> dict[str, bytes]:
         """What a provided volume holds at this moment; tokens are requested only now."""
@@ -140,8 +161,9 @@ class Starting(WorkerBase):
                 tokens: dict[TokenRequest, str] = {}
                 for audience, seconds in token_sources(volume):
                     account = self.pod["spec"].get("serviceAccountName") or "default"
-                    tokens[audience, seconds] = await self.ask(self.node.kubelet, GetToken(
-                        self.namespace, account, audience, seconds, self.pod_name, self.uid))
+                    tokens[audience, seconds] = await self.ask(
+                        self.node.kubelet, GetToken(self.namespace, account, audience, seconds, self.pod_name, self.uid)
+                    )
                 return await self._volume_content(volume, tokens)
         raise MountError(f'volume "{message.volume}" not found')
 
@@ -224,9 +246,14 @@ class Starting(WorkerBase):
         member.state = EXITED
         member.exit_code = 128
         member.finished_at = now
-        member.terminated = {"exitCode": 128, "reason": "StartError", "message": error.message,
-                             "startedAt": rfc3339(0), "finishedAt": rfc3339(now),
-                             "containerID": f"{self.node.prefix}://{member.container_id}"}
+        member.terminated = {
+            "exitCode": 128,
+            "reason": "StartError",
+            "message": error.message,
+            "startedAt": rfc3339(0),
+            "finishedAt": rfc3339(now),
+            "containerID": f"{self.node.prefix}://{member.container_id}",
+        }
 
     async def _after_start(self, member: Member) -> None:
         """postStart, then probes: without any, a container that runs is started and ready."""
@@ -274,8 +301,17 @@ class Starting(WorkerBase):
                     return f"command '{' '.join(command)}' exited with {answer.exit_code}: {answer.stderr.decode(errors='replace')}"
             elif kind in ("http", "tcp"):
                 port = port_number(member.spec, handler.get("port"))
-                answer = await self.ask(runtime, ProbePort(member.container_id, kind, port, (handler.get("scheme") or "http").lower(),
-                                                           handler.get("host") or "", handler.get("path") or ""))
+                answer = await self.ask(
+                    runtime,
+                    ProbePort(
+                        member.container_id,
+                        kind,
+                        port,
+                        (handler.get("scheme") or "http").lower(),
+                        handler.get("host") or "",
+                        handler.get("path") or "",
+                    ),
+                )
                 return "" if answer.ok else answer.output
         except CriError as error:
             return error.message
@@ -342,12 +378,22 @@ class Starting(WorkerBase):
         services: dict[str, str] = {}
         if node.config.service_links:
             found = await self.ask(node.kubelet, GetServices(self.namespace))
-            services = service_variables(found, self.namespace, pod["spec"].get("enableServiceLinks", True) is not False)
+            services = service_variables(
+                found, self.namespace, pod["spec"].get("enableServiceLinks", True) is not False
+            )
         if spec.get("env") or spec.get("envFrom"):
             wanted = references(spec)
             objects = await self.objects(wanted, fresh=member.waiting is not None) if wanted else {}
-            pairs = environment(pod, spec, lambda kind, name: objects.get((kind, name)), services, self.facts.ips,
-                                node.config.node_ips, node.name, node.allocatable)
+            pairs = environment(
+                pod,
+                spec,
+                lambda kind, name: objects.get((kind, name)),
+                services,
+                self.facts.ips,
+                node.config.node_ips,
+                node.name,
+                node.allocatable,
+            )
         else:
             pairs = list(services.items())
         values = dict(pairs)
@@ -355,15 +401,24 @@ class Starting(WorkerBase):
         security = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
         if security.get("runAsNonRoot") and security.get("runAsUser") in (None, 0):
             what = "and image will run as root" if security.get("runAsUser") is None else "but runAsUser is 0"
-            raise ConfigError(f"container has runAsNonRoot {what} (pod: \"{self.full_name()}\", container: {member.name})")
+            raise ConfigError(
+                f'container has runAsNonRoot {what} (pod: "{self.full_name()}", container: {member.name})'
+            )
         return ContainerConfig(
-            member.name, spec.get("image") or "", attempt,
+            member.name,
+            spec.get("image") or "",
+            attempt,
             tuple(expand(w, values) for w in spec.get("command") or ()),
             tuple(expand(w, values) for w in spec.get("args") or ()),
-            spec.get("workingDir") or "", tuple(pairs), self._mounts(spec),
+            spec.get("workingDir") or "",
+            tuple(pairs),
+            self._mounts(spec),
             resources=container_config_resources(pod, spec, node.memory_bytes),
-            stdin=bool(spec.get("stdin")), stdin_once=bool(spec.get("stdinOnce")), tty=bool(spec.get("tty")),
-            privileged=bool(security.get("privileged")), run_as_user=security.get("runAsUser"),
+            stdin=bool(spec.get("stdin")),
+            stdin_once=bool(spec.get("stdinOnce")),
+            tty=bool(spec.get("tty")),
+            privileged=bool(security.get("privileged")),
+            run_as_user=security.get("runAsUser"),
             readonly_rootfs=bool(security.get("readOnlyRootFilesystem")),
             ports=tuple(p["containerPort"] for p in spec.get("ports") or ()),
             log_path=f"{member.name}/{attempt}.log",
@@ -382,8 +437,17 @@ class Starting(WorkerBase):
             if volume is None:
                 continue
             source = self.ref if is_provided(volume) else None
-            found.append(Mount(mount["mountPath"], host_path(self.pod, volume), mount["name"],
-                               bool(mount.get("readOnly")), mount.get("subPath") or "", "", source))
+            found.append(
+                Mount(
+                    mount["mountPath"],
+                    host_path(self.pod, volume),
+                    mount["name"],
+                    bool(mount.get("readOnly")),
+                    mount.get("subPath") or "",
+                    "",
+                    source,
+                )
+            )
         return tuple(found)
 
 

@@ -20,23 +20,33 @@ Object = dict[str, Any]
 
 def _cpu(stats: Iterable[ContainerStats], at: str) -> Object:
     found = list(stats)
-    return {"time": at, "usageNanoCores": sum(s.cpu_usage_nano_cores for s in found),
-            "usageCoreNanoSeconds": sum(s.cpu_usage_core_ns for s in found)}
+    return {
+        "time": at,
+        "usageNanoCores": sum(s.cpu_usage_nano_cores for s in found),
+        "usageCoreNanoSeconds": sum(s.cpu_usage_core_ns for s in found),
+    }
 
 
 def _memory(stats: Iterable[ContainerStats], at: str, capacity: int | None = None) -> Object:
     found = list(stats)
     used = sum(s.memory_usage_bytes for s in found)
     working = sum(s.memory_working_set_bytes for s in found)
-    memory: Object = {"time": at, "usageBytes": used, "workingSetBytes": working, "rssBytes": working,
-                      "pageFaults": 0, "majorPageFaults": 0}
+    memory: Object = {
+        "time": at,
+        "usageBytes": used,
+        "workingSetBytes": working,
+        "rssBytes": working,
+        "pageFaults": 0,
+        "majorPageFaults": 0,
+    }
     if capacity is not None:
         memory["availableBytes"] = max(0, capacity - working)
     return memory
 
 
-def summary(node_name: str, pods: Mapping[str, Object], stats: Iterable[ContainerStats], config: KubeletConfig,
-            now: float) -> Object:
+def summary(
+    node_name: str, pods: Mapping[str, Object], stats: Iterable[ContainerStats], config: KubeletConfig, now: float
+) -> Object:
     """The body of `/stats/summary`."""
     at = rfc3339(now)
     by_pod: dict[str, list[ContainerStats]] = {}
@@ -47,17 +57,39 @@ def summary(node_name: str, pods: Mapping[str, Object], stats: Iterable[Containe
         pod = pods.get(uid)
         if pod is None:
             continue
-        shown.append({
-            "podRef": {"name": pod["metadata"]["name"], "namespace": pod["metadata"].get("namespace", ""), "uid": uid},
-            "startTime": (pod.get("status") or {}).get("startTime"),
-            "containers": [{"name": s.name, "startTime": at, "cpu": _cpu([s], at), "memory": _memory([s], at),
-                            "rootfs": {"time": at, "usedBytes": s.writable_layer.used_bytes}} for s in entries],
-            "cpu": _cpu(entries, at), "memory": _memory(entries, at),
-        })
+        shown.append(
+            {
+                "podRef": {
+                    "name": pod["metadata"]["name"],
+                    "namespace": pod["metadata"].get("namespace", ""),
+                    "uid": uid,
+                },
+                "startTime": (pod.get("status") or {}).get("startTime"),
+                "containers": [
+                    {
+                        "name": s.name,
+                        "startTime": at,
+                        "cpu": _cpu([s], at),
+                        "memory": _memory([s], at),
+                        "rootfs": {"time": at, "usedBytes": s.writable_layer.used_bytes},
+                    }
+                    for s in entries
+                ],
+                "cpu": _cpu(entries, at),
+                "memory": _memory(entries, at),
+            }
+        )
     every = [s for entries in by_pod.values() for s in entries]
     capacity = value(str(config.capacity.get("memory", "0")))
-    return {"node": {"nodeName": node_name, "startTime": at, "cpu": _cpu(every, at), "memory": _memory(every, at, capacity)},
-            "pods": shown}
+    return {
+        "node": {
+            "nodeName": node_name,
+            "startTime": at,
+            "cpu": _cpu(every, at),
+            "memory": _memory(every, at, capacity),
+        },
+        "pods": shown,
+    }
 
 
 def resource_metrics(pods: Mapping[str, Object], stats: Iterable[ContainerStats], now: float) -> str:
@@ -74,8 +106,16 @@ def resource_metrics(pods: Mapping[str, Object], stats: Iterable[ContainerStats]
         memory.append(f"container_memory_working_set_bytes{{{labels}}} {entry.memory_working_set_bytes} {stamp}")
         total_ns += entry.cpu_usage_core_ns
         total_bytes += entry.memory_working_set_bytes
-    lines = ["# TYPE container_cpu_usage_seconds_total counter", *cpu, "# TYPE container_memory_working_set_bytes gauge", *memory,
-             "# TYPE node_cpu_usage_seconds_total counter", f"node_cpu_usage_seconds_total {total_ns / 1e9:g} {stamp}",
-             "# TYPE node_memory_working_set_bytes gauge", f"node_memory_working_set_bytes {total_bytes} {stamp}",
-             "# TYPE resource_scrape_error gauge", "resource_scrape_error 0"]
+    lines = [
+        "# TYPE container_cpu_usage_seconds_total counter",
+        *cpu,
+        "# TYPE container_memory_working_set_bytes gauge",
+        *memory,
+        "# TYPE node_cpu_usage_seconds_total counter",
+        f"node_cpu_usage_seconds_total {total_ns / 1e9:g} {stamp}",
+        "# TYPE node_memory_working_set_bytes gauge",
+        f"node_memory_working_set_bytes {total_bytes} {stamp}",
+        "# TYPE resource_scrape_error gauge",
+        "resource_scrape_error 0",
+    ]
     return "\n".join(lines) + "\n"

@@ -15,7 +15,17 @@ from typing import Any
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._spec import EPHEMERAL, INIT, MAIN, SIDECAR, qos_class, restart_policy_of, should_restart
 
-__all__ = ["OWNED", "PodFacts", "container_status", "merged", "parse_time", "phase_of", "pod_status", "rfc3339", "status_patch"]
+__all__ = [
+    "OWNED",
+    "PodFacts",
+    "container_status",
+    "merged",
+    "parse_time",
+    "phase_of",
+    "pod_status",
+    "rfc3339",
+    "status_patch",
+]
 
 Object = dict[str, Any]
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
@@ -47,8 +57,17 @@ class PodFacts:
     (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`.
     """
 
-    __slots__ = ("extra_conditions", "host_ips", "ips", "message", "prefix", "reason", "sandbox_ready",
-                 "start_time", "terminal")
+    __slots__ = (
+        "extra_conditions",
+        "host_ips",
+        "ips",
+        "message",
+        "prefix",
+        "reason",
+        "sandbox_ready",
+        "start_time",
+        "terminal",
+    )
 
     def __init__(self, host_ips: Sequence[str] = (), prefix: str = "containerd") -> None:
         self.host_ips = tuple(host_ips)
@@ -129,7 +148,8 @@ def phase_of(pod: Object, members: Iterable[Member], terminal: bool) -> str:
                 pending_init += 1
             elif member.exit_code != 0:
                 failed_init += restart_policy_of(pod, INIT, member.spec) == "Never" and not should_restart(
-                    pod, INIT, member.spec, member.exit_code)
+                    pod, INIT, member.spec, member.exit_code
+                )
                 pending_init += 1
             elif held:
                 pending_init += 1
@@ -205,9 +225,12 @@ def _initialized(members: Sequence[Member], phase: str) -> tuple[str, str, str]:
         return "True", "PodCompleted", ""
     if any(m.kind == MAIN and (m.state == RUNNING or m.terminated is not None or m.restart_count) for m in members):
         return "True", "", ""
-    incomplete = [m.name for m in members
-                  if (m.kind == INIT and not (m.terminated is not None and m.exit_code == 0 and m.state != RUNNING))
-                  or (m.kind == SIDECAR and not m.started)]
+    incomplete = [
+        m.name
+        for m in members
+        if (m.kind == INIT and not (m.terminated is not None and m.exit_code == 0 and m.state != RUNNING))
+        or (m.kind == SIDECAR and not m.started)
+    ]
     if incomplete:
         return "False", "ContainersNotInitialized", f"containers with incomplete status: {_names(incomplete)}"
     return "True", "", ""
@@ -256,8 +279,9 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     return status
 
 
-def _conditions(old: Object, verdicts: dict[str, tuple[str, str, str]], extra: Sequence[Object],
-                generation: int | None, now: float) -> list[Object]:
+def _conditions(
+    old: Object, verdicts: dict[str, tuple[str, str, str]], extra: Sequence[Object], generation: int | None, now: float
+) -> list[Object]:
     """The kubelet's conditions, then everybody else's."""
     known = {c["type"]: c for c in old.get("conditions") or ()}
     found: list[Object] = []
@@ -267,9 +291,13 @@ def _conditions(old: Object, verdicts: dict[str, tuple[str, str, str]], extra: S
         if before is not None and same and name == "PodScheduled":
             condition = dict(before)
         else:
-            condition = {"type": name, "status": value,
-                         "lastTransitionTime": before["lastTransitionTime"] if before is not None and same
-                         and before.get("lastTransitionTime") else rfc3339(now)}
+            condition = {
+                "type": name,
+                "status": value,
+                "lastTransitionTime": before["lastTransitionTime"]
+                if before is not None and same and before.get("lastTransitionTime")
+                else rfc3339(now),
+            }
             if reason:
                 condition["reason"] = reason
             if message:

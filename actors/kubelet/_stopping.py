@@ -48,7 +48,10 @@ class Stopping(Starting):
 
     def terminated_state(self, status: ContainerStatus) -> Object:
         """A run that ended, in the API's form."""
-        state: Object = {"exitCode": status.exit_code, "reason": status.reason or ("Completed" if status.exit_code == 0 else "Error")}
+        state: Object = {
+            "exitCode": status.exit_code,
+            "reason": status.reason or ("Completed" if status.exit_code == 0 else "Error"),
+        }
         if status.message:
             state["message"] = status.message
         state["startedAt"] = rfc3339(status.started_at)
@@ -83,7 +86,9 @@ class Stopping(Starting):
         timer = self.sleep(grace_s)
         first = await self._first(running, timer)
         if first is timer:
-            self.record("Warning", "UnfinishedPreStopHook", f"PreStop hook did not complete within {grace_s:g} seconds", member)
+            self.record(
+                "Warning", "UnfinishedPreStopHook", f"PreStop hook did not complete within {grace_s:g} seconds", member
+            )
         elif running.exception() is not None or running.result():
             problem = running.exception() or running.result()
             self.record("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", member)
@@ -134,7 +139,9 @@ class Stopping(Starting):
                 member.waiting = None
                 member.exit_code = 137
                 member.terminated = {
-                    "exitCode": 137, "reason": "ContainerStatusUnknown",
+                    "exitCode": 137,
+                    "reason": "ContainerStatusUnknown",
                     "message": "The container could not be located when the pod was terminated",
-                    "startedAt": None, "finishedAt": None,
+                    "startedAt": None,
+                    "finishedAt": None,
                 }

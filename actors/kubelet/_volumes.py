@@ -18,8 +18,15 @@ __all__ = ["MountError", "TokenRequest", "content", "host_path", "is_provided", 
 Object = dict[str, Any]
 Lookup = Callable[[str, str], Object | None]
 KUBELET_DIRECTORY = "/var/lib/kubelet"
-PLUGINS = {"configMap": "configmap", "secret": "secret", "projected": "projected", "downwardAPI": "downward-api",
-           "emptyDir": "empty-dir", "persistentVolumeClaim": "local-volume", "image": "image"}
+PLUGINS = {
+    "configMap": "configmap",
+    "secret": "secret",
+    "projected": "projected",
+    "downwardAPI": "downward-api",
+    "emptyDir": "empty-dir",
+    "persistentVolumeClaim": "local-volume",
+    "image": "image",
+}
 TokenRequest = tuple[str, int]
 """(audience or "", seconds) of a service account token."""
 
@@ -70,8 +77,16 @@ def token_sources(volume: Object) -> Iterator[TokenRequest]:
             yield source.get("audience") or "", int(source.get("expirationSeconds") or 3600)
 
 
-def content(pod: Object, volume: Object, lookup: Lookup, tokens: dict[TokenRequest, str], ips: tuple[str, ...],
-            host_ips: tuple[str, ...], node_name: str, allocatable: Object) -> dict[str, bytes]:
+def content(
+    pod: Object,
+    volume: Object,
+    lookup: Lookup,
+    tokens: dict[TokenRequest, str],
+    ips: tuple[str, ...],
+    host_ips: tuple[str, ...],
+    node_name: str,
+    allocatable: Object,
+) -> dict[str, bytes]:
     """Everything in the volume; raises `MountError`."""
     files: dict[str, bytes] = {}
     for kind, source in _sources(volume):
@@ -86,8 +101,9 @@ def content(pod: Object, volume: Object, lookup: Lookup, tokens: dict[TokenReque
     return files
 
 
-def _downward(pod: Object, item: Object, ips: tuple[str, ...], host_ips: tuple[str, ...], node_name: str,
-              allocatable: Object) -> str:
+def _downward(
+    pod: Object, item: Object, ips: tuple[str, ...], host_ips: tuple[str, ...], node_name: str, allocatable: Object
+) -> str:
     try:
         if item.get("fieldRef"):
             return downward_field(pod, item["fieldRef"]["fieldPath"], ips, host_ips, node_name)
@@ -122,6 +138,8 @@ def _object_files(kind: str, source: Object, lookup: Lookup, namespace: str) -> 
         if item["key"] not in data:
             if optional:
                 continue
-            raise MountError(f"references non-existent {'config' if proper == 'ConfigMap' else 'secret'} key: {item['key']}")
+            raise MountError(
+                f"references non-existent {'config' if proper == 'ConfigMap' else 'secret'} key: {item['key']}"
+            )
         files[item["path"]] = data[item["key"]]
     return files

@@ -104,7 +104,9 @@ class WorkerBase(Actor):
             return
         path = ""
         if member is not None:
-            group = {INIT: "initContainers", SIDECAR: "initContainers", MAIN: "containers"}.get(member.kind, "ephemeralContainers")
+            group = {INIT: "initContainers", SIDECAR: "initContainers", MAIN: "containers"}.get(
+                member.kind, "ephemeralContainers"
+            )
             path = f"spec.{group}{{{member.name}}}"
         self.node.kubelet.tell(PodEvent(self.pod, event_type, reason, message, path))
 

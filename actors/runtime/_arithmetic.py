@@ -15,7 +15,10 @@ __all__ = ["evaluate"]
 
 def evaluate(expression: str, lookup: Callable[[str], str]) -> int:
     """The value of `expression`; `lookup` answers the text of a variable."""
-    text = re.sub(r"\$?\{?([A-Za-z_]\w*)\}?", lambda m: f"({lookup(m.group(1))})", expression.replace("$((", "((")).strip() or "0"
+    text = (
+        re.sub(r"\$?\{?([A-Za-z_]\w*)\}?", lambda m: f"({lookup(m.group(1))})", expression.replace("$((", "((")).strip()
+        or "0"
+    )
     text = text.replace("&&", " and ").replace("||", " or ").replace("/", "//")
     text = re.sub(r"!(?!=)", " not ", text)
     try:
@@ -25,11 +28,20 @@ def evaluate(expression: str, lookup: Callable[[str], str]) -> int:
 
 
 OPERATIONS: dict[type, Any] = {
-    ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b,
-    ast.FloorDiv: lambda a, b: int(a / b), ast.Mod: lambda a, b: a - b * int(a / b),
-    ast.Lt: lambda a, b: a < b, ast.LtE: lambda a, b: a <= b, ast.Gt: lambda a, b: a > b,
-    ast.GtE: lambda a, b: a >= b, ast.Eq: lambda a, b: a == b, ast.NotEq: lambda a, b: a != b,
-    ast.BitAnd: lambda a, b: a & b, ast.BitOr: lambda a, b: a | b, ast.BitXor: lambda a, b: a ^ b,
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.FloorDiv: lambda a, b: int(a / b),
+    ast.Mod: lambda a, b: a - b * int(a / b),
+    ast.Lt: lambda a, b: a < b,
+    ast.LtE: lambda a, b: a <= b,
+    ast.Gt: lambda a, b: a > b,
+    ast.GtE: lambda a, b: a >= b,
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.BitAnd: lambda a, b: a & b,
+    ast.BitOr: lambda a, b: a | b,
+    ast.BitXor: lambda a, b: a ^ b,
 }
 
 

@@ -207,8 +207,9 @@ def _sh(shell: Shell, argv: list[str], io: Io) -> Steps:
         takes_value = words[0][-1] == "o"
         words = words[2:] if takes_value else words[1:]
     if reads_command and words:
-        child = Shell(dict(shell.env), shell.files, shell.commands, shell.clock, shell.cwd,
-                      shell.hostname, shell.live_stdin)
+        child = Shell(
+            dict(shell.env), shell.files, shell.commands, shell.clock, shell.cwd, shell.hostname, shell.live_stdin
+        )
         child.traps = shell.traps
         child.arguments = tuple(words[2:])
         try:
@@ -286,7 +287,7 @@ def _holds(shell: Shell, words: list[str]) -> Any:
         if joint in words[1:-1]:
             at = words.index(joint, 1)
             left = yield from _holds(shell, words[:at])
-            right = yield from _holds(shell, words[at + 1:])
+            right = yield from _holds(shell, words[at + 1 :])
             return (left and right) if all_of else (left or right)
     if not words:
         return False

@@ -46,6 +46,7 @@ def _printf(shell: Shell, argv: list[str], io: Io) -> Steps:
     once = sum(1 for s in specs if s != "%%")
     text = ""
     while True:
+
         def conversion(match: re.Match[str]) -> str:
             spec = match.group(0)
             if spec == "%%":
@@ -57,6 +58,7 @@ def _printf(shell: Shell, argv: list[str], io: Io) -> Steps:
             if spec[-1] == "f":
                 return spec % (float(value) if re.fullmatch(r"-?\d+(\.\d*)?", value) else 0.0)
             return spec % value
+
         text += re.sub(r"%(?:%|-?0?\d*(?:\.\d+)?[sdixXof])", conversion, form)
         if not values or not once:
             break
@@ -84,7 +86,11 @@ def _inputs(shell: Shell, names: list[str], io: Io, program: str) -> Any:
             contents.append((yield from shell.files.read(normal(name, shell.cwd))))
         except FileError as error:
             verb = "can't open" if "No such" in str(error) else "read error"
-            text = f"{program}: can't open '{name}': {error}\n" if verb == "can't open" else f"{program}: {verb}: {error}\n"
+            text = (
+                f"{program}: can't open '{name}': {error}\n"
+                if verb == "can't open"
+                else f"{program}: {verb}: {error}\n"
+            )
             yield from emit(shell, io.stderr, text)
             code = 1
     return contents, code
@@ -155,8 +161,9 @@ def _grep(shell: Shell, argv: list[str], io: Io) -> Steps:
         return 2
     contents, code = yield from _inputs(shell, words[1:], io, "grep")
     try:
-        pattern = re.compile(re.escape(words[0]) if "F" in flags else words[0][:200],
-                             re.IGNORECASE if "i" in flags else 0)
+        pattern = re.compile(
+            re.escape(words[0]) if "F" in flags else words[0][:200], re.IGNORECASE if "i" in flags else 0
+        )
     except re.error:
         return 2
     found = 0
@@ -199,8 +206,9 @@ def _seq(shell: Shell, argv: list[str], io: Io) -> Steps:
     numbers = [int(w) for w in argv[1:4] if re.fullmatch(r"-?\d+", w)]
     if not numbers:
         return 1
-    first, step, last = ([1, 1, *numbers] if len(numbers) == 1 else
-                         [numbers[0], 1, numbers[1]] if len(numbers) == 2 else numbers)
+    first, step, last = (
+        [1, 1, *numbers] if len(numbers) == 1 else [numbers[0], 1, numbers[1]] if len(numbers) == 2 else numbers
+    )
     if not step:
         return 1
     values = range(first, last + (1 if step > 0 else -1), step)[:100_000]

@@ -33,11 +33,29 @@ class Run:
     anything else.
     """
 
-    __slots__ = ("container", "done", "eof", "id", "input", "kind", "output", "peer", "shell",
-                 "slept", "steps", "stream_id", "ticks", "token", "touched", "wake_at", "wants_input")
+    __slots__ = (
+        "container",
+        "done",
+        "eof",
+        "id",
+        "input",
+        "kind",
+        "output",
+        "peer",
+        "shell",
+        "slept",
+        "steps",
+        "stream_id",
+        "ticks",
+        "token",
+        "touched",
+        "wake_at",
+        "wants_input",
+    )
 
-    def __init__(self, ident: int, container: ContainerRecord, kind: str, shell: Any,
-                 steps: Generator[Any, Any, int]) -> None:
+    def __init__(
+        self, ident: int, container: ContainerRecord, kind: str, shell: Any, steps: Generator[Any, Any, int]
+    ) -> None:
         self.id = ident
         self.container = container
         self.kind = kind
@@ -60,12 +78,31 @@ class Run:
 class ContainerRecord:
     """One container. `end_at` and `end_code`: when a plain command ends by itself, and how."""
 
-    __slots__ = ("config", "created_at", "end_at", "end_code", "exit_code", "finished_at", "followers",
-                 "id", "image_ref", "layer", "log", "main", "message", "oom_at", "pid", "reason",
-                 "sandbox", "started_at", "state")
+    __slots__ = (
+        "config",
+        "created_at",
+        "end_at",
+        "end_code",
+        "exit_code",
+        "finished_at",
+        "followers",
+        "id",
+        "image_ref",
+        "layer",
+        "log",
+        "main",
+        "message",
+        "oom_at",
+        "pid",
+        "reason",
+        "sandbox",
+        "started_at",
+        "state",
+    )
 
-    def __init__(self, ident: str, config: ContainerConfig, sandbox: SandboxRecord, image_ref: str,
-                 created_at: float) -> None:
+    def __init__(
+        self, ident: str, config: ContainerConfig, sandbox: SandboxRecord, image_ref: str, created_at: float
+    ) -> None:
         self.id = ident
         self.config = config
         self.sandbox = sandbox
@@ -90,20 +127,31 @@ class ContainerRecord:
         """As CRI reports it."""
         config = self.config
         return ContainerStatus(
-            self.id, self.sandbox.id, self.sandbox.config.uid, config.name, config.attempt, self.state,
-            config.image, self.image_ref, self.created_at, self.started_at, self.finished_at,
-            self.exit_code, 0, self.reason, self.message, config.annotations,
+            self.id,
+            self.sandbox.id,
+            self.sandbox.config.uid,
+            config.name,
+            config.attempt,
+            self.state,
+            config.image,
+            self.image_ref,
+            self.created_at,
+            self.started_at,
+            self.finished_at,
+            self.exit_code,
+            0,
+            self.reason,
+            self.message,
+            config.annotations,
         )
 
 
 class SandboxRecord:
     """One pod's sandbox: what the pause process holds together."""
 
-    __slots__ = ("annotations", "config", "containers", "created_at", "id", "ips", "pid", "ready", "runs",
-                 "stores")
+    __slots__ = ("annotations", "config", "containers", "created_at", "id", "ips", "pid", "ready", "runs", "stores")
 
-    def __init__(self, ident: str, config: PodSandboxConfig, ips: tuple[str, ...], pid: int,
-                 created_at: float) -> None:
+    def __init__(self, ident: str, config: PodSandboxConfig, ips: tuple[str, ...], pid: int, created_at: float) -> None:
         self.id = ident
         self.config = config
         self.annotations = config.annotations
@@ -118,9 +166,18 @@ class SandboxRecord:
     def status(self) -> PodSandboxStatus:
         """As CRI reports it."""
         config = self.config
-        return PodSandboxStatus(self.id, config.name, config.namespace, config.uid, config.attempt,
-                                self.ready, self.created_at, self.ips if self.ready else (),
-                                config.labels, self.annotations)
+        return PodSandboxStatus(
+            self.id,
+            config.name,
+            config.namespace,
+            config.uid,
+            config.attempt,
+            self.ready,
+            self.created_at,
+            self.ips if self.ready else (),
+            config.labels,
+            self.annotations,
+        )
 
 
 class Machine:

@@ -54,11 +54,28 @@ class Driving(Actor):
         sandbox = self.record.config
         if container.layer is None:
             container.layer = {}
-        env = {"PATH": PATH, "HOSTNAME": sandbox.hostname or sandbox.name, **dict(container.config.envs), "HOME": "/root"}
-        files = Files(self._base_files(), container.config.mounts, _PodStores(self.record, self.machine),
-                      container.layer, container.config.readonly_rootfs)
-        return Shell(env, files, COMMANDS, _Time(self), container.config.working_dir or "/",
-                     sandbox.hostname or sandbox.name, live_stdin)
+        env = {
+            "PATH": PATH,
+            "HOSTNAME": sandbox.hostname or sandbox.name,
+            **dict(container.config.envs),
+            "HOME": "/root",
+        }
+        files = Files(
+            self._base_files(),
+            container.config.mounts,
+            _PodStores(self.record, self.machine),
+            container.layer,
+            container.config.readonly_rootfs,
+        )
+        return Shell(
+            env,
+            files,
+            COMMANDS,
+            _Time(self),
+            container.config.working_dir or "/",
+            sandbox.hostname or sandbox.name,
+            live_stdin,
+        )
 
     def _base_files(self) -> dict[str, bytes]:
         sandbox = self.record.config
@@ -70,8 +87,12 @@ class Driving(Actor):
         if sandbox.dns_options:
             lines.append("options " + " ".join(sandbox.dns_options))
         hosts = f"# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{name}\n"
-        return {"/etc/hostname": f"{name}\n".encode(), "/etc/hosts": hosts.encode(),
-                "/etc/resolv.conf": ("\n".join(lines) + "\n").encode(), "/dev/null": b""}
+        return {
+            "/etc/hostname": f"{name}\n".encode(),
+            "/etc/hosts": hosts.encode(),
+            "/etc/resolv.conf": ("\n".join(lines) + "\n").encode(),
+            "/dev/null": b"",
+        }
 
     def _run(self, container: ContainerRecord, kind: str, shell: Shell, steps: Any) -> Run:
         run = Run(self.machine.next_run, container, kind, shell, steps)
@@ -155,7 +176,9 @@ class Driving(Actor):
         run.touched = True
         content: dict[str, bytes] = {}
         try:
-            content = await self.ask(mount.source, ReadVolume(self.record.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S)  # type: ignore[arg-type]
+            content = await self.ask(
+                mount.source, ReadVolume(self.record.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S
+            )  # type: ignore[arg-type]
         except Exception as error:
             self.log.debug("volume_unreadable", volume=mount.volume, error=str(error))
         if run.token == token and (self.record.runs or {}).get(run.id) is run:
@@ -169,8 +192,10 @@ class Driving(Actor):
         if run.peer is None:
             self._exited(run, 0)
             return
-        text = (f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{error.name}": '
-                "executable file not found in $PATH: unknown\n")
+        text = (
+            f'OCI runtime exec failed: exec failed: unable to start container process: exec: "{error.name}": '
+            "executable file not found in $PATH: unknown\n"
+        )
         self._output(run, 2, text.encode())
         self._exited(run, 127)
 
@@ -178,7 +203,7 @@ class Driving(Actor):
         if run.output is not None:
             buffer = run.output[stream - 1]
             if len(buffer) < MAX_EXEC_BYTES:
-                buffer += data[:MAX_EXEC_BYTES - len(buffer)]
+                buffer += data[: MAX_EXEC_BYTES - len(buffer)]
         elif run.peer is not None:
             run.peer.tell(StreamData(run.stream_id, STDOUT if stream == 1 else STDERR, data))
         else:

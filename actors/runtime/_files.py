@@ -16,9 +16,32 @@ from protocol.cri import Mount
 __all__ = ["FileError", "Files", "Remote", "normal"]
 
 MAX_FILE_BYTES = 1 << 20
-DIRECTORIES = frozenset(("/", "/bin", "/dev", "/etc", "/home", "/proc", "/root", "/run", "/sbin",
-                         "/sys", "/tmp", "/usr", "/usr/bin", "/usr/local", "/usr/share", "/var",
-                         "/var/log", "/var/run", "/var/lib", "/opt", "/mnt", "/srv"))
+DIRECTORIES = frozenset(
+    (
+        "/",
+        "/bin",
+        "/dev",
+        "/etc",
+        "/home",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/tmp",
+        "/usr",
+        "/usr/bin",
+        "/usr/local",
+        "/usr/share",
+        "/var",
+        "/var/log",
+        "/var/run",
+        "/var/lib",
+        "/opt",
+        "/mnt",
+        "/srv",
+    )
+)
 Store = dict[str, bytes | None]
 """Relative path -> content; None marks a directory."""
 Steps = Generator[Any, Any, Any]
@@ -48,8 +71,14 @@ class Files:
 
     __slots__ = ("base", "layer", "mounts", "readonly", "stores", "used")
 
-    def __init__(self, base: dict[str, bytes], mounts: Iterable[Mount], stores: dict[str, Store],
-                 layer: Store, readonly: bool = False) -> None:
+    def __init__(
+        self,
+        base: dict[str, bytes],
+        mounts: Iterable[Mount],
+        stores: dict[str, Store],
+        layer: Store,
+        readonly: bool = False,
+    ) -> None:
         self.base = base
         self.mounts = sorted(mounts, key=lambda m: -len(m.container_path))
         self.stores = stores
@@ -63,7 +92,7 @@ class Files:
         for mount in self.mounts:
             top = mount.container_path.rstrip("/") or "/"
             if path == top or path.startswith(top + "/"):
-                inner = path[len(top):].strip("/")
+                inner = path[len(top) :].strip("/")
                 return mount, posixpath.join(mount.sub_path.strip("/"), inner).strip("/")
         return None, path
 
@@ -105,9 +134,11 @@ class Files:
         if path in DIRECTORIES or (path in self.layer and self.layer[path] is None):
             return True
         below = path.rstrip("/") + "/"
-        return (any(p.startswith(below) for p in self.layer)
-                or any(p.startswith(below) for p in self.base)
-                or any(m.container_path.startswith(below) for m in self.mounts))
+        return (
+            any(p.startswith(below) for p in self.layer)
+            or any(p.startswith(below) for p in self.base)
+            or any(m.container_path.startswith(below) for m in self.mounts)
+        )
 
     def names(self, path: str) -> Steps:
         """The sorted names in a directory; raises `FileError`."""
@@ -117,10 +148,10 @@ class Files:
         if mount is not None:
             content = yield from self._content(mount)
             prefix = inner + "/" if inner else ""
-            return sorted({p[len(prefix):].split("/", 1)[0] for p in content if p.startswith(prefix)} - {""})
+            return sorted({p[len(prefix) :].split("/", 1)[0] for p in content if p.startswith(prefix)} - {""})
         prefix = path.rstrip("/") + "/"
         known = [*DIRECTORIES, *self.base, *self.layer, *(m.container_path for m in self.mounts)]
-        found = {p[len(prefix):].split("/", 1)[0] for p in known if p.startswith(prefix)}
+        found = {p[len(prefix) :].split("/", 1)[0] for p in known if p.startswith(prefix)}
         return sorted(found - {""})
 
     def write(self, path: str, data: bytes, append: bool = False) -> Steps:

@@ -39,8 +39,9 @@ class Process(NamedTuple):
     command: str
 
 
-def process_tree(guise: str, pod: str, pause: Process, containers: Sequence[Process], shared_pid: bool,
-                 host_network: bool) -> tuple[ProcessEntry, ...]:
+def process_tree(
+    guise: str, pod: str, pause: Process, containers: Sequence[Process], shared_pid: bool, host_network: bool
+) -> tuple[ProcessEntry, ...]:
     """The node's processes of one pod, parents first; shims take pids above a million.
 
     With a pause container, every container joins its network, IPC and UTS namespaces, and its PID
@@ -55,15 +56,26 @@ def process_tree(guise: str, pod: str, pause: Process, containers: Sequence[Proc
         return {**held, "pid": base if shared_pid else pid, "mnt": pid}
 
     if guise == "rkt":
-        top = ProcessEntry(1_000_000 + base, 1, f"stage1/rootfs/usr/lib/ld-linux-x86-64.so.2 systemd-nspawn --register=true {pod}")
+        top = ProcessEntry(
+            1_000_000 + base, 1, f"stage1/rootfs/usr/lib/ld-linux-x86-64.so.2 systemd-nspawn --register=true {pod}"
+        )
         init = ProcessEntry(base, top.pid, "/usr/lib/systemd/systemd", "", {**held, "pid": base, "mnt": base})
-        apps = [ProcessEntry(p.pid, base, p.command, p.container, {**held, "pid": base, "mnt": p.pid}) for p in containers]
+        apps = [
+            ProcessEntry(p.pid, base, p.command, p.container, {**held, "pid": base, "mnt": p.pid}) for p in containers
+        ]
         return (top, init, *apps)
     if guise == "docker":
         found: list[ProcessEntry] = []
         for process in (pause, *containers):
-            shim = ProcessEntry(1_000_000 + process.pid, 1, f"/usr/bin/containerd-shim-runc-v2 -namespace moby ({process.container or 'POD'})")
-            found += [shim, ProcessEntry(process.pid, shim.pid, process.command, process.container, spaces(process.pid))]
+            shim = ProcessEntry(
+                1_000_000 + process.pid,
+                1,
+                f"/usr/bin/containerd-shim-runc-v2 -namespace moby ({process.container or 'POD'})",
+            )
+            found += [
+                shim,
+                ProcessEntry(process.pid, shim.pid, process.command, process.container, spaces(process.pid)),
+            ]
         return tuple(found)
     if guise in ("runc", "sim"):
         return tuple(ProcessEntry(p.pid, 1, p.command, p.container, spaces(p.pid)) for p in (pause, *containers))

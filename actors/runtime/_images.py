@@ -104,5 +104,4 @@ def _image(reference: str) -> Image:
     repository = name.rsplit(":", 1)[0] if ":" in name.rsplit("/", 1)[-1] else name
     tags = () if "@" in reference else (reference,)
     size = 320_000 if reference == PAUSE_IMAGE else _size_of(reference)
-    return Image(digest_of(f"config of {reference}"), tags, (f"{repository}@{digest}",), size,
-                 reference == PAUSE_IMAGE)
+    return Image(digest_of(f"config of {reference}"), tags, (f"{repository}@{digest}",), size, reference == PAUSE_IMAGE)

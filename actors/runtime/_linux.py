@@ -37,7 +37,9 @@ def why_not() -> str:
     for program in ("unshare", "nsenter", "ip", "cc"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    probe = subprocess.run(["unshare", "--net", "--ipc", "--uts", "true"], capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S)
+    probe = subprocess.run(
+        ["unshare", "--net", "--ipc", "--uts", "true"], capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S
+    )
     return "" if probe.returncode == 0 else f"unshare: {probe.stderr.decode(errors='replace').strip()}"
 
 
@@ -123,7 +125,11 @@ class ControlGroups:
         inner = f"{TOP}/{path.strip('/')}"
         if self.unified:
             return [CGROUPS / inner]
-        return [CGROUPS / controller / inner for controller in ("cpu", "cpuacct", "memory", "pids") if (CGROUPS / controller).is_dir()]
+        return [
+            CGROUPS / controller / inner
+            for controller in ("cpu", "cpuacct", "memory", "pids")
+            if (CGROUPS / controller).is_dir()
+        ]
 
     def make(self, path: str, resources: ContainerResources) -> list[Path]:
         """Make a group and set its limits; answers where processes have to be entered."""
@@ -153,24 +159,37 @@ class ControlGroups:
         quota, memory = resources.cpu_quota_us, resources.memory_limit_bytes
         if self.unified:
             weight = 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
-            return {"cpu.weight": str(weight), "cpu.max": f"{quota if quota and quota > 0 else 'max'} {period}",
-                    "memory.max": str(memory) if memory else "max"}
-        return {"cpu.shares": str(shares), "cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(quota if quota and quota > 0 else UNLIMITED),
-                "memory.limit_in_bytes": str(memory or UNLIMITED)}
+            return {
+                "cpu.weight": str(weight),
+                "cpu.max": f"{quota if quota and quota > 0 else 'max'} {period}",
+                "memory.max": str(memory) if memory else "max",
+            }
+        return {
+            "cpu.shares": str(shares),
+            "cpu.cfs_period_us": str(period),
+            "cpu.cfs_quota_us": str(quota if quota and quota > 0 else UNLIMITED),
+            "memory.limit_in_bytes": str(memory or UNLIMITED),
+        }
 
     def statistics(self, path: str) -> dict[str, int]:
         """cpu_ns, memory, periods, throttled, throttled_ns of a group; zeros where unknown."""
         found = {"cpu_ns": 0, "memory": 0, "periods": 0, "throttled": 0, "throttled_ns": 0}
         for place in self._places(path):
             with contextlib.suppress(OSError, ValueError):
-                for name, key in (("cpuacct.usage", "cpu_ns"), ("memory.usage_in_bytes", "memory"), ("memory.current", "memory")):
+                for name, key in (
+                    ("cpuacct.usage", "cpu_ns"),
+                    ("memory.usage_in_bytes", "memory"),
+                    ("memory.current", "memory"),
+                ):
                     if (place / name).exists():
                         found[key] = int((place / name).read_text())
                 if (place / "cpu.stat").exists():
                     fields = dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())
                     found["periods"] = int(fields.get("nr_periods", 0))
                     found["throttled"] = int(fields.get("nr_throttled", 0))
-                    found["throttled_ns"] = int(fields.get("throttled_time", int(fields.get("throttled_usec", 0)) * 1000))
+                    found["throttled_ns"] = int(
+                        fields.get("throttled_time", int(fields.get("throttled_usec", 0)) * 1000)
+                    )
                     if "usage_usec" in fields:
                         found["cpu_ns"] = int(fields["usage_usec"]) * 1000
         return found

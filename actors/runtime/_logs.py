@@ -51,8 +51,13 @@ class Log:
         while len(self.lines) > MAX_LINES or self.bytes > MAX_BYTES:
             self.bytes -= len(self.lines.popleft()[2])
 
-    def read(self, since: float = 0.0, tail_lines: int | None = None, limit_bytes: int | None = None,
-             timestamps: bool = False) -> bytes:
+    def read(
+        self,
+        since: float = 0.0,
+        tail_lines: int | None = None,
+        limit_bytes: int | None = None,
+        timestamps: bool = False,
+    ) -> bytes:
         """The log as one text."""
         chosen = [line for line in self.lines if line[0] >= since]
         chosen += [(began, stream, data) for stream, (began, data) in sorted(self.partial.items())]

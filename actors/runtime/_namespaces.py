@@ -91,8 +91,13 @@ class NamespaceRuntime(ProcessRuntime):
         config, machine = message.config, self.machine
         kinds = ["--ipc", "--uts"] if config.host_network else ["--net", "--ipc", "--uts"]
         pid_space = ["--pid", "--fork", "--kill-child"] if config.shared_pid else []
-        process = subprocess.Popen(["unshare", *kinds, *pid_space, str(machine.pause), config.hostname or config.name],
-                                   start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            ["unshare", *kinds, *pid_space, str(machine.pause), config.hostname or config.name],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         machine.pauses[answer.pod_sandbox_id] = process
         try:
             self._wait_for_pause(process)
@@ -183,7 +188,18 @@ class NamespaceRuntime(ProcessRuntime):
         container = self._running(message.container_id)
         addresses = self.addresses(container.sandbox)
         host = message.host or (addresses[0] if addresses else "")
-        return probe_port(cri.Probe(message.container_id, message.kind, message.port, message.scheme, host, message.detail, message.headers, message.timeout_s))
+        return probe_port(
+            cri.Probe(
+                message.container_id,
+                message.kind,
+                message.port,
+                message.scheme,
+                host,
+                message.detail,
+                message.headers,
+                message.timeout_s,
+            )
+        )
 
     @handles(cri.ProcessTree)
     def process_tree(self, message: cri.ProcessTree) -> tuple[cri.ProcessEntry, ...]:
@@ -199,8 +215,18 @@ class NamespaceRuntime(ProcessRuntime):
         figures = self.machine.groups.statistics(self._group(container))
         age = max(now - container.started_at, 1e-3)
         return cri.ContainerStats(
-            container.id, container.config.name, container.sandbox.config.uid, now, figures["cpu_ns"], int(figures["cpu_ns"] / age),
-            figures["memory"], figures["memory"], figures["throttled"], figures["throttled_ns"], figures["periods"])
+            container.id,
+            container.config.name,
+            container.sandbox.config.uid,
+            now,
+            figures["cpu_ns"],
+            int(figures["cpu_ns"] / age),
+            figures["memory"],
+            figures["memory"],
+            figures["throttled"],
+            figures["throttled_ns"],
+            figures["periods"],
+        )
 
     @handles(cri.Version)
     def version(self, message: cri.Version) -> cri.VersionResponse:
@@ -213,4 +239,6 @@ def _sum(resources: list[cri.ContainerResources]) -> cri.ContainerResources:
     memories = [r.memory_limit_bytes for r in resources]
     quota = sum(q for q in quotas if q) if resources and all(quotas) else None
     memory = sum(m for m in memories if m) if resources and all(memories) else None
-    return cri.ContainerResources(max(2, sum(r.cpu_shares or 2 for r in resources)), quota, 100_000 if quota else None, memory)
+    return cri.ContainerResources(
+        max(2, sum(r.cpu_shares or 2 for r in resources)), quota, 100_000 if quota else None, memory
+    )

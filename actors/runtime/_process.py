@@ -106,7 +106,11 @@ class ProcessRuntime(ThreadActor):
 
     @handles(cri.ListPodSandbox)
     def list_pod_sandbox(self, message: cri.ListPodSandbox) -> tuple[cri.PodSandboxStatus, ...]:
-        return tuple(s.status(self.addresses(s)) for s in self.machine.sandboxes.values() if message.pod_uid in ("", s.config.uid))
+        return tuple(
+            s.status(self.addresses(s))
+            for s in self.machine.sandboxes.values()
+            if message.pod_uid in ("", s.config.uid)
+        )
 
     @handles(cri.UpdatePodSandbox)
     @handles(cri.UpdateRuntimeConfig)
@@ -140,7 +144,9 @@ class ProcessRuntime(ThreadActor):
         source = self.machine.root / "volumes" / mount.host_path.strip("/")
         if mount.source is not None:
             assert isinstance(mount.source, Ref)
-            content: Any = mount.source.ask(cri.ReadVolume(container.sandbox.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S)
+            content: Any = mount.source.ask(
+                cri.ReadVolume(container.sandbox.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S
+            )
             for name, data in content.items():
                 path = source / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,8 +171,13 @@ class ProcessRuntime(ThreadActor):
     def environment(self, container: ProcessContainer) -> dict[str, str]:
         """The variables that a command for a container gets."""
         sandbox = container.sandbox.config
-        return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(container.home), "HOSTNAME": sandbox.hostname or sandbox.name,
-                "KUBEKKA_ROOT": str(container.home), **dict(container.config.envs)}
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(container.home),
+            "HOSTNAME": sandbox.hostname or sandbox.name,
+            "KUBEKKA_ROOT": str(container.home),
+            **dict(container.config.envs),
+        }
 
     @handles(cri.StartContainer)
     def start_container(self, message: cri.StartContainer) -> cri.StartContainerResponse:
@@ -175,18 +186,30 @@ class ProcessRuntime(ThreadActor):
         argv = [*config.command, *config.args]
         try:
             process = subprocess.Popen(
-                self.command_line(container, argv), cwd=container.home, env=self.environment(container), start_new_session=True,
-                stdin=subprocess.PIPE if config.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.command_line(container, argv),
+                cwd=container.home,
+                env=self.environment(container),
+                start_new_session=True,
+                stdin=subprocess.PIPE if config.stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         except OSError as error:
-            text = f'exec: "{argv[0]}": executable file not found in $PATH' if isinstance(error, FileNotFoundError) else str(error)
+            text = (
+                f'exec: "{argv[0]}": executable file not found in $PATH'
+                if isinstance(error, FileNotFoundError)
+                else str(error)
+            )
             raise cri.CriError("Unknown", f"failed to start container: {text}") from error
         container.process = process
         container.state = cri.CONTAINER_RUNNING
         container.started_at = self.clock.now()
         assert process.stdout is not None
         assert process.stderr is not None
-        pumps = [pump(process.stdout, lambda data: tell(self.ref, Wrote(container.id, 1, data))),
-                 pump(process.stderr, lambda data: tell(self.ref, Wrote(container.id, 2, data)))]
+        pumps = [
+            pump(process.stdout, lambda data: tell(self.ref, Wrote(container.id, 1, data))),
+            pump(process.stderr, lambda data: tell(self.ref, Wrote(container.id, 2, data))),
+        ]
         self._await_end(process, pumps, container.id)
         return cri.StartContainerResponse(container.started_at)
 
@@ -217,11 +240,19 @@ class ProcessRuntime(ThreadActor):
                 break
             fresh.append(line)
         fresh.reverse()
-        directory = self.machine.root / "logs" / container.sandbox.config.log_directory.rsplit("/", 1)[-1] / container.config.name
+        directory = (
+            self.machine.root
+            / "logs"
+            / container.sandbox.config.log_directory.rsplit("/", 1)[-1]
+            / container.config.name
+        )
         directory.mkdir(parents=True, exist_ok=True)
         with (directory / f"{container.config.attempt}.log").open("ab") as file:
             for at, stream, data in fresh:
-                file.write(b"%s %s F %s\n" % (rfc3339_nano(at).encode(), b"stdout" if stream == 1 else b"stderr", data.rstrip(b"\n")))
+                file.write(
+                    b"%s %s F %s\n"
+                    % (rfc3339_nano(at).encode(), b"stdout" if stream == 1 else b"stderr", data.rstrip(b"\n"))
+                )
         for peer, stream_id, timestamps in container.followers:
             for line in fresh:
                 self._deliver(peer, StreamData(stream_id, STDOUT if line[1] == 1 else STDERR, shown(line, timestamps)))
@@ -275,7 +306,9 @@ class ProcessRuntime(ThreadActor):
 
     @handles(cri.ListContainers)
     def list_containers(self, message: cri.ListContainers) -> tuple[cri.ContainerStatus, ...]:
-        return tuple(c.status() for c in self.machine.containers.values() if message.pod_uid in ("", c.sandbox.config.uid))
+        return tuple(
+            c.status() for c in self.machine.containers.values() if message.pod_uid in ("", c.sandbox.config.uid)
+        )
 
     @handles(cri.GetContainerEvents)
     def container_events(self, message: cri.GetContainerEvents) -> None:
@@ -298,8 +331,15 @@ class ProcessRuntime(ThreadActor):
 
         def run() -> None:
             try:
-                done = subprocess.run(command, cwd=container.home, env=environment, capture_output=True,
-                                      timeout=message.timeout_s or None, stdin=subprocess.DEVNULL, check=False)
+                done = subprocess.run(
+                    command,
+                    cwd=container.home,
+                    env=environment,
+                    capture_output=True,
+                    timeout=message.timeout_s or None,
+                    stdin=subprocess.DEVNULL,
+                    check=False,
+                )
             except subprocess.TimeoutExpired:
                 future.fail(cri.CriError("DeadlineExceeded", "command timed out"))
             except OSError as error:
@@ -316,8 +356,15 @@ class ProcessRuntime(ThreadActor):
         container, peer, stream_id = self._running(message.container_id), message.peer, message.stream_id
         command = self.command_line(container, list(message.command))
         try:
-            process = subprocess.Popen(command, cwd=container.home, env=self.environment(container), start_new_session=True,
-                                       stdin=subprocess.PIPE if message.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                command,
+                cwd=container.home,
+                env=self.environment(container),
+                start_new_session=True,
+                stdin=subprocess.PIPE if message.stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         except OSError as error:
             self._deliver(peer, StreamData(stream_id, STDERR, f"{error}\n".encode()))
             self._deliver(peer, StreamClosed(stream_id, _streams.exit_status(127)))
@@ -325,8 +372,10 @@ class ProcessRuntime(ThreadActor):
         self.machine.execs[stream_id] = process
         assert process.stdout is not None
         assert process.stderr is not None
-        pumps = [pump(process.stdout, lambda data: self._deliver(peer, StreamData(stream_id, STDOUT, data))),
-                 pump(process.stderr, lambda data: self._deliver(peer, StreamData(stream_id, STDERR, data)))]
+        pumps = [
+            pump(process.stdout, lambda data: self._deliver(peer, StreamData(stream_id, STDOUT, data))),
+            pump(process.stderr, lambda data: self._deliver(peer, StreamData(stream_id, STDERR, data))),
+        ]
 
         def wait() -> None:
             code = process.wait()
@@ -395,21 +444,36 @@ class ProcessRuntime(ThreadActor):
 
     @handles(cri.ListContainerStats)
     def list_container_stats(self, message: cri.ListContainerStats) -> tuple[cri.ContainerStats, ...]:
-        return tuple(self._stats(c) for c in self.machine.containers.values()
-                     if c.state == cri.CONTAINER_RUNNING and message.pod_uid in ("", c.sandbox.config.uid))
+        return tuple(
+            self._stats(c)
+            for c in self.machine.containers.values()
+            if c.state == cri.CONTAINER_RUNNING and message.pod_uid in ("", c.sandbox.config.uid)
+        )
 
     def _stats(self, container: ProcessContainer) -> cri.ContainerStats:
         now = self.clock.now()
         memory, cpu_s = resident_and_cpu(container.process.pid) if container.process is not None else (0, 0.0)
         age = max(now - container.started_at, 1e-3)
-        return cri.ContainerStats(container.id, container.config.name, container.sandbox.config.uid, now, int(cpu_s * 1e9),
-                                  int(cpu_s / age * 1e9), memory, memory)
+        return cri.ContainerStats(
+            container.id,
+            container.config.name,
+            container.sandbox.config.uid,
+            now,
+            int(cpu_s * 1e9),
+            int(cpu_s / age * 1e9),
+            memory,
+            memory,
+        )
 
     @handles(cri.ProcessTree)
     def process_tree(self, message: cri.ProcessTree) -> tuple[cri.ProcessEntry, ...]:
-        return tuple(cri.ProcessEntry(c.process.pid, os.getpid(), " ".join(c.config.command + c.config.args), c.config.name)
-                     for c in self.machine.containers.values() if c.process is not None and c.state == cri.CONTAINER_RUNNING
-                     and message.pod_uid in ("", c.sandbox.config.uid))
+        return tuple(
+            cri.ProcessEntry(c.process.pid, os.getpid(), " ".join(c.config.command + c.config.args), c.config.name)
+            for c in self.machine.containers.values()
+            if c.process is not None
+            and c.state == cri.CONTAINER_RUNNING
+            and message.pod_uid in ("", c.sandbox.config.uid)
+        )
 
     @handles(cri.PullImage)
     def pull_image(self, message: cri.PullImage) -> cri.PullImageResponse:

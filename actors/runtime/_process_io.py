@@ -100,7 +100,9 @@ def _http(message: Probe) -> ProbeResponse:
     else:
         connection = http.client.HTTPConnection(host, message.port, timeout=message.timeout_s)
     try:
-        connection.request("GET", message.detail or "/", headers={"User-Agent": "kube-probe/1.36", **dict(message.headers)})
+        connection.request(
+            "GET", message.detail or "/", headers={"User-Agent": "kube-probe/1.36", **dict(message.headers)}
+        )
         code = connection.getresponse().status
     finally:
         connection.close()

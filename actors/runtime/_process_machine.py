@@ -20,7 +20,9 @@ REAP_S = 2.0
 
 
 class ProcessContainer:
-    def __init__(self, ident: str, config: cri.ContainerConfig, sandbox: ProcessSandbox, home: Path, created_at: float) -> None:
+    def __init__(
+        self, ident: str, config: cri.ContainerConfig, sandbox: ProcessSandbox, home: Path, created_at: float
+    ) -> None:
         self.id = ident
         self.config = config
         self.sandbox = sandbox
@@ -37,8 +39,22 @@ class ProcessContainer:
     def status(self) -> cri.ContainerStatus:
         config = self.config
         reason = "" if self.state != cri.CONTAINER_EXITED else "Completed" if self.exit_code == 0 else "Error"
-        return cri.ContainerStatus(self.id, self.sandbox.id, self.sandbox.config.uid, config.name, config.attempt, self.state, config.image,
-                                   config.image, self.created_at, self.started_at, self.finished_at, self.exit_code, 0, reason)
+        return cri.ContainerStatus(
+            self.id,
+            self.sandbox.id,
+            self.sandbox.config.uid,
+            config.name,
+            config.attempt,
+            self.state,
+            config.image,
+            config.image,
+            self.created_at,
+            self.started_at,
+            self.finished_at,
+            self.exit_code,
+            0,
+            reason,
+        )
 
 
 class ProcessSandbox:
@@ -50,8 +66,18 @@ class ProcessSandbox:
 
     def status(self, addresses: tuple[str, ...]) -> cri.PodSandboxStatus:
         c = self.config
-        return cri.PodSandboxStatus(self.id, c.name, c.namespace, c.uid, c.attempt, self.ready, self.created_at,
-                                    addresses, c.labels, c.annotations)
+        return cri.PodSandboxStatus(
+            self.id,
+            c.name,
+            c.namespace,
+            c.uid,
+            c.attempt,
+            self.ready,
+            self.created_at,
+            addresses,
+            c.labels,
+            c.annotations,
+        )
 
 
 class ProcessMachine:

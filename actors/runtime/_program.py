@@ -1,8 +1,8 @@
 """What a command line amounts to, before anything runs.
 
-    none, or a program that is not known      runs for ever: FOREVER
-    sleep 5, true, exit 3                     ends by itself: Ends(5.0, 0)
-    anything else                             a script to be interpreted: None
+none, or a program that is not known      runs for ever: FOREVER
+sleep 5, true, exit 3                     ends by itself: Ends(5.0, 0)
+anything else                             a script to be interpreted: None
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def program(argv: tuple[str, ...]) -> Ends | None:
     if name == "exit" and len(argv) == 2 and re.fullmatch(r"\d+", argv[1]):
         return Ends(0.0, int(argv[1]) & 0xFF)
     if name in ("sh", "bash", "ash", "dash") and len(argv) == 3 and argv[1] == "-c":
-        match = re.fullmatch(r"\s*(?:sleep (?P<n>[\d.]+[smhd]?)|exit (?P<code>\d+)|(?P<t>true|:)|(?P<f>false))\s*;?\s*", argv[2])
+        match = re.fullmatch(
+            r"\s*(?:sleep (?P<n>[\d.]+[smhd]?)|exit (?P<code>\d+)|(?P<t>true|:)|(?P<f>false))\s*;?\s*", argv[2]
+        )
         if match:
             seconds = sleep_seconds([match.group("n")]) if match.group("n") else 0.0
             if seconds is not None:

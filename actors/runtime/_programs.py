@@ -32,6 +32,7 @@ def command(*names: str) -> Callable[[Program], Program]:
         for name in names:
             COMMANDS[name] = program
         return program
+
     return register
 
 

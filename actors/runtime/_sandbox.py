@@ -221,8 +221,11 @@ class Pause(Driving):
             self._ended(container, SIGKILLED)
             return
         annotations = self.record.annotations
-        script = annotations.get(f"kubekka.dev/on-term.{container.config.name}",
-                                 annotations.get("kubekka.dev/on-term")) if annotations else None
+        script = (
+            annotations.get(f"kubekka.dev/on-term.{container.config.name}", annotations.get("kubekka.dev/on-term"))
+            if annotations
+            else None
+        )
         if script == "ignore":
             return
         main = container.main
@@ -323,7 +326,9 @@ class Pause(Driving):
         if message.channel != STDIN:
             return
         for run in list((self.record.runs or {}).values()):
-            attached = run is run.container.main and any(f[1] == message.stream_id for f in run.container.followers or ())
+            attached = run is run.container.main and any(
+                f[1] == message.stream_id for f in run.container.followers or ()
+            )
             if attached or (run.peer is not None and run.stream_id == message.stream_id):
                 run.input += message.data
                 run.eof = run.eof or message.eof
@@ -346,7 +351,9 @@ class Pause(Driving):
     def read_log(self, message: ReadLog) -> ReadLogResponse:
         container = self._container(message.container_id)
         log = container.log
-        data = b"" if log is None else log.read(message.since, message.tail_lines, message.limit_bytes, message.timestamps)
+        data = (
+            b"" if log is None else log.read(message.since, message.tail_lines, message.limit_bytes, message.timestamps)
+        )
         if message.peer is not None:
             if container.state == CONTAINER_EXITED:
                 message.peer.tell(StreamClosed(message.stream_id))

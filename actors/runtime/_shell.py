@@ -134,8 +134,16 @@ def emit(shell: Shell, target: Target, data: bytes | str) -> Generator[Any, Any,
 class Shell:
     """The state of one shell process."""
 
-    def __init__(self, env: dict[str, str], files: Files, commands: dict[str, Any], clock: Any,
-                 cwd: str = "/", hostname: str = "", live_stdin: bool = False) -> None:
+    def __init__(
+        self,
+        env: dict[str, str],
+        files: Files,
+        commands: dict[str, Any],
+        clock: Any,
+        cwd: str = "/",
+        hostname: str = "",
+        live_stdin: bool = False,
+    ) -> None:
         self.env = env
         self.files = files
         self.commands = commands
@@ -300,8 +308,16 @@ class Shell:
                 else:
                     self.env[name] = old
 
-    METHODS = {Sequence: _sequence, AndOr: _and_or, Pipeline: _pipeline, If: _if, Loop: _loop,
-               For: _for, Group: _group, Command: _command}
+    METHODS = {
+        Sequence: _sequence,
+        AndOr: _and_or,
+        Pipeline: _pipeline,
+        If: _if,
+        Loop: _loop,
+        For: _for,
+        Group: _group,
+        Command: _command,
+    }
 
     def _redirected(self, redirects: tuple[Redirect, ...], io: Io) -> Generator[Any, Any, Io]:
         if not redirects:
@@ -324,8 +340,13 @@ class Shell:
         return io
 
     def _file_target(self, name: str, truncate: bool) -> Generator[Any, Any, Target]:
-        special: dict[str, Target] = {"/dev/null": None, "/dev/stdout": 1, "/dev/stderr": 2,
-                                      "/proc/1/fd/1": 1, "/proc/1/fd/2": 2}
+        special: dict[str, Target] = {
+            "/dev/null": None,
+            "/dev/stdout": 1,
+            "/dev/stderr": 2,
+            "/proc/1/fd/1": 1,
+            "/proc/1/fd/2": 2,
+        }
         if name in special:
             return special[name]
         path = normal(name, self.cwd)

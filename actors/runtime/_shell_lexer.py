@@ -13,6 +13,7 @@ from actors.runtime._shell_tree import Arith, Lit, Node, Part, ShellSyntaxError,
 
 __all__ = ["KEYWORDS", "NAME", "NAME_START", "Lexer", "Token"]
 
+
 @dataclass(slots=True)
 class Token:
     """An operator (`op` set) or a word; `fd` precedes a redirection."""
@@ -27,8 +28,27 @@ class Token:
 OPERATORS = ("&&", "||", ">>", ">&", "<<", ";;", ";", "&", "|", "<", ">", "(", ")", "\n")
 NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 NAME = NAME_START | frozenset("0123456789")
-KEYWORDS = frozenset(("if", "then", "elif", "else", "fi", "while", "until", "do", "done", "for",
-                      "in", "{", "}", "!", "case", "esac", "function"))
+KEYWORDS = frozenset(
+    (
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "while",
+        "until",
+        "do",
+        "done",
+        "for",
+        "in",
+        "{",
+        "}",
+        "!",
+        "case",
+        "esac",
+        "function",
+    )
+)
 
 
 class Lexer:
@@ -64,7 +84,7 @@ class Lexer:
                 if op == "<<":
                     raise ShellSyntaxError("here-documents are not supported")
                 return Token(op=op, fd=0 if op == "<" else 1 if op[0] == ">" else -1)
-        if text[self.at] in "012" and text[self.at + 1:self.at + 2] in ("<", ">"):
+        if text[self.at] in "012" and text[self.at + 1 : self.at + 2] in ("<", ">"):
             fd = int(text[self.at])
             self.at += 1
             token = self._token()
@@ -92,7 +112,7 @@ class Lexer:
                 close = text.find("'", self.at + 1)
                 if close < 0:
                     raise ShellSyntaxError("unterminated quoted string")
-                parts.append(Lit(text[self.at + 1:close], True))
+                parts.append(Lit(text[self.at + 1 : close], True))
                 self.at = close + 1
                 bare = False
             elif char == '"':
@@ -101,8 +121,8 @@ class Lexer:
                 bare = False
             elif char == "\\":
                 flush()
-                if text[self.at + 1:self.at + 2] != "\n":
-                    parts.append(Lit(text[self.at + 1:self.at + 2], True))
+                if text[self.at + 1 : self.at + 2] != "\n":
+                    parts.append(Lit(text[self.at + 1 : self.at + 2], True))
                 self.at += 2
                 bare = False
             elif char in "$`":
@@ -123,7 +143,7 @@ class Lexer:
         while self.at < end and text[self.at] != '"':
             char = text[self.at]
             if char == "\\":
-                after = text[self.at + 1:self.at + 2]
+                after = text[self.at + 1 : self.at + 2]
                 plain.append(after if after in '$`"\\' else "" if after == "\n" else "\\" + after)
                 self.at += 2
             elif char in "$`":
@@ -146,32 +166,32 @@ class Lexer:
             close = text.find("`", self.at + 1)
             if close < 0:
                 raise ShellSyntaxError("unterminated backquote")
-            body = text[self.at + 1:close]
+            body = text[self.at + 1 : close]
             self.at = close + 1
             return Substitution(self.parse(body, self.depth + 1), quoted)
         if text.startswith("$((", self.at):
             close = self._matching("((", "))", self.at + 1)
-            expression = text[self.at + 3:close]
+            expression = text[self.at + 3 : close]
             self.at = close + 2
             return Arith(expression, quoted)
         if text.startswith("$(", self.at):
             close = self._closing_paren(self.at + 2)
-            body = text[self.at + 2:close]
+            body = text[self.at + 2 : close]
             self.at = close + 1
             return Substitution(self.parse(body, self.depth + 1), quoted)
         if text.startswith("${", self.at):
             close = self._matching("{", "}", self.at + 1)
-            inner = text[self.at + 2:close]
+            inner = text[self.at + 2 : close]
             self.at = close + 1
             return self._braced(inner, quoted)
-        after = text[self.at + 1:self.at + 2]
+        after = text[self.at + 1 : self.at + 2]
         if after and after in "?$!#@*0123456789":
             self.at += 2
             return Var(after, "", "", quoted)
         stop = self.at + 1
         while stop < len(text) and text[stop] in (NAME_START if stop == self.at + 1 else NAME):
             stop += 1
-        name = text[self.at + 1:stop]
+        name = text[self.at + 1 : stop]
         self.at = stop
         return Var(name, "", "", quoted) if name else Lit("$", quoted)
 
@@ -187,7 +207,7 @@ class Lexer:
         name, rest = inner[:stop], inner[stop:]
         for op in (":-", ":+", ":=", ":?", "-", "+", "=", "?", "%%", "%", "##", "#"):
             if rest.startswith(op):
-                return Var(name, op, rest[len(op):], quoted)
+                return Var(name, op, rest[len(op) :], quoted)
         if rest or not name:
             raise ShellSyntaxError(f"bad substitution: ${{{inner}}}")
         return Var(name, "", "", quoted)

@@ -25,6 +25,7 @@ __all__ = [
     "Word",
 ]
 
+
 class ShellSyntaxError(ValueError):
     """The script is not one that this shell understands."""
 

@@ -67,7 +67,9 @@ from protocol.cri import (
 __all__ = ["SimulatedRuntime", "simulated_machine"]
 
 
-def simulated_machine(guise: str = "containerd", pull_bytes_per_s: float = 0.0, pull_latency_s: float = 0.0) -> Callable[[], Actor]:
+def simulated_machine(
+    guise: str = "containerd", pull_bytes_per_s: float = 0.0, pull_latency_s: float = 0.0
+) -> Callable[[], Actor]:
     """A new machine: what comes back makes the runtime actor on it, as often as it has to be made.
 
     Raises: ValueError for a guise that does not exist.
@@ -107,13 +109,20 @@ class SimulatedRuntime(Actor):
         for record in self.machine.sandboxes.values():
             if record.config.uid == config.uid and record.config.attempt == config.attempt:
                 name = f"{config.name}_{config.namespace}_{config.uid}_{config.attempt}"
-                raise CriError("AlreadyExists", f'failed to reserve sandbox name "{name}": name "{name}" is reserved for "{record.id}"')
+                raise CriError(
+                    "AlreadyExists",
+                    f'failed to reserve sandbox name "{name}": name "{name}" is reserved for "{record.id}"',
+                )
         ips: tuple[str, ...] = ()
         if not config.host_network:
             address = self.machine.allocate_ip()
             if address is None:
-                text = f"failed to allocate for range 0: no IP addresses available in range set: {self.machine.pod_cidr}"
-                raise CriError("Unknown", f'failed to setup network for sandbox: plugin type="bridge" failed (add): {text}')
+                text = (
+                    f"failed to allocate for range 0: no IP addresses available in range set: {self.machine.pod_cidr}"
+                )
+                raise CriError(
+                    "Unknown", f'failed to setup network for sandbox: plugin type="bridge" failed (add): {text}'
+                )
             ips = (address,)
         record = SandboxRecord(self._identifier(), config, ips, self.machine.pid(), self.clock.now())
         self.machine.sandboxes[record.id] = record
@@ -181,8 +190,13 @@ class SimulatedRuntime(Actor):
         config = message.config
         for other in record.containers.values():
             if other.config.name == config.name and other.config.attempt == config.attempt:
-                name = f"{config.name}_{record.config.name}_{record.config.namespace}_{record.config.uid}_{config.attempt}"
-                raise CriError("AlreadyExists", f'failed to reserve container name "{name}": name "{name}" is reserved for "{other.id}"')
+                name = (
+                    f"{config.name}_{record.config.name}_{record.config.namespace}_{record.config.uid}_{config.attempt}"
+                )
+                raise CriError(
+                    "AlreadyExists",
+                    f'failed to reserve container name "{name}": name "{name}" is reserved for "{other.id}"',
+                )
         image = self.machine.images.status(config.image)
         if image is None:
             raise CriError("NotFound", f'failed to resolve image "{config.image}": not found')
@@ -249,7 +263,11 @@ class SimulatedRuntime(Actor):
         if container.state != CONTAINER_RUNNING:
             return ProbeResponse(False, "container is not running")
         annotations = container.sandbox.annotations
-        verdict = annotations.get(f"kubekka.dev/probe.{container.config.name}", annotations.get("kubekka.dev/probe", "")) if annotations else ""
+        verdict = (
+            annotations.get(f"kubekka.dev/probe.{container.config.name}", annotations.get("kubekka.dev/probe", ""))
+            if annotations
+            else ""
+        )
         if verdict in ("", "ok") or (verdict.isdigit() and 200 <= int(verdict) < 400):
             return ProbeResponse(True, "", True)
         return ProbeResponse(False, _probe_failure(message, container, verdict), False)
@@ -264,9 +282,18 @@ class SimulatedRuntime(Actor):
         memory = int(used.memory_bytes)
         layer = sum(len(v or b"") for v in (container.layer or {}).values())
         return ContainerStats(
-            container.id, container.config.name, container.sandbox.config.uid, now, int(used.cpu_seconds * 1e9),
-            int(used.cores * 1e9), memory, memory, used.throttled_periods, int(used.throttled_seconds * 1e9),
-            used.periods, FilesystemUsage(layer, len(container.layer or {})),
+            container.id,
+            container.config.name,
+            container.sandbox.config.uid,
+            now,
+            int(used.cpu_seconds * 1e9),
+            int(used.cores * 1e9),
+            memory,
+            memory,
+            used.throttled_periods,
+            int(used.throttled_seconds * 1e9),
+            used.periods,
+            FilesystemUsage(layer, len(container.layer or {})),
         )
 
     @handles(GetContainerStats)
@@ -275,8 +302,11 @@ class SimulatedRuntime(Actor):
 
     @handles(ListContainerStats)
     def list_container_stats(self, message: ListContainerStats) -> tuple[ContainerStats, ...]:
-        return tuple(self._stats(c) for c in self.machine.containers.values()
-                     if c.state == CONTAINER_RUNNING and message.pod_uid in ("", c.sandbox.config.uid))
+        return tuple(
+            self._stats(c)
+            for c in self.machine.containers.values()
+            if c.state == CONTAINER_RUNNING and message.pod_uid in ("", c.sandbox.config.uid)
+        )
 
     @handles(ProcessTree)
     def process_tree(self, message: ProcessTree) -> tuple[ProcessEntry, ...]:
@@ -285,11 +315,15 @@ class SimulatedRuntime(Actor):
             config = record.config
             if not record.ready or message.pod_uid not in ("", config.uid):
                 continue
-            members = [Process(c.pid, c.config.name, " ".join(c.config.command + c.config.args) or c.config.image)
-                       for c in record.containers.values() if c.state == CONTAINER_RUNNING]
+            members = [
+                Process(c.pid, c.config.name, " ".join(c.config.command + c.config.args) or c.config.image)
+                for c in record.containers.values()
+                if c.state == CONTAINER_RUNNING
+            ]
             pod = f"{config.namespace}/{config.name}"
-            found += process_tree(self.guise, pod, Process(record.pid, "", "/pause"), members, config.shared_pid,
-                                  config.host_network)
+            found += process_tree(
+                self.guise, pod, Process(record.pid, "", "/pause"), members, config.shared_pid, config.host_network
+            )
         return tuple(found)
 
     # -- images
@@ -345,4 +379,8 @@ def _probe_failure(message: Probe, container: ContainerRecord, verdict: str) -> 
         if verdict == "timeout":
             return f'timeout: failed to connect service "{address}" within {message.timeout_s:g}s: context deadline exceeded'
         return 'service unhealthy (responded with "NOT_SERVING")'
-    return f"dial tcp {address}: i/o timeout" if verdict == "timeout" else f"dial tcp {address}: connect: connection refused"
+    return (
+        f"dial tcp {address}: i/o timeout"
+        if verdict == "timeout"
+        else f"dial tcp {address}: connect: connection refused"
+    )

@@ -77,8 +77,10 @@ class _Forward(Actor):
             return
         port = self.ports[index]
         if not self._listens(port):
-            text = (f'error forwarding port {port} to pod {self.record.id}, uid : failed to connect to localhost:{port} inside '
-                    f'namespace "cni-{self.record.pid}": dial tcp4 127.0.0.1:{port}: connect: connection refused')
+            text = (
+                f"error forwarding port {port} to pod {self.record.id}, uid : failed to connect to localhost:{port} inside "
+                f'namespace "cni-{self.record.pid}": dial tcp4 127.0.0.1:{port}: connect: connection refused'
+            )
             self.peer.tell(StreamData(self.stream_id, message.channel + 1, text.encode(), eof=True))
             return
         pending = self.buffers.get(index, b"") + message.data

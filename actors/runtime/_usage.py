@@ -40,8 +40,11 @@ class Usage(NamedTuple):
 
 def schedule(annotations: Mapping[str, str], resource: str, container: str) -> Schedule | None:
     """The schedule that annotations give for `cpu` (cores) or `memory` (bytes), or None."""
-    for key in (f"kubekka.dev/usage-{resource}.{container}", f"kubekka.dev/usage-{resource}",
-                f"kwok.x-k8s.io/usage-{resource}"):
+    for key in (
+        f"kubekka.dev/usage-{resource}.{container}",
+        f"kubekka.dev/usage-{resource}",
+        f"kwok.x-k8s.io/usage-{resource}",
+    ):
         text = annotations.get(key)
         if text is None:
             continue

@@ -36,11 +36,21 @@ class NodeWorld:
         tester = sim.spawn(Child("tester", lambda: Tester(self.apiserver)))
         self.machine = Machine()
         settings = KubeletConfig(**{"pod_cidr": "10.244.0.0/24", **config})
-        self.node = sim.spawn(Child("node-0", lambda: SimulatedNode(
-            "node-0", self.apiserver, lambda: SimulatedRuntime(self.machine), settings)), host="node-0")
+        self.node = sim.spawn(
+            Child(
+                "node-0",
+                lambda: SimulatedNode("node-0", self.apiserver, lambda: SimulatedRuntime(self.machine), settings),
+            ),
+            host="node-0",
+        )
         sim.run_until_idle()
         self.client: Client = tester.actor.client  # type: ignore[attr-defined]
-        self.do(self.client.create("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}))
+        self.do(
+            self.client.create(
+                "serviceaccounts",
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}},
+            )
+        )
         self.until(lambda: self.get("nodes", "node-0", "") is not None)
 
     def do(self, coroutine: Any) -> Any:
@@ -58,13 +68,24 @@ class NodeWorld:
         body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, **fields}
         return self.do(self.client.create(what, body))  # type: ignore[no-any-return]
 
-    def pod(self, name: str = "web", *command: str, annotations: Object | None = None, finalizers: list[str] | None = None,
-            container: Object | None = None, **spec: Any) -> Object:
+    def pod(
+        self,
+        name: str = "web",
+        *command: str,
+        annotations: Object | None = None,
+        finalizers: list[str] | None = None,
+        container: Object | None = None,
+        **spec: Any,
+    ) -> Object:
         """Create a pod bound to the node; `container` adds to its one container `c`."""
         one = {"name": "c", "image": "nginx:1", **({"command": list(command)} if command else {}), **(container or {})}
         meta = {"name": name, "namespace": "default", "annotations": annotations or {}, "finalizers": finalizers or []}
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta,
-                "spec": {"nodeName": "node-0", "automountServiceAccountToken": False, "containers": [one], **spec}}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": meta,
+            "spec": {"nodeName": "node-0", "automountServiceAccountToken": False, "containers": [one], **spec},
+        }
         return self.do(self.client.create("pods", body))  # type: ignore[no-any-return]
 
     def status(self, name: str = "web") -> Object:

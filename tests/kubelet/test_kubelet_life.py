@@ -23,7 +23,8 @@ def test_a_pod_comes_up_with_an_address_and_all_conditions(world: World) -> None
     assert status["podIP"].startswith("10.244.0.")
     assert status["hostIP"] == "172.18.0.2"
     assert {c["type"]: c["status"] for c in status["conditions"]} == dict.fromkeys(
-        ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"), "True")
+        ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"), "True"
+    )
     container = world.container()
     assert container["started"]
     assert container["image"] == "docker.io/library/nginx:1"
@@ -48,9 +49,17 @@ def test_events_tell_the_story_of_a_start_in_order(world: World) -> None:
     assert world.reasons() == ["Pulling", "Pulled", "Created", "Started"]
 
 
-@pytest.mark.parametrize(("command", "policy", "phase", "code"), [
-    (("true",), "Never", "Succeeded", 0), (("sh", "-c", "exit 7"), "Never", "Failed", 7), (("sleep", "3"), "OnFailure", "Succeeded", 0)])
-def test_a_pod_whose_container_ends_for_good_ends_too(world: World, command: tuple[str, ...], policy: str, phase: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "policy", "phase", "code"),
+    [
+        (("true",), "Never", "Succeeded", 0),
+        (("sh", "-c", "exit 7"), "Never", "Failed", 7),
+        (("sleep", "3"), "OnFailure", "Succeeded", 0),
+    ],
+)
+def test_a_pod_whose_container_ends_for_good_ends_too(
+    world: World, command: tuple[str, ...], policy: str, phase: str, code: int
+) -> None:
     world.pod("job", *command, restartPolicy=policy)
     world.until(lambda: world.phase("job") == phase, 10)
     assert world.container("job")["state"]["terminated"]["exitCode"] == code
@@ -71,7 +80,9 @@ def test_a_container_that_keeps_failing_backs_off_longer_each_time(world: World)
     assert gaps == pytest.approx([10, 20, 40, 80], abs=1)
     state = world.container("crash")
     assert state["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    assert state["state"]["waiting"]["message"].startswith("back-off 2m40s restarting failed container=c pod=crash_default(")
+    assert state["state"]["waiting"]["message"].startswith(
+        "back-off 2m40s restarting failed container=c pod=crash_default("
+    )
     assert state["lastState"]["terminated"]["exitCode"] == 1
     assert world.phase("crash") == "Running"
 
@@ -88,9 +99,17 @@ def test_an_image_that_cannot_be_pulled_keeps_the_pod_pending(world: World) -> N
 
 
 def test_init_containers_run_in_turn_and_sidecars_stay(world: World) -> None:
-    world.pod("deep", "sleep", "5", restartPolicy="Never", initContainers=[
-        {"name": "a", "image": "b", "command": ["sleep", "2"]}, {"name": "s", "image": "b", "restartPolicy": "Always"},
-        {"name": "b", "image": "b", "command": ["sleep", "2"]}])
+    world.pod(
+        "deep",
+        "sleep",
+        "5",
+        restartPolicy="Never",
+        initContainers=[
+            {"name": "a", "image": "b", "command": ["sleep", "2"]},
+            {"name": "s", "image": "b", "restartPolicy": "Always"},
+            {"name": "b", "image": "b", "command": ["sleep", "2"]},
+        ],
+    )
     world.sim.advance(1)
     assert world.container("deep", "c")["state"] == {"waiting": {"reason": "PodInitializing"}}
     assert world.condition("Initialized", "deep") == "False"
@@ -113,13 +132,22 @@ def test_a_deadline_fails_the_pod_with_its_reason(world: World) -> None:
     world.pod("late", restartPolicy="Never", activeDeadlineSeconds=3)
     world.until(lambda: world.phase("late") == "Failed", 5)
     status = world.status("late")
-    assert (status["reason"], status["message"]) == ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+    assert (status["reason"], status["message"]) == (
+        "DeadlineExceeded",
+        "Pod was active on the node longer than the specified deadline",
+    )
     assert world.container("late")["state"]["terminated"]["exitCode"] == 137
 
 
 def test_a_readiness_probe_decides_when_the_pod_is_ready(world: World) -> None:
     probe = {"exec": {"command": ["cat", "/tmp/ready"]}, "periodSeconds": 2, "initialDelaySeconds": 1}
-    world.pod("web", "sh", "-c", "sleep 6; touch /tmp/ready; sleep 10; rm /tmp/ready; sleep 1000", container={"readinessProbe": probe})
+    world.pod(
+        "web",
+        "sh",
+        "-c",
+        "sleep 6; touch /tmp/ready; sleep 10; rm /tmp/ready; sleep 1000",
+        container={"readinessProbe": probe},
+    )
     world.sim.advance(4)
     assert (world.phase(), world.ready()) == ("Running", False)
     world.sim.advance(5)
@@ -130,16 +158,38 @@ def test_a_readiness_probe_decides_when_the_pod_is_ready(world: World) -> None:
 
 
 def test_a_liveness_probe_that_fails_restarts_the_container(world: World) -> None:
-    probe = {"exec": {"command": ["cat", "/tmp/healthy"]}, "initialDelaySeconds": 5, "periodSeconds": 5, "failureThreshold": 2}
-    world.pod("web", "sh", "-c", "touch /tmp/healthy; sleep 20; rm -f /tmp/healthy; sleep 600", container={"livenessProbe": probe})
-    world.until(lambda: world.container()["restartCount"] == 1 if world.status().get("containerStatuses") else False, 60)
+    probe = {
+        "exec": {"command": ["cat", "/tmp/healthy"]},
+        "initialDelaySeconds": 5,
+        "periodSeconds": 5,
+        "failureThreshold": 2,
+    }
+    world.pod(
+        "web",
+        "sh",
+        "-c",
+        "touch /tmp/healthy; sleep 20; rm -f /tmp/healthy; sleep 600",
+        container={"livenessProbe": probe},
+    )
+    world.until(
+        lambda: world.container()["restartCount"] == 1 if world.status().get("containerStatuses") else False, 60
+    )
     assert "Container c failed liveness probe, will be restarted" in world.messages()
     assert "Liveness probe failed: cat: can't open '/tmp/healthy': No such file or directory\n" in world.messages()
 
 
 def test_a_startup_probe_holds_back_the_others(world: World) -> None:
     startup = {"exec": {"command": ["cat", "/tmp/up"]}, "periodSeconds": 1, "failureThreshold": 30}
-    world.pod("web", "sh", "-c", "sleep 8; touch /tmp/up; sleep 1000", container={"startupProbe": startup, "livenessProbe": {"exec": {"command": ["cat", "/tmp/up"]}, "failureThreshold": 1}})
+    world.pod(
+        "web",
+        "sh",
+        "-c",
+        "sleep 8; touch /tmp/up; sleep 1000",
+        container={
+            "startupProbe": startup,
+            "livenessProbe": {"exec": {"command": ["cat", "/tmp/up"]}, "failureThreshold": 1},
+        },
+    )
     world.sim.advance(5)
     assert world.container()["started"] is False
     assert not world.ready()
@@ -161,7 +211,11 @@ def test_readiness_gates_wait_for_somebody_elses_condition(world: World) -> None
     world.sim.advance(1)
     assert (world.condition("ContainersReady", "gated"), world.condition("Ready", "gated")) == ("True", "False")
     patch = {"status": {"conditions": [{"type": "example.com/lb", "status": "True"}]}}
-    world.do(world.client.patch("pods", "gated", "default", patch, patch_type="application/strategic-merge-patch+json", subresource="status"))
+    world.do(
+        world.client.patch(
+            "pods", "gated", "default", patch, patch_type="application/strategic-merge-patch+json", subresource="status"
+        )
+    )
     world.until(lambda: world.ready("gated"), 2)
     assert world.condition("example.com/lb", "gated") == "True"
 
@@ -177,7 +231,12 @@ def test_a_deleted_pod_goes_with_everything_it_had(world: World) -> None:
 
 
 def test_a_deleted_pod_has_its_grace_to_end_in(world: World) -> None:
-    world.pod("slow", annotations={"kubekka.dev/on-term": "sleep 4; exit 0"}, restartPolicy="Never", finalizers=["example.com/hold"])
+    world.pod(
+        "slow",
+        annotations={"kubekka.dev/on-term": "sleep 4; exit 0"},
+        restartPolicy="Never",
+        finalizers=["example.com/hold"],
+    )
     world.until(lambda: world.ready("slow"), 2)
     world.do(world.client.delete("pods", "slow", "default"))
     world.sim.advance(3)
@@ -199,7 +258,11 @@ def test_pre_stop_runs_before_the_container_is_stopped(world: World) -> None:
 
 
 def test_a_pre_stop_hook_cannot_outstay_the_grace(world: World) -> None:
-    world.pod("stuck", container={"lifecycle": {"preStop": {"exec": {"command": ["sleep", "100"]}}}}, terminationGracePeriodSeconds=5)
+    world.pod(
+        "stuck",
+        container={"lifecycle": {"preStop": {"exec": {"command": ["sleep", "100"]}}}},
+        terminationGracePeriodSeconds=5,
+    )
     world.until(lambda: world.ready("stuck"), 2)
     began = world.sim.clock.now()
     world.do(world.client.delete("pods", "stuck", "default"))
@@ -211,7 +274,10 @@ def test_a_missing_config_map_is_named_and_used_when_it_comes(world: World) -> N
     env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "a"}}}]
     world.pod("env", "sh", "-c", "echo $A; sleep 1000", container={"env": env})
     world.sim.advance(2)
-    assert world.container("env")["state"]["waiting"] == {"reason": "CreateContainerConfigError", "message": 'configmap "conf" not found'}
+    assert world.container("env")["state"]["waiting"] == {
+        "reason": "CreateContainerConfigError",
+        "message": 'configmap "conf" not found',
+    }
     world.create("configmaps", "ConfigMap", "conf", data={"a": "hello"})
     world.until(lambda: world.ready("env"), 20)
     assert world.sim.ask(world.kubelet, PodLogs("default", "env", "c")) == b"hello\n"
@@ -232,8 +298,14 @@ def test_a_missing_volume_keeps_the_pod_from_starting(world: World) -> None:
 
 def test_a_service_account_token_is_there_when_it_is_read(world: World) -> None:
     source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 600, "audience": "me"}}
-    world.pod("token", "sh", "-c", "cat /t/token; sleep 1000", container={"volumeMounts": [{"name": "t", "mountPath": "/t"}]},
-              volumes=[{"name": "t", "projected": {"sources": [source]}}])
+    world.pod(
+        "token",
+        "sh",
+        "-c",
+        "cat /t/token; sleep 1000",
+        container={"volumeMounts": [{"name": "t", "mountPath": "/t"}]},
+        volumes=[{"name": "t", "projected": {"sources": [source]}}],
+    )
     world.until(lambda: world.ready("token"), 5)
     world.sim.advance(1)
     assert world.sim.ask(world.kubelet, PodLogs("default", "token", "c")).count(b".") == 2
@@ -248,7 +320,9 @@ def test_logs_of_a_container_that_waits_are_refused_with_its_reason(world: World
 
 def test_the_log_of_the_run_before_can_be_read(world: World) -> None:
     world.pod("twice", "sh", "-c", "echo run; sleep 2; exit 1")
-    world.until(lambda: world.status("twice").get("containerStatuses") and world.container("twice")["restartCount"] == 1, 10)
+    world.until(
+        lambda: world.status("twice").get("containerStatuses") and world.container("twice")["restartCount"] == 1, 10
+    )
     assert world.sim.ask(world.kubelet, PodLogs("default", "twice", "c", previous=True)) == b"run\n"
 
 
@@ -291,7 +365,11 @@ def test_a_condition_that_somebody_overwrote_is_reported_anew(world: World) -> N
     world.pod()
     world.until(world.ready, 2)
     patch = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-    world.do(world.client.patch("pods", "web", "default", patch, patch_type="application/strategic-merge-patch+json", subresource="status"))
+    world.do(
+        world.client.patch(
+            "pods", "web", "default", patch, patch_type="application/strategic-merge-patch+json", subresource="status"
+        )
+    )
     world.until(world.ready, 2)
 
 
@@ -362,7 +440,16 @@ def test_an_ephemeral_container_runs_beside_the_others_and_ends_alone(world: Wor
     world.pod()
     world.until(world.ready, 2)
     patch = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox", "command": ["sleep", "5"]}]}}
-    world.do(world.client.patch("pods", "web", "default", patch, patch_type="application/strategic-merge-patch+json", subresource="ephemeralcontainers"))
+    world.do(
+        world.client.patch(
+            "pods",
+            "web",
+            "default",
+            patch,
+            patch_type="application/strategic-merge-patch+json",
+            subresource="ephemeralcontainers",
+        )
+    )
     world.until(lambda: bool(world.status().get("ephemeralContainerStatuses")), 5)
     world.until(lambda: "terminated" in world.status()["ephemeralContainerStatuses"][0]["state"], 10)
     assert world.ready()
@@ -380,17 +467,29 @@ def test_a_pod_is_judged_by_the_labels_that_the_node_has_now(world: World) -> No
 def test_a_node_out_of_memory_evicts_who_exceeds_its_request_most(make_world: Callable[..., World]) -> None:
     world = make_world(capacity={"cpu": "4", "memory": "1Gi", "pods": "10"}, pressure_transition_s=60.0)
     greedy = {"kubekka.dev/usage-memory": "64Mi,30s=900Mi"}
-    world.pod("modest", annotations={"kubekka.dev/usage-memory": "100Mi"}, container={"resources": {"requests": {"memory": "200Mi"}}})
+    world.pod(
+        "modest",
+        annotations={"kubekka.dev/usage-memory": "100Mi"},
+        container={"resources": {"requests": {"memory": "200Mi"}}},
+    )
     world.pod("greedy", annotations=greedy)
     world.until(lambda: world.ready("modest") and world.ready("greedy"), 5)
     world.until(lambda: world.phase("greedy") == "Failed", 60)
     status = world.status("greedy")
     assert status["reason"] == "Evicted"
-    assert status["message"].startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 24Mi. Container c was using 900Mi, request is 0")
+    assert status["message"].startswith(
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 24Mi. Container c was using 900Mi, request is 0"
+    )
     assert world.condition("DisruptionTarget", "greedy") == "True"
     assert world.ready("modest")
+
     def pressure() -> str:
-        return next(str(c["status"]) for c in world.get("nodes", "node-0", "")["status"]["conditions"] if c["type"] == "MemoryPressure")
+        return next(
+            str(c["status"])
+            for c in world.get("nodes", "node-0", "")["status"]["conditions"]
+            if c["type"] == "MemoryPressure"
+        )
+
     assert pressure() == "True"
     world.until(lambda: pressure() == "False", 120, 5)
     assert world.phase("modest") == "Running"

@@ -18,8 +18,16 @@ COMMANDS = (
     (), ("sleep", "4"), ("false",), ("true",), ("sh", "-c", "sleep 3; exit 2"), ("sh", "-c", "touch /tmp/up; sleep 7; rm /tmp/up; sleep 100"),
     ("sh", "-c", "trap 'sleep 1; exit 0' TERM; sleep 1000"),
 )  # fmt: skip
-PROBES = (None, {"exec": {"command": ["cat", "/tmp/up"]}, "periodSeconds": 2, "failureThreshold": 2},
-          {"exec": {"command": ["sh", "-c", "sleep 0.6; cat /tmp/up"]}, "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 1})
+PROBES = (
+    None,
+    {"exec": {"command": ["cat", "/tmp/up"]}, "periodSeconds": 2, "failureThreshold": 2},
+    {
+        "exec": {"command": ["sh", "-c", "sleep 0.6; cat /tmp/up"]},
+        "periodSeconds": 1,
+        "timeoutSeconds": 3,
+        "failureThreshold": 1,
+    },
+)
 
 pods = st.fixed_dictionaries({
     "policy": st.sampled_from(["Always", "OnFailure", "Never"]), "commands": st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=2),
@@ -34,14 +42,29 @@ actions = st.one_of(
 
 
 def spec_of(wish: Object) -> Object:
-    containers = [{"name": f"c{i}", "image": "a:1", "command": list(command),
-                   **({"livenessProbe": wish["liveness"]} if wish["liveness"] else {}), **({"readinessProbe": wish["readiness"]} if wish["readiness"] else {})}
-                  for i, command in enumerate(wish["commands"])]
-    init: list[Object] = [{"name": f"i{i}", "image": "a:1", "command": list(command)} for i, command in enumerate(wish["init"])]
+    containers = [
+        {
+            "name": f"c{i}",
+            "image": "a:1",
+            "command": list(command),
+            **({"livenessProbe": wish["liveness"]} if wish["liveness"] else {}),
+            **({"readinessProbe": wish["readiness"]} if wish["readiness"] else {}),
+        }
+        for i, command in enumerate(wish["commands"])
+    ]
+    init: list[Object] = [
+        {"name": f"i{i}", "image": "a:1", "command": list(command)} for i, command in enumerate(wish["init"])
+    ]
     if wish["sidecar"]:
         init.append({"name": "side", "image": "a:1", "restartPolicy": "Always"})
-    spec: Object = {"nodeName": "node-0", "automountServiceAccountToken": False, "restartPolicy": wish["policy"], "containers": containers,
-                    "initContainers": init, "terminationGracePeriodSeconds": 5}
+    spec: Object = {
+        "nodeName": "node-0",
+        "automountServiceAccountToken": False,
+        "restartPolicy": wish["policy"],
+        "containers": containers,
+        "initContainers": init,
+        "terminationGracePeriodSeconds": 5,
+    }
     if wish["deadline"]:
         spec["activeDeadlineSeconds"] = wish["deadline"]
     return spec
@@ -55,7 +78,11 @@ class Register(dict[str, Any]):
         self.made: list[Any] = []
 
     def __setitem__(self, ident: str, container: Any) -> None:
-        twins = [c for c in self.values() if c.sandbox.config.uid == container.sandbox.config.uid and c.config.name == container.config.name]
+        twins = [
+            c
+            for c in self.values()
+            if c.sandbox.config.uid == container.sandbox.config.uid and c.config.name == container.config.name
+        ]
         assert not [c for c in twins if c.state == CONTAINER_RUNNING], "two runs of one container at a time"
         self.made.append(container)
         super().__setitem__(ident, container)
@@ -76,7 +103,12 @@ class Story:
         world = self.world
         if verb == "create":
             name = f"p{len(self.created)}"
-            body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec_of(what)}
+            body = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": spec_of(what),
+            }
             world.do(world.client.create("pods", body))
             self.created.append(name)
         elif verb in ("delete", "force"):
@@ -137,14 +169,16 @@ class Story:
             made = attempts.get(entry["name"], [])
             assert made == list(range(len(made))), f"{entry['name']} was started as {made}"
             assert entry["restartCount"] == max(0, len(made) - 1)
-            (kind, state), = entry["state"].items()
+            ((kind, state),) = entry["state"].items()
             known = self.register.get(entry.get("containerID", "").partition("://")[2])
             if kind == "running":
                 assert known is not None
                 assert known.state == CONTAINER_RUNNING
                 assert not ended
                 if specs[entry["name"]].get("readinessProbe"):
-                    assert entry["ready"] == ("/tmp/up" in (known.layer or {})), "readiness is not what the probe would say"
+                    assert entry["ready"] == ("/tmp/up" in (known.layer or {})), (
+                        "readiness is not what the probe would say"
+                    )
             else:
                 assert known is None or known.state == CONTAINER_EXITED
                 assert not entry["ready"] or kind == "terminated"
@@ -152,17 +186,24 @@ class Story:
                     assert state["exitCode"] == known.exit_code
         ready = next(c["status"] for c in status["conditions"] if c["type"] == "Ready")
         mains = status["containerStatuses"]
-        assert (ready == "True") == (not ended and all(c["ready"] for c in mains) and all(
-            c["ready"] for c in statuses if c["name"] == "side"))
+        assert (ready == "True") == (
+            not ended and all(c["ready"] for c in mains) and all(c["ready"] for c in statuses if c["name"] == "side")
+        )
         if status["phase"] == "Succeeded":
             assert all(c["state"]["terminated"]["exitCode"] == 0 for c in mains)
         if ended:
-            assert not [c for c in self.register.values() if c.sandbox.config.uid == pod["metadata"]["uid"] and c.state == CONTAINER_RUNNING]
+            assert not [
+                c
+                for c in self.register.values()
+                if c.sandbox.config.uid == pod["metadata"]["uid"] and c.state == CONTAINER_RUNNING
+            ]
 
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**16), story=st.lists(actions, min_size=3, max_size=14))
-def test_after_any_story_the_status_is_true_and_nothing_leaks(make_world: Callable[..., World], seed: int, story: list[tuple[str, Any]]) -> None:
+def test_after_any_story_the_status_is_true_and_nothing_leaks(
+    make_world: Callable[..., World], seed: int, story: list[tuple[str, Any]]
+) -> None:
     told = Story(make_world(seed=seed, events=False))
     for action in story:
         told.do(action)

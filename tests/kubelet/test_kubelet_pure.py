@@ -25,8 +25,10 @@ Object = dict[str, Any]
 
 def pod(*resources: Object | None, init: tuple[Object, ...] = (), **spec: Any) -> Object:
     containers = [{"name": f"c{i}", "image": "i", **({"resources": r} if r else {})} for i, r in enumerate(resources)]
-    return {"metadata": {"name": "p", "namespace": "ns", "uid": "uid-1", "labels": {"a": "b"}},
-            "spec": {"containers": containers, **({"initContainers": list(init)} if init else {}), **spec}}
+    return {
+        "metadata": {"name": "p", "namespace": "ns", "uid": "uid-1", "labels": {"a": "b"}},
+        "spec": {"containers": containers, **({"initContainers": list(init)} if init else {}), **spec},
+    }
 
 
 def both(cpu: str, memory: str) -> Object:
@@ -45,12 +47,17 @@ def test_the_qos_class_follows_requests_and_limits(resources: list[Object | None
     assert qos_class(pod(*resources)) == expected
 
 
-@pytest.mark.parametrize(("milli", "shares"), [(0, 2), (1, 2), (10, 10), (100, 102), (250, 256), (1000, 1024), (2500, 2560), (1_000_000, 262_144)])
+@pytest.mark.parametrize(
+    ("milli", "shares"),
+    [(0, 2), (1, 2), (10, 10), (100, 102), (250, 256), (1000, 1024), (2500, 2560), (1_000_000, 262_144)],
+)
 def test_requests_become_cpu_shares(milli: int, shares: int) -> None:
     assert cpu_shares(milli) == shares
 
 
-@pytest.mark.parametrize(("milli", "quota"), [(0, -1), (1, 1000), (5, 1000), (50, 5000), (200, 20_000), (1000, 100_000), (1500, 150_000)])
+@pytest.mark.parametrize(
+    ("milli", "quota"), [(0, -1), (1, 1000), (5, 1000), (50, 5000), (200, 20_000), (1000, 100_000), (1500, 150_000)]
+)
 def test_limits_become_a_quota_per_period(milli: int, quota: int) -> None:
     assert cpu_quota_us(milli) == quota
 
@@ -67,11 +74,19 @@ def test_weights_keep_the_order_of_shares(a: int, b: int) -> None:
 
 
 def test_a_pods_groups_hold_the_sums_of_its_containers() -> None:
-    p = pod({"requests": both("250m", "64Mi"), "limits": both("500m", "128Mi")}, {"requests": {"cpu": "100m"}, "limits": both("200m", "64Mi")})
+    p = pod(
+        {"requests": both("250m", "64Mi"), "limits": both("500m", "128Mi")},
+        {"requests": {"cpu": "100m"}, "limits": both("200m", "64Mi")},
+    )
     groups = pod_cgroups(p)
     parent = "/kubepods/burstable/poduid-1"
     assert list(groups) == [parent, f"{parent}/c0", f"{parent}/c1"]
-    assert groups[parent]["v1"] == {"cpu.shares": "358", "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "70000", "memory.limit_in_bytes": str(192 << 20)}
+    assert groups[parent]["v1"] == {
+        "cpu.shares": "358",
+        "cpu.cfs_period_us": "100000",
+        "cpu.cfs_quota_us": "70000",
+        "memory.limit_in_bytes": str(192 << 20),
+    }
     assert groups[f"{parent}/c0"]["v1"]["cpu.cfs_quota_us"] == "50000"
     assert groups[f"{parent}/c1"]["v2"] == {"cpu.weight": "4", "cpu.max": "20000 100000", "memory.max": str(64 << 20)}
 
@@ -88,8 +103,15 @@ def test_each_qos_class_has_its_place_in_the_tree() -> None:
 
 
 def test_the_kernel_kills_best_effort_first_and_guaranteed_last() -> None:
-    scores = [oom_score_adj(p, p["spec"]["containers"][0], 1 << 30) for p in (
-        pod({"limits": both("1", "1Gi")}), pod({"requests": {"memory": "512Mi"}}), pod({"requests": {"cpu": "1"}}), pod(None))]
+    scores = [
+        oom_score_adj(p, p["spec"]["containers"][0], 1 << 30)
+        for p in (
+            pod({"limits": both("1", "1Gi")}),
+            pod({"requests": {"memory": "512Mi"}}),
+            pod({"requests": {"cpu": "1"}}),
+            pod(None),
+        )
+    ]
     assert scores == [-997, 500, 999, 1000]
 
 
@@ -102,7 +124,10 @@ def test_a_pods_requests_are_the_larger_of_running_and_initialising() -> None:
     assert pod_requests(p)["cpu"] * 1000 == 1100
 
 
-@pytest.mark.parametrize(("text", "result"), [("$(A)", "1"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("x$(A)y$(A)", "x1y1"), ("$A", "$A"), ("$$$(A)", "$1")])
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [("$(A)", "1"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("x$(A)y$(A)", "x1y1"), ("$A", "$A"), ("$$$(A)", "$1")],
+)
 def test_references_in_commands_are_expanded_once(text: str, result: str) -> None:
     assert expand(text, {"A": "1"}) == result
 
@@ -123,13 +148,36 @@ def env_of(container: Object, **services: str) -> dict[str, str]:
 
 
 def test_the_environment_is_made_of_values_and_references() -> None:
-    env = env_of({"envFrom": [{"configMapRef": {"name": "conf"}, "prefix": "P_"}], "env": [
-        {"name": "A", "value": "x"}, {"name": "B", "value": "$(A)-$(P_key)"}, {"name": "W", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "password"}}},
-        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}},
-        {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}, {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-        {"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
-        {"name": "O", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k", "optional": True}}}]}, SVC="s")
-    assert env == {"P_key": "v", "P_other": "w", "A": "x", "B": "x-v", "W": "hunter2", "IP": "10.0.0.1", "L": "b", "N": "node-0", "C": "1", "M": "64", "SVC": "s"}
+    env = env_of(
+        {
+            "envFrom": [{"configMapRef": {"name": "conf"}, "prefix": "P_"}],
+            "env": [
+                {"name": "A", "value": "x"},
+                {"name": "B", "value": "$(A)-$(P_key)"},
+                {"name": "W", "valueFrom": {"secretKeyRef": {"name": "sec", "key": "password"}}},
+                {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}},
+                {"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "M", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+                {"name": "O", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k", "optional": True}}},
+            ],
+        },
+        SVC="s",
+    )
+    assert env == {
+        "P_key": "v",
+        "P_other": "w",
+        "A": "x",
+        "B": "x-v",
+        "W": "hunter2",
+        "IP": "10.0.0.1",
+        "L": "b",
+        "N": "node-0",
+        "C": "1",
+        "M": "64",
+        "SVC": "s",
+    }
 
 
 @pytest.mark.parametrize(
@@ -145,10 +193,21 @@ def test_what_the_environment_lacks_is_named(variable: Object, message: str) -> 
 
 
 def test_services_of_the_namespace_become_variables() -> None:
-    services = [{"metadata": {"name": "my-db", "namespace": "ns"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "sql", "port": 5432}]}},
-                {"metadata": {"name": "kubernetes", "namespace": "default"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}},
-                {"metadata": {"name": "other", "namespace": "elsewhere"}, "spec": {"clusterIP": "10.96.0.3", "ports": [{"port": 1}]}},
-                {"metadata": {"name": "headless", "namespace": "ns"}, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}]
+    services = [
+        {
+            "metadata": {"name": "my-db", "namespace": "ns"},
+            "spec": {"clusterIP": "10.96.0.9", "ports": [{"name": "sql", "port": 5432}]},
+        },
+        {
+            "metadata": {"name": "kubernetes", "namespace": "default"},
+            "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]},
+        },
+        {
+            "metadata": {"name": "other", "namespace": "elsewhere"},
+            "spec": {"clusterIP": "10.96.0.3", "ports": [{"port": 1}]},
+        },
+        {"metadata": {"name": "headless", "namespace": "ns"}, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}},
+    ]
     env = service_variables(services, "ns", True)
     assert env["MY_DB_SERVICE_HOST"] == "10.96.0.9"
     assert env["MY_DB_PORT_5432_TCP"] == "tcp://10.96.0.9:5432"
@@ -158,10 +217,17 @@ def test_services_of_the_namespace_become_variables() -> None:
 
 
 def test_a_projected_volume_holds_all_its_sources() -> None:
-    volume = {"name": "all", "projected": {"sources": [
-        {"configMap": {"name": "conf", "items": [{"key": "key", "path": "c/key"}]}}, {"secret": {"name": "sec"}},
-        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]}}
+    volume = {
+        "name": "all",
+        "projected": {
+            "sources": [
+                {"configMap": {"name": "conf", "items": [{"key": "key", "path": "c/key"}]}},
+                {"secret": {"name": "sec"}},
+                {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}},
+            ]
+        },
+    }
     files = content(pod(None), volume, look_up, {("", 600): "jwt"}, (), (), "n", {})
     assert files == {"c/key": b"v", "password": b"hunter2", "labels": b'a="b"', "token": b"jwt"}
     assert set(needs(volume)) == {("ConfigMap", "conf", False), ("Secret", "sec", False)}
@@ -170,7 +236,10 @@ def test_a_projected_volume_holds_all_its_sources() -> None:
 def test_a_volume_whose_source_is_missing_cannot_be_set_up_unless_it_is_optional() -> None:
     with pytest.raises(MountError, match='configmap "none" not found'):
         content(pod(None), {"name": "v", "configMap": {"name": "none"}}, look_up, {}, (), (), "n", {})
-    assert content(pod(None), {"name": "v", "configMap": {"name": "none", "optional": True}}, look_up, {}, (), (), "n", {}) == {}
+    assert (
+        content(pod(None), {"name": "v", "configMap": {"name": "none", "optional": True}}, look_up, {}, (), (), "n", {})
+        == {}
+    )
 
 
 def test_back_off_starts_at_once_doubles_to_its_maximum_and_is_forgotten() -> None:
@@ -188,7 +257,12 @@ def test_a_verdict_takes_as_many_results_as_its_threshold() -> None:
     probe = Probe(LIVENESS, {"failureThreshold": 2})
     assert [probe.record(ok, False) for ok in (True, False, False, False, True)] == [True, False, True, False, True]
     readiness = Probe(READINESS, {"successThreshold": 2, "failureThreshold": 1})
-    assert [(readiness.record(ok, False), readiness.result)[1] for ok in (True, True, False, True)] == [None, True, False, False]
+    assert [(readiness.record(ok, False), readiness.result)[1] for ok in (True, True, False, True)] == [
+        None,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_settled_success_needs_no_more_probing_but_a_failure_does() -> None:
@@ -208,20 +282,26 @@ def test_a_settled_success_needs_no_more_probing_but_a_failure_does() -> None:
      ("Never", None, ({"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},), 42, True),
      ("Never", None, ({"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [42]}},), 42, False)],
 )  # fmt: skip
-def test_restart_policies_and_rules_decide_by_exit_code(policy: str, own: str | None, rules: tuple[Object, ...], code: int, again: bool) -> None:
+def test_restart_policies_and_rules_decide_by_exit_code(
+    policy: str, own: str | None, rules: tuple[Object, ...], code: int, again: bool
+) -> None:
     container = {"name": "c", **({"restartPolicy": own} if own else {}), "restartPolicyRules": list(rules)}
     assert should_restart(pod(None, restartPolicy=policy), "main", container, code) is again
 
 
 def test_the_node_refuses_what_does_not_fit_and_takes_it_when_there_is_room() -> None:
     admission = Admission(KubeletConfig(capacity={"cpu": "1", "memory": "1Gi", "pods": "2"}))
+
     def wanting(uid: str, cpu: str) -> Object:
         p = pod({"requests": {"cpu": cpu}})
         p["metadata"]["uid"] = uid
         return p
+
     assert admission.admit(wanting("a", "700m"), {}) is None
     assert admission.admit(wanting("b", "400m"), {}) == (
-        "OutOfcpu", "Pod was rejected: Node didn't have enough resource: cpu, requested: 400, used: 700, capacity: 1000")
+        "OutOfcpu",
+        "Pod was rejected: Node didn't have enough resource: cpu, requested: 400, used: 700, capacity: 1000",
+    )
     admission.release("a")
     assert admission.admit(wanting("b", "400m"), {}) is None
     assert admission.admit(wanting("c", "1m"), {}) is None
@@ -231,8 +311,15 @@ def test_the_node_refuses_what_does_not_fit_and_takes_it_when_there_is_room() ->
 
 
 def test_capacities_are_read_and_reservations_taken_off() -> None:
-    assert parse_capacity("cpu=2,memory=4Gi,pods=5,example.com/gpu=1") == {"cpu": "2", "memory": "4Gi", "pods": "5", "example.com/gpu": "1"}
-    assert allocatable(KubeletConfig(capacity={"cpu": "4", "memory": "8Gi"}, reserved={"cpu": "500m", "memory": "1Gi"})) == {"cpu": "3500m", "memory": "7Gi"}
+    assert parse_capacity("cpu=2,memory=4Gi,pods=5,example.com/gpu=1") == {
+        "cpu": "2",
+        "memory": "4Gi",
+        "pods": "5",
+        "example.com/gpu": "1",
+    }
+    assert allocatable(
+        KubeletConfig(capacity={"cpu": "4", "memory": "8Gi"}, reserved={"cpu": "500m", "memory": "1Gi"})
+    ) == {"cpu": "3500m", "memory": "7Gi"}
     for bad in ("cpu", "cpu=x", "=2"):
         with pytest.raises(ValueError):
             parse_capacity(bad)

@@ -15,10 +15,25 @@ Object = dict[str, Any]
 NOW = 1_700_000_000.0
 
 
-def pod(policy: str = "Always", mains: tuple[str, ...] = ("c",), init: tuple[str, ...] = (), sidecars: tuple[str, ...] = (), **spec: Any) -> Object:
-    first = [{"name": n, "image": "i"} for n in init] + [{"name": n, "image": "i", "restartPolicy": "Always"} for n in sidecars]
-    return {"metadata": {"name": "p", "namespace": "ns", "uid": "u", "generation": 2},
-            "spec": {"restartPolicy": policy, "initContainers": first, "containers": [{"name": n, "image": "i"} for n in mains], **spec}}
+def pod(
+    policy: str = "Always",
+    mains: tuple[str, ...] = ("c",),
+    init: tuple[str, ...] = (),
+    sidecars: tuple[str, ...] = (),
+    **spec: Any,
+) -> Object:
+    first = [{"name": n, "image": "i"} for n in init] + [
+        {"name": n, "image": "i", "restartPolicy": "Always"} for n in sidecars
+    ]
+    return {
+        "metadata": {"name": "p", "namespace": "ns", "uid": "u", "generation": 2},
+        "spec": {
+            "restartPolicy": policy,
+            "initContainers": first,
+            "containers": [{"name": n, "image": "i"} for n in mains],
+            **spec,
+        },
+    }
 
 
 def members(p: Object, **states: Any) -> list[Member]:
@@ -69,7 +84,11 @@ def test_conditions_of_a_pod_that_is_up_are_all_true() -> None:
 
 def test_a_container_that_is_not_ready_is_named() -> None:
     found = conditions(pod(mains=("c", "d")), {"c": "ready", "d": "run"})
-    assert found["Ready"] == found["ContainersReady"] == ("False", "ContainersNotReady", "containers with unready status: [d]")
+    assert (
+        found["Ready"]
+        == found["ContainersReady"]
+        == ("False", "ContainersNotReady", "containers with unready status: [d]")
+    )
 
 
 def test_an_init_container_that_is_not_done_is_named() -> None:
@@ -82,8 +101,12 @@ def test_readiness_gates_hold_back_the_pod_but_not_its_containers() -> None:
     p["status"] = {"conditions": [{"type": "ok", "status": "False"}]}
     found = conditions(p, {"c": "ready"})
     assert found["ContainersReady"][0] == "True"
-    assert found["Ready"] == ("False", "ReadinessGatesNotReady", 'corresponding condition of pod readiness gate "lb" does not exist., '
-                              'the status of pod readiness gate "ok" is not "True", but False')
+    assert found["Ready"] == (
+        "False",
+        "ReadinessGatesNotReady",
+        'corresponding condition of pod readiness gate "lb" does not exist., '
+        'the status of pod readiness gate "ok" is not "True", but False',
+    )
     assert found["ok"] == ("False", "", "")
 
 
@@ -124,7 +147,9 @@ def test_waiting_containers_say_why() -> None:
     assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
     q = pod()
     q["spec"].pop("initContainers")
-    assert pod_status(q, members(q), PodFacts(), NOW)["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert pod_status(q, members(q), PodFacts(), NOW)["containerStatuses"][0]["state"] == {
+        "waiting": {"reason": "ContainerCreating"}
+    }
 
 
 def starts(p: Object, states: Object, sandbox: bool = True, now: float = NOW + 1000) -> list[str]:

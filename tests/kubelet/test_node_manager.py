@@ -19,18 +19,31 @@ Object = dict[str, Any]
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     made = make_world()
-    made.manager = made.sim.spawn(Child("nodes", lambda: NodeManager(made.apiserver, partial(simulated_machine, "sim"), "example.com/kubelet=run")))
+    made.manager = made.sim.spawn(
+        Child(
+            "nodes", lambda: NodeManager(made.apiserver, partial(simulated_machine, "sim"), "example.com/kubelet=run")
+        )
+    )
     return made
 
 
 def make_node(world: World, name: str, **annotations: str) -> None:
-    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "annotations": {k.replace("example_", "example.com/"): v for k, v in annotations.items()}}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": {k.replace("example_", "example.com/"): v for k, v in annotations.items()},
+        },
+    }
     world.do(world.client.create("nodes", body))
 
 
 def ready(world: World, name: str) -> bool:
     node = world.get("nodes", name, "") or {}
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in (node.get("status") or {}).get("conditions") or ())
+    return any(
+        c["type"] == "Ready" and c["status"] == "True" for c in (node.get("status") or {}).get("conditions") or ()
+    )
 
 
 def annotate(world: World, name: str, value: str) -> None:
@@ -38,8 +51,16 @@ def annotate(world: World, name: str, value: str) -> None:
 
 
 def bound(world: World, name: str, node: str) -> None:
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
-            "spec": {"nodeName": node, "automountServiceAccountToken": False, "containers": [{"name": "c", "image": "a:1"}]}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "c", "image": "a:1"}],
+        },
+    }
     world.do(world.client.create("pods", body))
 
 
@@ -49,7 +70,12 @@ def test_a_node_with_the_annotation_comes_up_with_the_capacity_it_names(world: W
     node = world.get("nodes", "extra", "")
     assert node["status"]["allocatable"] == node["status"]["capacity"] == {"cpu": "2", "memory": "4Gi", "pods": "5"}
     info = node["status"]["nodeInfo"]
-    assert (info["containerRuntimeVersion"], info["kubeletVersion"], info["osImage"], info["machineID"]) == ("sim://1", "v1.36.2", "sim", "sim")
+    assert (info["containerRuntimeVersion"], info["kubeletVersion"], info["osImage"], info["machineID"]) == (
+        "sim://1",
+        "v1.36.2",
+        "sim",
+        "sim",
+    )
     assert world.get("leases", "extra", "kube-node-lease")["spec"]["holderIdentity"] == "extra"
 
 
@@ -121,7 +147,9 @@ def test_containers_that_were_lost_with_their_machine_count_as_restarted(world: 
 
 def test_pods_get_addresses_of_the_range_that_the_cluster_gave_the_node(world: World) -> None:
     make_node(world, "extra", example_kubelet="run")
-    world.do(world.client.patch("nodes", "extra", "", {"spec": {"podCIDR": "10.99.3.0/24", "podCIDRs": ["10.99.3.0/24"]}}))
+    world.do(
+        world.client.patch("nodes", "extra", "", {"spec": {"podCIDR": "10.99.3.0/24", "podCIDRs": ["10.99.3.0/24"]}})
+    )
     world.until(lambda: ready(world, "extra"), 5)
     world.sim.advance(1)
     bound(world, "web", "extra")

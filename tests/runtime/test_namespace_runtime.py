@@ -32,8 +32,14 @@ class World:
         return self.runtime.ask(message, timeout=WAIT_S)
 
     def sandbox(self, name: str = "p", **fields: Any) -> str:
-        config = cri.PodSandboxConfig(name, "ns", f"uid-{name}", cgroup_parent=f"/kubepods/burstable/pod{os.getpid()}-{name}",
-                                      log_directory=f"/var/log/pods/{name}", **fields)
+        config = cri.PodSandboxConfig(
+            name,
+            "ns",
+            f"uid-{name}",
+            cgroup_parent=f"/kubepods/burstable/pod{os.getpid()}-{name}",
+            log_directory=f"/var/log/pods/{name}",
+            **fields,
+        )
         return str(self.ask(cri.RunPodSandbox(config)).pod_sandbox_id)
 
     def start(self, sandbox: str, *command: str, **fields: Any) -> str:
@@ -116,7 +122,14 @@ def test_pause_is_number_one_of_a_shared_pid_namespace_and_reaps_orphans(world: 
 
 def test_a_cpu_limit_throttles(world: World) -> None:
     sandbox = world.sandbox()
-    held = world.start(sandbox, "sh", "-c", "while :; do :; done", name="held", resources=cri.ContainerResources(102, 10_000, 100_000, 64 << 20))
+    held = world.start(
+        sandbox,
+        "sh",
+        "-c",
+        "while :; do :; done",
+        name="held",
+        resources=cri.ContainerResources(102, 10_000, 100_000, 64 << 20),
+    )
     group = f"kubekka/kubepods/burstable/pod{os.getpid()}-p/held"
     files = [p for p in (CGROUPS / "cpu" / group, CGROUPS / group) if p.is_dir()]
     quota = (files[0] / "cpu.cfs_quota_us") if (files[0] / "cpu.cfs_quota_us").exists() else (files[0] / "cpu.max")

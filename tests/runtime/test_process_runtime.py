@@ -48,7 +48,9 @@ class World:
         self.runtime: Ref = system.spawn(Child("runtime", lambda: ProcessRuntime(self.machine)))
         self.watcher = system.spawn(Child("watcher", Watcher))
         self.ask(cri.GetContainerEvents(self.watcher))
-        self.sandbox: str = self.ask(cri.RunPodSandbox(cri.PodSandboxConfig("p", "ns", "u1", log_directory="/var/log/pods/ns_p_u1"))).pod_sandbox_id
+        self.sandbox: str = self.ask(
+            cri.RunPodSandbox(cri.PodSandboxConfig("p", "ns", "u1", log_directory="/var/log/pods/ns_p_u1"))
+        ).pod_sandbox_id
 
     @property
     def heard(self) -> Watcher:
@@ -77,7 +79,9 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(system, tmp_path)
     yield made
     system.shutdown()
-    assert not [c for c in made.machine.containers.values() if c.process is not None and c.process.poll() is None], "a process was left behind"
+    assert not [c for c in made.machine.containers.values() if c.process is not None and c.process.poll() is None], (
+        "a process was left behind"
+    )
 
 
 def test_a_process_runs_prints_and_ends_with_its_code(world: World) -> None:
@@ -129,8 +133,10 @@ def test_exec_runs_beside_the_container(world: World) -> None:
 
 
 def test_probes_reach_real_ports(world: World) -> None:
-    script = ("import http.server, sys; s = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler); "
-              "print(s.server_port, flush=True); s.serve_forever()")
+    script = (
+        "import http.server, sys; s = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler); "
+        "print(s.server_port, flush=True); s.serve_forever()"
+    )
     ident = world.start(sys.executable, "-c", script)
     world.until(lambda: bool(world.ask(cri.ReadLog(ident)).data))
     port = int(world.ask(cri.ReadLog(ident)).data.split()[0])

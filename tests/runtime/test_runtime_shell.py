@@ -26,7 +26,14 @@ class Noon:
 
 def run(script: str, *, stdin: bytes = b"", limit: int = 200, **env: str) -> tuple[str, str, Any, float]:
     """(stdout, stderr, exit code | "forever" | "unknown", seconds slept)."""
-    shell = Shell(dict(env), Files({"/etc/hostname": b"web-1\n"}, [], {}, {}), COMMANDS, Noon(), hostname="web-1", live_stdin=bool(stdin))
+    shell = Shell(
+        dict(env),
+        Files({"/etc/hostname": b"web-1\n"}, [], {}, {}),
+        COMMANDS,
+        Noon(),
+        hostname="web-1",
+        live_stdin=bool(stdin),
+    )
     steps = shell.main(("sh", "-c", script))
     out, err, slept = bytearray(), bytearray(), 0.0
     value: Any = None
@@ -94,7 +101,9 @@ def test_errors_go_to_the_error_stream_in_busyboxs_words() -> None:
 
 
 def test_the_health_file_of_the_documentations_liveness_example_comes_and_goes() -> None:
-    out, _, code, slept = run("touch /tmp/h; test -f /tmp/h && echo up; sleep 30; rm -f /tmp/h; test -f /tmp/h || echo down")
+    out, _, code, slept = run(
+        "touch /tmp/h; test -f /tmp/h && echo up; sleep 30; rm -f /tmp/h; test -f /tmp/h || echo down"
+    )
     assert (out, code, slept) == ("up\ndown\n", 0, 30)
 
 
@@ -123,7 +132,9 @@ def test_a_mount_that_is_read_only_refuses_to_be_written() -> None:
     assert b"Read-only file system" in effect.data
 
 
-@pytest.mark.parametrize("script", ["echo 'open", "if true; then", "case x in y) ;; esac", "cat <<END", "f() { :; }", "echo $(", "&& a"])
+@pytest.mark.parametrize(
+    "script", ["echo 'open", "if true; then", "case x in y) ;; esac", "cat <<END", "f() { :; }", "echo $(", "&& a"]
+)
 def test_a_script_beyond_the_shell_is_refused_by_name(script: str) -> None:
     with pytest.raises(ShellSyntaxError):
         parse(script)
@@ -137,8 +148,10 @@ def test_no_script_does_anything_but_parse_or_be_refused(script: str) -> None:
         pass
 
 
-@given(st.lists(st.sampled_from(["sleep 1", "exit 3", "true", "false", "echo x"]), min_size=1, max_size=6),
-       st.lists(st.sampled_from(["; ", " && "]), min_size=6, max_size=6))
+@given(
+    st.lists(st.sampled_from(["sleep 1", "exit 3", "true", "false", "echo x"]), min_size=1, max_size=6),
+    st.lists(st.sampled_from(["; ", " && "]), min_size=6, max_size=6),
+)
 def test_joined_commands_run_as_their_joints_say(commands: list[str], joints: list[str]) -> None:
     script = commands[0] + "".join(j + c for j, c in zip(joints, commands[1:]))
     code, slept, printed, skip = 0, 0.0, "", False

@@ -109,10 +109,16 @@ def test_addresses_differ_and_come_back_when_the_range_is_used_up() -> None:
 
 @pytest.mark.parametrize(
     ("command", "seconds", "code", "reason"),
-    [(("sleep", "5"), 5, 0, "Completed"), (("false",), 0, 1, "Error"), (("sh", "-c", "sleep 2; exit 3"), 2, 3, "Error"),
-     (("sh", "-c", "echo hi"), 0, 0, "Completed")],
+    [
+        (("sleep", "5"), 5, 0, "Completed"),
+        (("false",), 0, 1, "Error"),
+        (("sh", "-c", "sleep 2; exit 3"), 2, 3, "Error"),
+        (("sh", "-c", "echo hi"), 0, 0, "Completed"),
+    ],
 )
-def test_a_command_ends_when_and_how_it_says(world: World, command: tuple[str, ...], seconds: float, code: int, reason: str) -> None:
+def test_a_command_ends_when_and_how_it_says(
+    world: World, command: tuple[str, ...], seconds: float, code: int, reason: str
+) -> None:
     ident = world.container(world.sandbox(), *command)
     world.sim.advance(60)
     status = world.status(ident)
@@ -166,11 +172,16 @@ def test_stop_kills_what_ignores_the_signal_when_the_grace_is_over(world: World)
 
 
 def test_exec_sees_the_containers_environment_files_and_volumes(world: World) -> None:
-    mounts = (cri.Mount("/conf", "/v/conf", "conf", source=world.watcher), cri.Mount("/data", "/v/pods/u1/data", "data"))
+    mounts = (
+        cri.Mount("/conf", "/v/conf", "conf", source=world.watcher),
+        cri.Mount("/data", "/v/pods/u1/data", "data"),
+    )
     sandbox = world.sandbox()
     one = world.container(sandbox, name="one", envs=(("A", "b"),), mounts=mounts)
     two = world.container(sandbox, name="two", mounts=mounts)
-    answer = world.ask(cri.ExecSync(one, ("sh", "-c", "echo $A; cat /conf/key; echo shared > /data/f; echo own > /tmp/f")))
+    answer = world.ask(
+        cri.ExecSync(one, ("sh", "-c", "echo $A; cat /conf/key; echo shared > /data/f; echo own > /tmp/f"))
+    )
     assert (answer.exit_code, answer.stdout) == (0, b"b\nvalue of conf")
     answer = world.ask(cri.ExecSync(two, ("sh", "-c", "cat /data/f; cat /tmp/f")))
     assert answer.stdout == b"shared\n"
@@ -259,8 +270,13 @@ def test_an_image_tagged_broken_cannot_be_pulled_and_a_bad_name_is_no_image(worl
 def test_the_termination_message_is_what_the_container_wrote(world: World) -> None:
     ident = world.container(world.sandbox(), "sh", "-c", "echo no disk > /dev/termination-log; exit 1")
     assert world.status(ident).message == "no disk\n"
-    logged = world.container(world.sandbox(uid="u2", name="b"), "sh", "-c", "echo last words; exit 1",
-                             termination_message_policy="FallbackToLogsOnError")
+    logged = world.container(
+        world.sandbox(uid="u2", name="b"),
+        "sh",
+        "-c",
+        "echo last words; exit 1",
+        termination_message_policy="FallbackToLogsOnError",
+    )
     assert world.status(logged).message == "last words\n"
 
 
@@ -273,7 +289,11 @@ def test_a_busy_loop_does_not_hold_up_the_node(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("guise", "parent_of_the_container"),
-    [("docker", "containerd-shim-runc-v2 -namespace moby"), ("containerd", "containerd-shim-runc-v2 -namespace k8s.io"), ("rkt", "systemd")],
+    [
+        ("docker", "containerd-shim-runc-v2 -namespace moby"),
+        ("containerd", "containerd-shim-runc-v2 -namespace k8s.io"),
+        ("rkt", "systemd"),
+    ],
 )
 def test_each_guise_builds_its_own_process_tree(guise: str, parent_of_the_container: str) -> None:
     world = World(guise)
