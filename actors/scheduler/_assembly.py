@@ -34,6 +34,7 @@ def assemble(scheduler: Scheduler) -> tuple[dict[str, Handle], dict[str, Engine]
             scheduler.objects,
             scheduler.random,
             profile.name,
+            scheduler.config.minor,
             scheduler.client,
             scheduler.sleep,
             scheduler.clock.now,

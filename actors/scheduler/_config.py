@@ -130,6 +130,8 @@ class SchedulerConfig:
     """Bindings that may be under way at once; the next pod waits for one to finish."""
     batch: int = 32
     """Pods placed before other messages are looked at."""
+    minor: int = 36
+    """Speak as the scheduler of Kubernetes 1.`minor`."""
     passive: bool = False
     """Watch and answer questions, but place nothing."""
     explain: bool = False

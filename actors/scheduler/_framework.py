@@ -115,6 +115,8 @@ class Handle:
     objects: Objects
     random: random.Random
     scheduler_name: str = "default-scheduler"
+    minor: int = 36
+    """Refusals are worded as Kubernetes 1.`minor` words them."""
     client: Any = None
     """The API client of the scheduler actor; None where a plugin runs without one."""
     sleep: Any = None

@@ -84,6 +84,17 @@ def test_reasons_are_counted_over_nodes_and_sorted_by_their_text() -> None:
     }
 
 
+def test_an_older_version_words_its_refusals_as_it_did() -> None:
+    world = World(SchedulerConfig(minor=31))
+    world.node("a", taints=[{"key": "only", "value": "yes", "effect": "NoSchedule"}])
+    world.node("b", cpu="1")
+    world.pod("web", cpu="2")
+    world.settle()
+    preemption = "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    refused = "1 Insufficient cpu, 1 node(s) had untolerated taint {only: yes}"
+    assert world.scheduled("web")["message"] == f"0/2 nodes are available: {refused}. {preemption}"
+
+
 def test_pods_of_other_schedulers_and_gated_pods_are_left_alone() -> None:
     world = World()
     world.node("a")

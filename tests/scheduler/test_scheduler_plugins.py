@@ -317,6 +317,27 @@ def test_a_profile_that_cannot_be_made_is_refused(plugins: Object, problem: str)
         Profile(config(plugins=plugins).profiles[0], registry(), Handle(Cache(), Objects(), random.Random(0)))
 
 
+def test_a_plugin_of_an_installed_package_is_known_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    from actors.scheduler import _profile
+
+    class Entry:
+        def load(self) -> type[Plugin]:
+            return OddNodes
+
+    monkeypatch.setattr(_profile, "entry_points", lambda group: [Entry()] if group == _profile.ENTRY_POINTS else [])
+    _profile._installed.cache_clear()
+    try:
+        assert _profile.registry()["OddNodes"] is OddNodes
+        world = World(config(plugins=multi("OddNodes")))
+        world.node("n2")
+        world.node("n3")
+        world.pod("web")
+        world.settle()
+        assert world.where("web") == ["n3"]
+    finally:
+        _profile._installed.cache_clear()
+
+
 def test_a_file_is_read_as_kube_scheduler_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(

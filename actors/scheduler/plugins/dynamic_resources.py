@@ -173,6 +173,9 @@ class DynamicResources(ColumnPlugin):
         return codes
 
     def post_filter(self, cycle: Cycle, diagnosis: Diagnosis) -> PostFilterResult:
+        if self.handle.minor < 34 and not cycle.cls.claims:
+            # Devices were not for everybody yet, and other pods heard nothing of them.
+            return PostFilterResult(Status(Code.UNSCHEDULABLE, (), self.name))
         if self.name not in cycle.data:
             # Another plugin rejected the pod before this one could prepare.
             return PostFilterResult(Status(Code.ERROR, ("not found",), self.name))

@@ -52,13 +52,24 @@ class TaintToleration(ColumnPlugin):
         hard = _verdicts(cycle.cls, cycle.table)[0]
         if not hard.any():
             return None
-        codes = np.where(hard, np.int64(cycle.statuses.code(self.refusal)), np.int64(0))
+        codes: Ints = np.zeros(hard.shape[0], np.int64)
+        for place in np.flatnonzero(hard).tolist():
+            codes[place] = self._refusal(cycle, place)
         found: Ints = codes[cycle.table.taint_set[rows]]
         return found
 
     def filter_one(self, cycle: Cycle, row: int) -> int:
-        hard = _verdicts(cycle.cls, cycle.table)[0]
-        return cycle.statuses.code(self.refusal) if hard[cycle.table.taint_set[row]] else 0
+        place = int(cycle.table.taint_set[row])
+        return self._refusal(cycle, place) if _verdicts(cycle.cls, cycle.table)[0][place] else 0
+
+    def _refusal(self, cycle: Cycle, place: int) -> int:
+        """The refusal of a list of taints; before 1.36 it named the first that is not tolerated."""
+        if self.handle.minor >= 36:
+            return cycle.statuses.code(self.refusal)
+        taints = cycle.table.taint_sets[place]
+        key, value, _ = next(t for t in taints if t[2] in _HARD and not cycle.cls.tolerates(t))
+        text = f"node(s) had untolerated taint {{{key}: {value}}}"
+        return cycle.statuses.code(Status(Code.UNRESOLVABLE, (text,), self.name))
 
     def score_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         soft = _verdicts(cycle.cls, cycle.table)[1]
