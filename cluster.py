@@ -124,7 +124,9 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     options = Options(**config.controllers, extra=extra)
     manager = Child("controller-manager", lambda: ControllerManager(apiserver, options))
     controllers = system.spawn(manager, host="controllers")
-    scheduler = system.spawn(Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig())), host="scheduler")
+    scheduler = system.spawn(
+        Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig(minor=config.minor))), host="scheduler"
+    )
     return Parts(apiserver, controllers, scheduler, start_nodes(system, config, apiserver))
 
 
