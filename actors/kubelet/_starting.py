@@ -10,12 +10,12 @@ from typing import Any
 
 from actors.kubelet._cgroups import cgroup_parent, container_config_resources
 from actors.kubelet._env import ConfigError, environment, expand, references, service_variables
-from actors.kubelet._messages import GetServices, GetToken, ImageBackOff
+from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
+from actors.kubelet._pulling import Pulling
 from actors.kubelet._status import rfc3339
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
-from actors.kubelet._worker_base import WorkerBase
 from protocol.api import StatusError
 from protocol.cri import (
     ContainerConfig,
@@ -23,10 +23,8 @@ from protocol.cri import (
     CriError,
     ExecSync,
     Image,
-    ImageStatus,
     Mount,
     PodSandboxConfig,
-    PullImage,
     ReadVolume,
     RemoveContainer,
     RunPodSandbox,
@@ -38,13 +36,9 @@ from protocol.cri import Probe as ProbePort
 __all__ = ["Starting"]
 
 Object = dict[str, Any]
-IMAGE_BACKOFF_KEY = "image:"
-IMAGE_BACKOFF_SHOWN_S = 5.0
-"""After so long a failed pull reads ImagePullBackOff, as at the next look of a real kubelet."""
-CONFIG_RETRY_S = (1.0, 2.0, 4.0, 8.0, 10.0)
 
 
-class Starting(WorkerBase):
+class Starting(Pulling):
     """See the module."""
 
     # -- sandbox and volumes
@@ -136,10 +130,6 @@ class Starting(WorkerBase):
         self.mount_failures = 0
         return True
 
-    def wake_in(self, seconds: float) -> None:
-        """Plan again in so many seconds (defined by the worker)."""
-        raise NotImplementedError
-
     async def _volume_content(self, volume: Object, tokens: dict[TokenRequest, str]) -> dict[str, bytes]:
         wanted = {(kind, name) for kind, name, _ in needs(volume)}
         found = await self.objects(wanted)
@@ -184,16 +174,6 @@ class Starting(WorkerBase):
             self._hold(member)
             return
         await self._run_container(member, config, again, image_id)
-
-    def _hold(self, member: Member) -> None:
-        tries = int(member.hold_until and 1) + self.sync_failures
-        self.sync_failures += 1
-        member.hold_until = self.clock.now() + CONFIG_RETRY_S[min(tries, len(CONFIG_RETRY_S) - 1)]
-        self.wake_in(member.hold_until - self.clock.now())
-
-    @staticmethod
-    def _wait(member: Member, reason: str, message: str) -> None:
-        member.waiting = (reason, message)
 
     async def _run_container(self, member: Member, config: ContainerConfig, again: bool, image_id: Image) -> None:
         runtime = self.node.runtime
@@ -316,59 +296,6 @@ class Starting(WorkerBase):
         except CriError as error:
             return error.message
         return ""
-
-    # -- images
-
-    async def _ensure_image(self, member: Member, now: float) -> Image | None:
-        """The image, pulled if the policy says so; None when the container has to wait."""
-        image = member.spec.get("image") or ""
-        runtime = self.node.runtime
-        try:
-            present = await self.ask(runtime, ImageStatus(image))
-        except CriError as error:
-            reason = error.reason or "ImageInspectError"
-            text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error.message}'
-            self._wait(member, reason, text)
-            self.record("Warning", "InspectFailed", text, member)
-            self.record("Warning", "Failed", f"Error: {reason}", member)
-            self._hold(member)
-            return None
-        policy = member.spec.get("imagePullPolicy") or "IfNotPresent"
-        if present is not None and policy != "Always":
-            text = f'Container image "{image}" already present on machine and can be accessed by the pod'
-            self.record("Normal", "Pulled", text, member)
-            return present  # type: ignore[no-any-return]
-        if policy == "Never":
-            text = f'Container image "{image}" is not present with pull policy of Never'
-            self._wait(member, "ErrImageNeverPull", text)
-            self.record("Warning", "ErrImageNeverPull", text, member)
-            self.record("Warning", "Failed", "Error: ErrImageNeverPull", member)
-            self._hold(member)
-            return None
-        return await self._pull(member, image, now)
-
-    async def _pull(self, member: Member, image: str, now: float) -> Image | None:
-        runtime, key = self.node.runtime, IMAGE_BACKOFF_KEY + image
-        self.record("Normal", "Pulling", f'Pulling image "{image}"', member)
-        try:
-            answer = await self.ask(runtime, PullImage(image))
-            present: Image | None = await self.ask(runtime, ImageStatus(image))
-        except CriError as error:
-            text = f'failed to pull image "{image}": rpc error: code = {error.code} desc = {error.message}'
-            reason = error.reason or "ErrImagePull"
-            self.record("Warning", "Failed", f'Failed to pull image "{image}": {text}', member)
-            self.record("Warning", "Failed", f"Error: {reason}", member)
-            self._wait(member, reason, text)
-            at = self.clock.now()
-            self.backoff.advance(key, at)
-            member.hold_until = at + self.backoff.current_s(key)
-            self.wake_in(member.hold_until - at)
-            self.after(IMAGE_BACKOFF_SHOWN_S, ImageBackOff(member.name, member.hold_until, text))
-            return None
-        seconds = f"{answer.seconds:.3g}s" if answer.seconds >= 1 else f"{answer.seconds * 1000:.0f}ms"
-        text = f'Successfully pulled image "{image}" in {seconds} ({seconds} including waiting). Image size: {answer.size_bytes} bytes.'
-        self.record("Normal", "Pulled", text, member)
-        return present
 
     # -- configuration
 

@@ -6,9 +6,9 @@ whoever provides a volume. It never decides that a container starts or ends.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from actors.kernel import Actor, handles
+from actors.kernel import Actor, Ref, handles
 from actors.runtime import _streams
 from actors.runtime._commands import COMMANDS, Kill
 from actors.runtime._container import ContainerRecord, Machine, Run, SandboxRecord
@@ -176,9 +176,8 @@ class Driving(Actor):
         run.touched = True
         content: dict[str, bytes] = {}
         try:
-            content = await self.ask(
-                mount.source, ReadVolume(self.record.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S
-            )  # type: ignore[arg-type]
+            question = ReadVolume(self.record.config.uid, mount.volume)
+            content = await self.ask(cast(Ref, mount.source), question, timeout=VOLUME_TIMEOUT_S)
         except Exception as error:
             self.log.debug("volume_unreadable", volume=mount.volume, error=str(error))
         if run.token == token and (self.record.runs or {}).get(run.id) is run:
