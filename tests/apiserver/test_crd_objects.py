@@ -141,6 +141,23 @@ def test_a_strategic_merge_patch_is_not_supported(widgets: Any, refused: Any) ->
     assert error.code == 415
 
 
+def test_an_optional_old_value_is_judged_at_creation_too(api: Any, refused: Any) -> None:
+    rule = {"rule": "oldSelf.hasValue() || self.startsWith('new')", "optionalOldSelf": True, "message": "starts anew"}
+    field = {"type": "string", "x-kubernetes-validations": [rule]}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"f": field}}}}
+    names = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    api.create(CRDS, "", {"metadata": {"name": "things.example.com"}, "spec": spec})
+    api.settle()
+    thing = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    error = refused(api.create, "things.example.com", "default", {**thing, "spec": {"f": "old"}})
+    assert "starts anew" in error.message
+    api.create("things.example.com", "default", {**thing, "spec": {"f": "new"}})
+    changed = api.merge("things.example.com", "default", "t", {"spec": {"f": "old"}})
+    assert changed["spec"]["f"] == "old"
+
+
 # --- pure -------------------------------------------------------------------------------------
 
 NODE = node_of({"type": "object", "properties": {"spec": SPEC}})

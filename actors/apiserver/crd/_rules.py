@@ -22,6 +22,7 @@ __all__ = ["BLOCKING", "Rule", "blocked", "check_rules"]
 
 Errors = list[FieldError]
 VARIABLES = ("self", "oldSelf")
+_OPTIONAL_OLD = "(oldSelf == null ? optional.none() : optional.of(oldSelf))"
 BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid")
 _OLD_SELF = re.compile(r"\boldSelf\b")
 
@@ -52,12 +53,18 @@ class Rule:
         self.error = ""
         self.uses_old = bool(_OLD_SELF.search(self.source))
         try:
-            self.program = compile_program(self.source.strip(), VARIABLES)
+            self.program = compile_program(self._prepared(self.source), VARIABLES)
             expression = declared.get("messageExpression")
             if expression:
-                self.message_program = compile_program(expression.strip(), VARIABLES)
+                self.message_program = compile_program(self._prepared(expression), VARIABLES)
         except CelError as error:
             self.error = str(error)
+
+
+    def _prepared(self, source: str) -> str:
+        """The expression for the engine, which knows `oldSelf` as a value or null."""
+        source = source.strip()
+        return _OLD_SELF.sub(_OPTIONAL_OLD, source) if self.optional_old else source
 
 
 def rules_of(node: Node) -> list[Rule]:
