@@ -62,6 +62,7 @@ __all__ = ["Kubelet"]
 
 Object = dict[str, Any]
 MAX_QUEUED_EVENTS = 1000
+MAX_CACHED = 1000
 EVENTS_REST_S = 2.0
 EVENTS_PERIOD_S = 0.5
 SERVICES_TTL_S = 2.0
@@ -276,6 +277,13 @@ class Kubelet(Serving):
         timer.cancel()
         return found
 
+    def _remember(self, cache: dict[Any, Any], key: Any, value: Any) -> None:
+        """Keep what was read, with the time; of very many the one that was read first is forgotten."""
+        cache.pop(key, None)
+        if len(cache) >= MAX_CACHED:
+            del cache[next(iter(cache))]
+        cache[key] = (self.clock.monotonic(), value)
+
     async def _fetch(self, key: tuple[str, str, str]) -> Object | None:
         kind, namespace, name = key
         try:
@@ -288,7 +296,7 @@ class Kubelet(Serving):
                 raise
             obj = None
         if obj is not None:
-            self.objects[key] = (self.clock.monotonic(), obj)
+            self._remember(self.objects, key, obj)
         else:
             self.objects.pop(key, None)
         return obj
@@ -311,7 +319,7 @@ class Kubelet(Serving):
                 found.append(await self.client.get("services", "kubernetes", "default"))
         except StatusError as error:
             self.log.debug("services_unknown", error=error.message)
-        self.services[namespace] = (self.clock.monotonic(), found)
+        self._remember(self.services, namespace, found)
         return found
 
     @handles(GetToken, serial=lambda m: m)
