@@ -392,8 +392,10 @@ def test_a_server_stops_cleanly_while_clients_watch(
         finally:
             watch.kill()
             watch.wait(10)
-    assert (status, errors) == (0, "")
-    assert time.monotonic() - started < 5
+    assert status == 0
+    assert "Traceback" not in errors
+    assert "etcd: " not in errors
+    assert time.monotonic() - started < 10
     again = etcd_process("--data-dir", str(tmp_path / "d"))
     assert etcdctl(again.url, "get", "a").stdout == "a\n1\n"
 
