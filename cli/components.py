@@ -17,7 +17,7 @@ from cli._errors import Failed, UsageError
 from cli._remote import remote_system
 from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
-from cli.up import GUISES, add_controller_options, controller_options
+from cli.up import GUISES, RUNTIMES, add_controller_options, check_runtime, controller_options
 
 _FILES = {
     "root-ca-file": "certificate authority that pods are given (the kubeconfig's by default)",
@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
             "--node-name", metavar="NAME", default=socket.gethostname().lower(), help="the node to be (%(default)s)"
         )
     if verb == "kubelet":
+        parser.add_argument(
+            "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
+        )
         parser.add_argument(
             "--guise",
             choices=GUISES,
@@ -109,9 +112,11 @@ def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Acto
 
 def _kubelet(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.kubelet import simulated_node
-    from actors.runtime import Machine, SimulatedRuntime
+    from cluster import ClusterConfig, make_machine
 
-    specs = simulated_node(options.node_name, apiserver, partial(SimulatedRuntime, Machine(), options.guise))
+    check_runtime(options.runtime)
+    machine = make_machine(ClusterConfig(nodes=1, runtime=options.runtime, guise=options.guise))
+    specs = simulated_node(options.node_name, apiserver, machine)
     return specs[0].factory
 
 

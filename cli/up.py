@@ -82,6 +82,16 @@ def controller_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
+def check_runtime(name: str) -> None:
+    """Raises: UsageError when this machine cannot run containers that way."""
+    if name == "namespaces":
+        from actors.runtime import why_no_namespaces
+
+        missing = why_no_namespaces()
+        if missing:
+            raise UsageError(f"--runtime namespaces cannot isolate containers here: {missing}")
+
+
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of them: 0 or more")
@@ -107,12 +117,7 @@ def run(options: argparse.Namespace) -> int:
     selector = options.manage_nodes_with_annotation_selector
     if selector and "=" not in selector:
         raise UsageError("--manage-nodes-with-annotation-selector wants KEY=VALUE")
-    if options.runtime == "namespaces":
-        from actors.runtime import why_no_namespaces
-
-        missing = why_no_namespaces()
-        if missing:
-            raise UsageError(f"--runtime namespaces cannot isolate containers here: {missing}")
+    check_runtime(options.runtime)
     data_dir, kubeconfig = prepare_paths(options)
     from actors.etcd import DataDirError
     from cluster import Cluster, ClusterConfig
