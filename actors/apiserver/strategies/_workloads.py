@@ -119,8 +119,9 @@ def validate_counts(
         errors += nonnegative(status.get(name), f"status.{name}")
     replicas = status.get("replicas", 0)
     for name in bounded:
-        if status.get(name, 0) > replicas:
-            errors.append(invalid(f"status.{name}", status[name], _OVER))
+        count = status.get(name, 0)
+        if count > replicas:
+            errors.append(invalid(f"status.{name}", count, _OVER))
     available = status.get("availableReplicas", 0)
     if available > status.get("readyReplicas", 0):
         detail = f"cannot be greater than {ready}"

@@ -151,8 +151,7 @@ class DaemonSetStrategy(Strategy):
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         now, was = (selector_form(o["spec"].get("selector")) for o in (new, old))
         errors = self.check(new) + self.check_meta_update(new, old)
-        errors += immutable(now, was, "spec.selector")
-        return errors + self._check_spec(new["spec"])
+        return errors + self._check_spec(new["spec"]) + immutable(now, was, "spec.selector")
 
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         errors = self.check_meta_update(new, old)

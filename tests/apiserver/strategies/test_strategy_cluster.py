@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.apiserver.strategies import _dump
 from protocol.api import UserInfo
 
 
@@ -188,6 +191,24 @@ def test_an_allocated_claim_says_so(kit: Any) -> None:
     assert one.cells(made)["State"] == "pending"
     made["status"] = {"allocation": {}, "reservedFor": [{"name": "p"}]}
     assert one.cells(made)["State"] == "allocated,reserved"
+
+
+def test_the_source_of_a_volume_stays_and_the_answer_shows_the_difference(kit: Any) -> None:
+    one = kit("persistentvolumes")
+    spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"}}
+    old = one.create({"metadata": {"name": "v"}, "spec": spec})
+    (error,) = one.refused(old, lambda obj: obj["spec"]["hostPath"].update(path="/b"))
+    assert error.startswith("spec.persistentvolumesource: Forbidden: ")
+    assert '-  "Path": "/a",\n+  "Path": "/b",' in error
+
+
+def test_every_struct_that_error_texts_render_is_described() -> None:
+    named = set()
+    for file in Path(_dump.__file__).parent.glob("*.py"):
+        named |= set(re.findall(r'(?:internal_form|diff)\(\s*"([\w.]+)"', file.read_text()))
+    assert named
+    for struct in named:
+        assert _dump.internal_form(struct, {}), struct
 
 
 @pytest.mark.parametrize(

@@ -179,3 +179,12 @@ def test_a_time_zone_must_be_known(kit: Any, template: Any) -> None:
     assert one.wrong({"metadata": {"name": "c"}, "spec": {**spec, "timeZone": "Mars/Olympus"}}) == [
         'spec.timeZone: Invalid value: "Mars/Olympus": unknown time zone Mars/Olympus'
     ]
+
+
+@pytest.mark.parametrize("word", ["replicasets", "deployments", "statefulsets"])
+def test_a_status_with_fewer_than_no_replicas_is_refused(kit: Any, template: Any, word: str) -> None:
+    one = kit(word)
+    spec = {"selector": {"matchLabels": {"app": "a"}}, "template": template(), "serviceName": "s"}
+    old = one.create({"metadata": {"name": "x"}, "spec": spec})
+    errors = one.refused(old, lambda obj: obj["status"].update(replicas=-1), "status")
+    assert errors[0].startswith("status.replicas: Invalid value: -1")
