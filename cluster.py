@@ -34,6 +34,7 @@ __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "Sim
 
 STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
+CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
 
@@ -65,6 +66,7 @@ class ClusterConfig:
     node_capacity: Mapping[str, str] = field(default_factory=dict)
     lease_renew_s: float = 10.0
     manage_nodes_with_annotation_selector: str = ""
+    load_balancer_pool: str = ""
     controllers: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
 
@@ -121,6 +123,8 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     from actors.controllers import ControllerManager, Options
     from actors.scheduler import Scheduler, SchedulerConfig
 
+    if config.load_balancer_pool:
+        extra["load_balancer_pool"] = config.load_balancer_pool
     options = Options(**config.controllers, extra=extra)
     manager = Child("controller-manager", lambda: ControllerManager(apiserver, options))
     controllers = system.spawn(manager, host="controllers")
@@ -144,7 +148,8 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
             name, apiserver, make_machine(config), number=number, capacity=config.node_capacity, config=settings
         )
         refs.extend(system.spawn(spec, host=name) for spec in specs)
-        refs.append(system.spawn(Child(f"kube-proxy-{name}", partial(KubeProxy, name, apiserver)), host=name))
+        proxy = partial(KubeProxy, name, apiserver, {"clusterCIDR": CLUSTER_CIDR})
+        refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:
         plain = replace(config, guise="sim")  # machines that present themselves as what they are: sim://1

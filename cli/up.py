@@ -36,6 +36,13 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="KEY=VALUE",
         help="also run a simulated kubelet for every Node object that has this annotation",
     )
+    parser.add_argument(
+        "--load-balancer-pool",
+        type=_network,
+        default="",
+        metavar="CIDR",
+        help="give Services of type LoadBalancer addresses from here",
+    )
     add_controller_options(parser)
 
 
@@ -98,6 +105,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _network(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _seconds(text: str) -> float:
     """A Go duration such as `40s`, `1m30s` or `500ms`, or plain seconds."""
     import re
@@ -132,6 +148,7 @@ def run(options: argparse.Namespace) -> int:
         runtime=options.runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
+        load_balancer_pool=options.load_balancer_pool,
         controllers=controller_options(options),
     )
     cluster = Cluster(config)
