@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from actors.apiserver import managedfields
+from actors.apiserver._aggregation import extension_authentication
 from actors.apiserver._bootstrap_flow import flow_objects
 from actors.apiserver._bootstrap_roles import role_objects
 
@@ -194,5 +195,5 @@ def _of_this_cluster(core: Core) -> Iterator[Object]:
         yield {
             "kind": "ConfigMap", "apiVersion": "v1",
             "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-            "data": {"client-ca-file": config.client_ca.decode()},
+            "data": extension_authentication(config.client_ca, bool(config.proxy_client)),
         }

@@ -72,7 +72,7 @@ class Discovery:
 
     def groups(self) -> list[str]:
         """The served groups: built-in ones in their fixed order, then custom ones by name."""
-        present = {served.kind.group for served in self.resources}
+        present = {served.kind.group for served in self.resources} | {group for group, _ in self.resources.remote}
         custom = sorted(present.difference(GROUP_ORDER))
         return [group for group in GROUP_ORDER if group in present] + custom
 
@@ -82,6 +82,7 @@ class Discovery:
         for served in self.resources:
             if served.kind.group == group:
                 found[served.kind.version] = found.get(served.kind.version, False) or served.custom is not None
+        found.update({version: True for of, version in self.resources.remote if of == group})
         if any(found.values()):
             return sorted(found, key=_priority, reverse=True)
         return list(found)
@@ -98,9 +99,10 @@ class Discovery:
 
     def _resource_list(self, group: str, version: str) -> Object | None:
         served = self._of(group, version)
-        if not served:
+        remote = self.resources.remote.get((group, version))
+        if not served and remote is None:
             return None
-        resources: list[Object] = []
+        resources: list[Object] = list(remote or ())
         for one in served:
             resources += _legacy(one.kind)
         out: Object = {"kind": "APIResourceList"}
@@ -114,7 +116,10 @@ class Discovery:
         versions = [
             {
                 "version": version,
-                "resources": [_entry(one) for one in self._of(group, version)],
+                "resources": [
+                    *(_entry(one) for one in self._of(group, version)),
+                    *_remote_entries(group, version, self.resources.remote.get((group, version), [])),
+                ],
                 "freshness": "Current",
             }
             for version in self.versions(group)
@@ -186,6 +191,27 @@ def _entry(served: Served) -> Object:
             for sub in kind.subresources
         ]
     return out
+
+
+def _remote_entries(group: str, version: str, resources: list[Object]) -> list[Object]:
+    """Another server's APIResourceList in the aggregated form."""
+    out: dict[str, Object] = {}
+    for one in resources:
+        name, _, sub = one["name"].partition("/")
+        response = _response(one["kind"], one.get("group") or group, one.get("version") or version)
+        if sub:
+            if name in out:
+                entry = {"subresource": sub, "responseKind": response, "verbs": list(one.get("verbs") or ())}
+                out[name].setdefault("subresources", []).append(entry)
+            continue
+        out[name] = {
+            "resource": name, "responseKind": response, "scope": "Namespaced" if one.get("namespaced") else "Cluster",
+            "singularResource": one.get("singularName", ""), "verbs": sorted(one.get("verbs") or ()),
+        }
+        for field in ("shortNames", "categories"):
+            if one.get(field):
+                out[name][field] = list(one[field])
+    return list(out.values())
 
 
 def _response(kind: str, group: str, version: str) -> Object:

@@ -107,7 +107,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
     core.authorizer.require(user, wanted)
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:
-        return await _unserved(server, core, call, path)
+        return await _unserved(server, core, call, path, user, verb == "watch")
     warnings: list[str] = []
     try:
         return await _served(server, core, call, path, options, user, verb, served, warnings)
@@ -251,8 +251,13 @@ def check_route(served: Served, path: Path, verb: str) -> None:
         raise status.method_not_allowed()
 
 
-async def _unserved(server: ApiServer, core: Core, call: HttpCall, path: Path) -> HttpReply:
-    """A group, version or resource that is not served here."""
+async def _unserved(
+    server: ApiServer, core: Core, call: HttpCall, path: Path, user: UserInfo, streams: bool
+) -> HttpReply:
+    """A group, version or resource that is not served here: another server's, or nobody's."""
+    service = server.aggregation.find(path.group, path.version)
+    if service is not None:
+        return await server.aggregation.pass_on(call, user, service, streams)
     if core.resources.builtin_group(path.group):
         raise status.page_not_found()
     return _NOT_FOUND

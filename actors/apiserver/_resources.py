@@ -101,6 +101,8 @@ class Resources:
         self._by_kind: dict[tuple[str, str, str], Served] = {}
         self.generation = 0
         """Grows with every change of what is served; discovery's ETags follow it."""
+        self.remote: dict[tuple[str, str], list[Object]] = {}
+        """What other servers serve: by group and version, the entries of an APIResourceList."""
         for kind in kinds.served(minor):
             self._add_builtin(kind)
 
@@ -125,6 +127,12 @@ class Resources:
         """Serve a custom resource from now on (replacing an earlier one of the same name)."""
         self._put(served)
         self.generation += 1
+
+    def set_remote(self, remote: dict[tuple[str, str], list[Object]]) -> None:
+        """What other servers serve, from now on."""
+        if remote != self.remote:
+            self.remote = remote
+            self.generation += 1
 
     def remove(self, group: str, version: str, resource: str) -> None:
         """Serve it no more."""

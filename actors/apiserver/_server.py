@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.apiserver import _create, _delete, _read, _watching, _write
+from actors.apiserver._aggregation import Aggregation
 from actors.apiserver._authz import Attributes
 from actors.apiserver._config import ApiServerConfig
 from actors.apiserver._core import Answer, Core
@@ -52,6 +53,7 @@ class ApiServer(Actor):
         self.started_at = 0.0
         self.in_flight = 0
         self.auditor: Any = None
+        self.aggregation: Aggregation
         self._serial = 0
         self._followed: dict[tuple[str, int], Address] = {}
         self._compact_at = 0
@@ -68,6 +70,7 @@ class ApiServer(Actor):
             path = self.config.audit_path
             file = self.spawn(Child("audit-log", lambda: AuditFile(path)))
             self.auditor = Auditor(self.core, Policy(self.config.audit_policy), file)
+        self.aggregation = Aggregation(self, self.core)
         self.every(self.config.bookmark_period, BookmarkTick())
         self.every(self.config.compaction_period, CompactTick())
         self.every(self.config.storage_check_period, StorageTick())
@@ -272,6 +275,7 @@ class ApiServer(Actor):
         """See whether etcd is still the one that was read."""
         if self.ready.done:
             await self.core.store.check()
+            await self.aggregation.check()
 
     @handles(CompactTick)
     async def compact(self, message: CompactTick) -> None:

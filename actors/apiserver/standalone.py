@@ -62,10 +62,12 @@ class Standalone:
              "kubernetes.default.svc", "10.96.0.1"]
         )
         self.admin = self.authority.client("admin", ("system:masters",))
+        proxy = self.authority.client("front-proxy-client")
         tokens = {options.token: UserInfo("admin", ("system:masters",), "admin")} if options.token else {}
         config = ApiServerConfig(
             minor=options.minor, exclusive=options.exclusive, tokens=tokens, client_ca=self.authority.certificate,
             advertise_address=options.host, service_account_key=self._account_key(),
+            proxy_client=proxy.certificate + proxy.key,
         )
         self.etcd = self.system.spawn(Child("etcd", options.make_etcd))
         from actors.apiserver._server import ApiServer

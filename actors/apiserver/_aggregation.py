@@ -1,0 +1,194 @@
+"""The aggregation layer: API groups that other servers answer for.
+
+Owns which APIService a request belongs to, what is passed on and under which identity, and what the
+APIService's condition says about the other server. `_forward` talks to that server.
+
+https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation/
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import orjson
+
+from actors.apiserver._forward import Forward, Forwarders, ForwardFailure
+from actors.apiserver._messages import HttpCall, HttpReply
+from protocol.api import ADMIN, ApiRequest, Resource, StatusError, UserInfo
+
+if TYPE_CHECKING:
+    from actors.apiserver._core import Core
+    from actors.apiserver._server import ApiServer
+
+__all__ = ["Aggregation", "extension_authentication"]
+
+Object = dict[str, Any]
+GROUP = "apiregistration.k8s.io"
+_SERVICES = Resource(GROUP, "v1", "apiservices")
+_CHECK_TIMEOUT_S = 5.0
+_NOT_PASSED = ("authorization", "connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade")
+_PROXY_USER = "front-proxy-client"
+
+
+def extension_authentication(client_ca: bytes, with_proxy: bool) -> dict[str, str]:
+    """What an extension API server needs to trust this one's word about who asks."""
+    if not with_proxy:
+        return {"client-ca-file": client_ca.decode()}
+    return {
+        "client-ca-file": client_ca.decode(),
+        "requestheader-allowed-names": f'["{_PROXY_USER}"]',
+        "requestheader-client-ca-file": client_ca.decode(),
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+        "requestheader-group-headers": '["X-Remote-Group"]',
+        "requestheader-uid-headers": '["X-Remote-Uid"]',
+        "requestheader-username-headers": '["X-Remote-User"]',
+    }
+
+
+class Aggregation:
+    """What one API server passes on."""
+
+    def __init__(self, server: ApiServer, core: Core) -> None:
+        self.server = server
+        self.core = core
+        self._forwarders = Forwarders(server)
+        self._checking = False
+
+    def find(self, group: str, version: str) -> Object | None:
+        """The APIService of another server for a group version, or None."""
+        found: Object | None = self.core.get(GROUP, "apiservices", "", f"{version}.{group}")
+        return found if found is not None and (found.get("spec") or {}).get("service") else None
+
+    async def pass_on(self, call: HttpCall, user: UserInfo, service: Object, streams: bool) -> HttpReply:
+        """Another server's answer."""
+        if _condition(service).get("status") == "False":
+            return _failed("service unavailable")
+        try:
+            message = self._message(call, user, service, call.stream if streams else None)
+        except ForwardFailure:
+            return _failed("service unavailable")
+        try:
+            reply, feeder = await self._forwarders.send(message)
+        except ForwardFailure as error:
+            return _failed(f"error trying to reach service: {error}")
+        if reply.streaming and call.stream is not None:
+            self.server.follow(call.stream, call.stream_id, feeder)
+        return reply
+
+    def _message(
+        self, call: HttpCall, user: UserInfo, service: Object, stream: Any = None, timeout_s: float = 60.0
+    ) -> Forward:
+        from actors.apiserver.admission._webhook_call import CallFailure, endpoint_of
+
+        spec = service["spec"]
+        try:
+            endpoint = endpoint_of(self.core, {"service": spec["service"]}, 1)
+        except CallFailure as error:
+            raise ForwardFailure(str(error)) from None
+        return Forward(
+            endpoint.host, endpoint.port, endpoint.server_name, base64.b64decode(spec.get("caBundle") or ""),
+            bool(spec.get("insecureSkipTLSVerify")), self.core.config.proxy_client, _request(call, user, endpoint.server_name),
+            stream, call.stream_id, timeout_s,
+        )
+
+    # --- whether the other servers are there ------------------------------------------------
+
+    async def check(self) -> None:
+        """Ask every other server what it serves; write down whether it answered."""
+        if self._checking:
+            return
+        self._checking = True
+        try:
+            known: dict[tuple[str, str], list[Object]] = {}
+            for service in list(self.core.list(GROUP, "apiservices")):
+                spec = service.get("spec") or {}
+                if spec.get("service"):
+                    condition, resources = await self._check(service)
+                    if resources is not None:
+                        known[spec.get("group", ""), spec["version"]] = resources
+                    await self._tell(service, condition)
+            self.core.resources.set_remote(known)
+        finally:
+            self._checking = False
+
+    async def _check(self, service: Object) -> tuple[Object, list[Object] | None]:
+        spec = service["spec"]
+        where = spec["service"]
+        name = f'service/{where["name"]} in "{where["namespace"]}"'
+        if self.core.get("", "services", where["namespace"], where["name"]) is None:
+            return {"status": "False", "reason": "ServiceNotFound", "message": f"{name} is not present"}, None
+        path = f"/apis/{spec['group']}/{spec['version']}"
+        call = HttpCall("GET", path, "", {"accept": "application/json"}, b"")
+        try:
+            message = self._message(call, UserInfo("system:kube-aggregator", ("system:masters",)), service, timeout_s=_CHECK_TIMEOUT_S)
+        except ForwardFailure:
+            text = f"endpoints for {name} have no addresses with port {where.get('port', 443)}"
+            return {"status": "False", "reason": "MissingEndpoints", "message": text}, None
+        url = f"https://{message.host}:{message.port}{path}"
+        wrong = f"failing or missing response from {url}: "
+        try:
+            reply, _ = await self._forwarders.send(message)
+            if reply.status != 200:
+                wrong += f"bad status from {url}: {reply.status}"
+                return {"status": "False", "reason": "FailedDiscoveryCheck", "message": wrong}, None
+            resources = orjson.loads(reply.body)["resources"]
+        except (ForwardFailure, ValueError, KeyError, TypeError) as error:
+            wrong += f"Get {orjson.dumps(url).decode()}: {error}"
+            return {"status": "False", "reason": "FailedDiscoveryCheck", "message": wrong}, None
+        fine = [entry for entry in resources if isinstance(entry, dict) and entry.get("name") and entry.get("kind")]
+        return {"status": "True", "reason": "Passed", "message": "all checks passed"}, fine
+
+    async def _tell(self, service: Object, condition: Object) -> None:
+        old = _condition(service)
+        if all(old.get(key) == value for key, value in condition.items()):
+            return
+        same = old.get("status") == condition["status"]
+        since = old.get("lastTransitionTime") if same else self.core.clock.rfc3339()
+        entry = {"type": "Available", "status": condition["status"], "lastTransitionTime": since, **condition}
+        metadata = service["metadata"]
+        try:
+            await self.server.request(
+                ApiRequest(
+                    "patch", _SERVICES, "", metadata["name"], "status", {"status": {"conditions": [entry]}},
+                    "application/merge-patch+json", {}, ADMIN, user_agent="kube-apiserver",
+                )
+            )
+        except StatusError as error:
+            self.core.actor.log.warning("apiservice_status", name=metadata["name"], error=str(error))
+
+
+def _condition(service: Object) -> Object:
+    conditions = (service.get("status") or {}).get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == "Available"), {})
+
+
+def _failed(text: str) -> HttpReply:
+    return HttpReply(503, "text/plain; charset=utf-8", f"{text}\n".encode(), (("X-Content-Type-Options", "nosniff"),))
+
+
+def _request(call: HttpCall, user: UserInfo, host: str) -> bytes:
+    """The request as it is sent on: without the client's credentials, with its identity instead."""
+    target = call.path + (f"?{call.query}" if call.query else "")
+    lines = [f"{call.method} {target} HTTP/1.0", f"Host: {host}"]
+    for name, value in call.headers.items():
+        if name not in _NOT_PASSED and not name.startswith(("x-remote-", "impersonate-", "sec-websocket")):
+            lines.append(f"{name}: {value}")
+    if call.peer_address:
+        lines.append(f"X-Forwarded-For: {call.peer_address}")
+    lines.append(f"X-Remote-User: {_safe(user.name)}")
+    if user.uid:
+        lines.append(f"X-Remote-Uid: {_safe(user.uid)}")
+    lines += [f"X-Remote-Group: {_safe(group)}" for group in user.groups]
+    for key, values in user.extra.items():
+        lines += [f"X-Remote-Extra-{quote(key.lower(), safe='-._~')}: {_safe(value)}" for value in values]
+    if call.body or call.method in ("POST", "PUT", "PATCH"):
+        lines.append(f"Content-Length: {len(call.body)}")
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode("utf-8", "replace") + call.body
+
+
+def _safe(text: str) -> str:
+    """A header's value: a name with line ends in it must not become more headers."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
