@@ -13,9 +13,10 @@ from typing import Any
 from actors.apiserver._core import Core
 from actors.apiserver._messages import WatchExpired
 from actors.apiserver._options import integer, resource_version
-from actors.apiserver._read import check_list_options, selection
+from actors.apiserver._read import check_list_options
 from actors.apiserver._request import Request, truthy
 from actors.apiserver._resources import Served
+from actors.apiserver._selection import selection
 from actors.apiserver._watch import Renderer, Watch
 from protocol import status
 from protocol.message import Address
