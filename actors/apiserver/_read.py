@@ -23,8 +23,8 @@ from actors.apiserver._options import integer, resource_version
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
 from actors.apiserver._selection import selection
-from actors.apiserver._watch import Selection
 from actors.apiserver._store import Compacted
+from actors.apiserver._watch import Selection
 from actors.apiserver.strategies import FieldError
 from protocol import status
 
