@@ -198,16 +198,23 @@ def _cidrs(cidrs: list[str]) -> list[FieldError]:
         return [required(at, "at least one CIDR required")]
     if len(cidrs) > 2:
         return [invalid(at, {"CIDRs": cidrs}, "may only hold up to 2 values")]
-    errors: list[FieldError] = []
-    for index, cidr in enumerate(cidrs):
-        errors += [invalid(f"{at}[{index}]", cidr, m) for m in canonical_cidr(cidr)]
-    if len(cidrs) == 2 and not errors and len({":" in cidr for cidr in cidrs}) != 2:
+    if len(cidrs) == 2 and len({_family(cidr) for cidr in cidrs} & {4, 6}) != 2:
         detail = (
             "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
             "2001:db8::/64"
         )
-        errors.append(invalid(at, cidrs, detail))
+        return [invalid(at, {"CIDRs": cidrs}, detail)]
+    errors: list[FieldError] = []
+    for index, cidr in enumerate(cidrs):
+        errors += [invalid(f"{at}[{index}]", cidr, m) for m in canonical_cidr(cidr)]
     return errors
+
+
+def _family(cidr: str) -> int:
+    """4 or 6, or 0 for what is no range."""
+    if cidr_problem(cidr, strict=False):
+        return 0
+    return 6 if ":" in cidr else 4
 
 
 def _address_name(name: str, _prefix: bool) -> Messages:
