@@ -68,6 +68,7 @@ class ClusterConfig:
     manage_nodes_with_annotation_selector: str = ""
     load_balancer_pool: str = ""
     controllers: Mapping[str, Any] = field(default_factory=dict)
+    apiserver: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -332,7 +333,8 @@ class _Served:
         etcd = start_store(system, self.config)
         etcd.ask(Range(b"\0", limit=1), timeout=STORE_OPENS_S)  # a store that cannot be opened says so here
         self._certificates = _Certificates(self.config, system.clock.now())
-        apiserver = start_apiserver(system, self.config, etcd, **self._certificates.api_settings())
+        settings = {**self._certificates.api_settings(), **self.config.apiserver}
+        apiserver = start_apiserver(system, self.config, etcd, **settings)
         self._port, self._close_http = http.start(
             system, apiserver, self.config.host, self.config.port, self._certificates.tls()
         )
@@ -393,20 +395,28 @@ class _Certificates:
 
     def api_settings(self) -> dict[str, Any]:
         """What the API server must know of this."""
-        key = b""
-        if self._folder is not None:
-            path = self._folder / "sa.key"
-            if not path.exists():
-                self._pki.write_private(path, self._pki.new_key())
-            key = path.read_bytes()
-        return {"client_ca": self.authority.certificate, "service_account_key": key}
+        proxy = self.authority.client("front-proxy-client")
+        return {
+            "client_ca": self.authority.certificate,
+            "service_account_key": self._account_key(),
+            "proxy_client": proxy.certificate + proxy.key,
+        }
+
+    def _account_key(self) -> bytes:
+        """The key that service account tokens are signed with; empty lets the API server make one."""
+        if self._folder is None:
+            return b""
+        path = self._folder / "sa.key"
+        if not path.exists():
+            self._pki.write_private(path, self._pki.new_key())
+        return path.read_bytes()
 
     def controller_settings(self) -> dict[str, Any]:
         """What controllers must know of this."""
         authority = self.authority.certificate
         return {
             "root_ca": authority.decode(),
-            "service_account_key": self.api_settings()["service_account_key"],
+            "service_account_key": self._account_key(),
             "cluster_signing_certificate": authority,
             "cluster_signing_key": self.authority.pair.key,
         }

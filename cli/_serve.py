@@ -15,7 +15,16 @@ from typing import Any
 from cli._errors import Failed, UsageError
 from cli._state import default_data_dir, prepare_data_dir
 
-__all__ = ["Interruption", "add_serving_options", "kubernetes_minor", "port_problem", "prepare_paths", "store_settings"]
+__all__ = [
+    "Interruption",
+    "add_audit_options",
+    "add_serving_options",
+    "audit_settings",
+    "kubernetes_minor",
+    "port_problem",
+    "prepare_paths",
+    "store_settings",
+]
 
 
 def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
@@ -124,6 +133,34 @@ class Interruption:
             raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
         if sys.stderr.isatty():
             print("\nstopping ...", file=sys.stderr)
+
+
+def add_audit_options(parser: argparse.ArgumentParser) -> None:
+    """The audit log, under kube-apiserver's names."""
+    parser.add_argument("--audit-log-path", type=Path, metavar="FILE", help="write an audit log of JSON lines here")
+    parser.add_argument(
+        "--audit-policy-file", type=Path, metavar="FILE", help="what it records (audit.k8s.io/v1 Policy)"
+    )
+
+
+def audit_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The API server's settings that follow from them.
+
+    Raises: UsageError for a policy that cannot be read, or one without a log.
+    """
+    if options.audit_log_path is None:
+        if options.audit_policy_file is not None:
+            raise UsageError("--audit-policy-file says what to record; --audit-log-path says where")
+        return {}
+    from cli._files import load_objects
+
+    policy = load_objects(options.audit_policy_file)[0] if options.audit_policy_file is not None else None
+    if policy is not None and policy.get("kind") != "Policy":
+        raise UsageError(f"{options.audit_policy_file} is no audit policy (kind: Policy)")
+    folder = options.audit_log_path.resolve().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write the audit log {options.audit_log_path}: {folder} is no writable directory")
+    return {"audit_path": options.audit_log_path, "audit_policy": policy}
 
 
 def store_settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 
 from cli._errors import UsageError
-from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths, store_settings
+from cli._serve import (
+    Interruption,
+    add_audit_options,
+    add_serving_options,
+    audit_settings,
+    kubernetes_minor,
+    port_problem,
+    prepare_paths,
+    store_settings,
+)
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `apiserver`."""
     add_serving_options(parser)
+    add_audit_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         data_dir=data_dir,
         **store_settings(options),
+        apiserver=audit_settings(options),
     )
     server = ApiServerProcess(config)
     try:

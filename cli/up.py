@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli._errors import UsageError
-from cli._serve import Interruption, add_serving_options, kubernetes_minor, port_problem, prepare_paths, store_settings
+from cli._serve import (
+    Interruption,
+    add_audit_options,
+    add_serving_options,
+    audit_settings,
+    kubernetes_minor,
+    port_problem,
+    prepare_paths,
+    store_settings,
+)
 
 if TYPE_CHECKING:
     from cluster import Cluster
@@ -21,6 +30,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `up`."""
     parser.add_argument("--nodes", type=_count, default=3, metavar="N", help="how many simulated nodes (%(default)s)")
     add_serving_options(parser)
+    add_audit_options(parser)
     parser.add_argument(
         "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
     )
@@ -39,7 +49,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--load-balancer-pool",
         type=_network,
-        default="",
+        default=None,
         metavar="CIDR",
         help="give Services of type LoadBalancer addresses from here",
     )
@@ -145,10 +155,11 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         data_dir=data_dir,
         **store_settings(options),
+        apiserver=audit_settings(options),
         runtime=options.runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
-        load_balancer_pool=options.load_balancer_pool,
+        load_balancer_pool=options.load_balancer_pool or "",
         controllers=controller_options(options),
     )
     cluster = Cluster(config)

@@ -213,7 +213,7 @@ def test_inspecting_verbs_speak_with_a_running_cluster(tmp_path: Path) -> None:
         assert "-j KUBE-SVC-LOLE4ISW44XBNF3G" in rules.stdout
         assert "KUBE-POSTROUTING" in rules.stdout
         groups = once("cgroups", pod, "--data-dir", str(tmp_path))
-        assert f"/kubepods/besteffort/pod" in groups.stdout
+        assert "/kubepods/besteffort/pod" in groups.stdout
         assert re.search(r"cpu\.shares\s+2\n", groups.stdout)
         account = once("explain-schedule", pod, "--data-dir", str(tmp_path))
         assert "nodes that fit" in account.stdout, account.stderr
