@@ -88,8 +88,8 @@ class Entry:
         return bare(self.wire)
 
     def view(self, api_version: str, convert: Convert | None) -> View | Entry:
-        """The object in another served version; itself when `convert` is None."""
-        if convert is None:
+        """The object in another served version; itself when `convert` is None, or when it is stored so."""
+        if convert is None or self.object["apiVersion"] == api_version:
             return self
         views = self._views
         if views is None:
@@ -99,10 +99,32 @@ class Entry:
             view = views[api_version] = View(convert(self.object), self)
         return view
 
+    def has(self, api_version: str) -> bool:
+        """Whether `view` answers this version without converting."""
+        return self.object["apiVersion"] == api_version or (self._views is not None and api_version in self._views)
+
+    def adopt(self, api_version: str, obj: Object) -> None:
+        """Take an object (frozen from now on) as the view of a version."""
+        if self._views is None:
+            self._views = {}
+        self._views[api_version] = View(obj, self)
+
+    def forget_views(self) -> None:
+        """Convert anew from now on."""
+        self._views = None
+
     def at_revision(self, revision: int) -> Entry:
         """The same content under a later revision: how a deletion is reported."""
-        obj = {**self.object, "metadata": {**self.object["metadata"], "resourceVersion": str(revision)}}
-        return Entry(self.key, self.namespace, self.name, obj, self.value, revision)
+        entry = Entry(
+            self.key, self.namespace, self.name, _revised(self.object, revision), self.value, revision
+        )
+        for api_version, view in (self._views or {}).items():
+            entry.adopt(api_version, _revised(view.object, revision))
+        return entry
+
+
+def _revised(obj: Object, revision: int) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
 
 
 class View:
@@ -148,6 +170,20 @@ class Change:
             self._gone = self.old.at_revision(self.revision)
         return self._gone
 
+    def gone_in(self, api_version: str, convert: Convert | None) -> Entry:
+        """`gone`, with a view that `old` has got since."""
+        gone = self.gone
+        if self.old is not None and not gone.has(api_version) and self.old.has(api_version):
+            gone.adopt(api_version, _revised(self.old.view(api_version, convert).object, self.revision))
+        return gone
+
+    def forget_views(self) -> None:
+        """Convert anew from now on."""
+        self._gone = self._lines = None
+        for entry in (self.new, self.old):
+            if entry is not None:
+                entry.forget_views()
+
     def line(self, event: str, api_version: str, convert: Convert | None) -> bytes:
         """The watch event as a line of JSON, shared by all watchers that see the same."""
         lines = self._lines
@@ -189,6 +225,10 @@ class Bucket:
             self._dirty = True
             if self._joined:
                 self._joined, self._packed = {}, {}
+
+    def forget_joined(self) -> None:
+        """Encode anew from now on."""
+        self._joined, self._packed = {}, {}
 
     def keys(self) -> list[str]:
         """The keys in etcd's order (bytes of the key). Not to be changed by the caller."""
@@ -302,6 +342,15 @@ class ResourceCache:
         if self.by_node is not None:
             self.by_node = {}
         self.history.clear()
+
+    def forget_views(self) -> None:
+        """Convert anew from now on: the way from one version to another has changed."""
+        for entry in self.all.entries.values():
+            entry.forget_views()
+        for change in self.history:
+            change.forget_views()
+        for bucket in (self.all, *self.by_namespace.values()):
+            bucket.forget_joined()
 
     def since(self, revision: int) -> list[Change]:
         """The kept changes after `revision`, oldest first; the caller has checked `floor`."""

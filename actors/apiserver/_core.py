@@ -58,6 +58,14 @@ class Answer:
         self.code = code
         self.list = items
 
+    async def prepare(self) -> None:
+        """Have everything at hand that is shown, where a webhook converts. Raises `StatusError` (500)."""
+        if self.list is not None and self.list.served.webhook is not None:
+            self.list.bucket = None  # its content may go on while the webhook is asked
+            await self.list.served.prepare(self.list.entries)
+        elif self.entry is not None and self.served is not None and self.served.webhook is not None:
+            await self.served.prepare([self.entry])
+
     def json(self) -> bytes:
         """The JSON of the object, encoded once per revision for entries."""
         if self.entry is not None:

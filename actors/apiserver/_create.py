@@ -175,6 +175,7 @@ async def _insert(core: Core, request: Request, obj: Object) -> Entry:
         return unstored(served, key, obj, int(version) if version.isdigit() else 0)
     if version != "0":
         raise status.unknown_error("resourceVersion should not be set on objects to be created")
+    obj = await served.finished(obj)
     try:
         return await core.store.create(served.cache, key, obj, ttl(core, served))
     except Superseded as lost:

@@ -66,6 +66,7 @@ def _warn_of_orphans(request: Request, options: DeleteOptions) -> None:
 async def delete_entry(core: Core, request: Request, entry: Entry, options: DeleteOptions) -> Answer:
     """Admit and delete one object that was found."""
     served: Served = request.served
+    await served.prepare([entry])
     old = entry.view(served.kind.api_version, served.from_storage).object
     dry_run = options.dry_run or request.dry_run
     attributes = Attributes(

@@ -203,6 +203,7 @@ async def list_objects(core: Core, request: Request) -> Answer:
         await core.store.fresh()
     if number and (match == "Exact" or (limit > 0 and not match)) and number < core.store.revision:
         return await _past(core, served, chosen, number, limit, "")
+    await _judgeable(served, chosen)
     revision = core.store.revision
     unpaged = limit <= 0 or (version == "0" and match != "Exact")
     if unpaged:
@@ -211,6 +212,15 @@ async def list_objects(core: Core, request: Request) -> Answer:
             return Answer(items=Listing(served, whole.ordered(), revision, bucket=whole))
         return Answer(items=Listing(served, chosen.candidates(served.cache), revision))
     return Answer(items=_page(served, chosen.candidates(served.cache), revision, limit, _selective(options)))
+
+
+async def _judgeable(served: Served, chosen: Selection) -> None:
+    """Have everything at hand that a selection judges by its converted form."""
+    while chosen.view is not None:
+        missing = [e for e in chosen.indexed(served.cache) if not e.has(served.kind.api_version)]
+        if not missing:
+            return
+        await served.prepare(missing)
 
 
 def _selective(options: Mapping[str, str]) -> bool:
@@ -257,6 +267,7 @@ async def _continued(
         raise status.bad_request("specifying resource version is not allowed when using continue")
     revision, start = _decode_token(options["continue"])
     if revision <= 0:  # the rest, as it is now
+        await _judgeable(served, chosen)
         entries = [e for e in chosen.candidates(served.cache) if e.key >= start]
         limit = limit or len(entries)
         return Answer(items=_page(served, entries, core.store.revision, limit, _selective(options)))
@@ -270,6 +281,8 @@ async def _past(
         entries = await core.store.at(served.cache, chosen.namespace, revision)
     except Compacted:
         raise _expired(revision, start) from None
+    if chosen.view is not None:
+        await served.prepare(entries)
     found = [entry for entry in entries if entry.key >= start and chosen.matches(entry)]
     if limit <= 0:
         return Answer(items=Listing(served, found, revision))

@@ -6,10 +6,10 @@ are added and removed while the server runs. It must never look at objects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from actors.apiserver._cache import ResourceCache
+from actors.apiserver._cache import Entry, ResourceCache
 from actors.apiserver._conversion import converter
 from actors.apiserver._store import Store
 from protocol import kinds
@@ -40,6 +40,7 @@ class Served:
         "qualified",
         "storage_kind",
         "to_storage",
+        "webhook",
     )
 
     def __init__(
@@ -51,6 +52,7 @@ class Served:
         to_storage: Convert | None = None,
         from_storage: Convert | None = None,
         custom: Any = None,
+        webhook: Any = None,
     ) -> None:
         self.kind = kind
         self.cache = cache
@@ -59,6 +61,8 @@ class Served:
         self.from_storage = from_storage
         self.custom = custom
         """For a custom resource: a `CustomResource` (see `_custom`); None for built-in kinds."""
+        self.webhook = webhook
+        """Converts where that needs a service of the user's (`crd._conversion`); else None."""
         self.qualified = kind.qualified_resource
         self._strategy = strategy
         self._storage_strategy = strategy
@@ -83,8 +87,21 @@ class Served:
         return self._storage_strategy
 
     def stored(self, obj: Object) -> Object:
-        """An object of this version in the stored one."""
-        return obj if self.to_storage is None else self.to_storage(obj)
+        """An object of this version in the form in which it is checked: the stored version, unless a
+        webhook converts (`finished` does that, when all else is done)."""
+        return obj if self.to_storage is None or self.webhook is not None else self.to_storage(obj)
+
+    async def finished(self, obj: Object) -> Object:
+        """A checked object as it is to be stored. Raises `StatusError` (500) when a webhook fails."""
+        if self.webhook is None:
+            return obj
+        stored: Object = await self.webhook.stored(obj)
+        return stored
+
+    async def prepare(self, entries: Iterable[Entry]) -> None:
+        """Have entries in this version at hand before they are shown. Raises `StatusError` (500)."""
+        if self.webhook is not None:
+            await self.webhook.prepare(self, entries)
 
     def key(self, namespace: str, name: str) -> str:
         """The key below the resource's prefix."""

@@ -92,6 +92,7 @@ async def scale(core: Core, request: Request) -> Answer:
         entry = served.cache.get(namespace, request.name)
         if entry is None:
             raise status.not_found(served.kind.group, served.kind.resource, request.name)
+        await served.prepare([entry])
         return _answer(core, served, entry.view(served.kind.api_version, served.from_storage).object)
     kind = "UpdateOptions" if request.verb == "update" else "PatchOptions"
     check_write_options(kind, request.options, request.content_type if request.verb == "patch" else "")
@@ -103,6 +104,8 @@ async def scale(core: Core, request: Request) -> Answer:
         return _with_scale(core, request, old, wanted)
 
     answer = await _write.update_loop(core, request, transform, own=False)
+    if answer.entry is not None:
+        await served.prepare([answer.entry])
     return _answer(core, served, answer.value())
 
 

@@ -72,6 +72,8 @@ def _narrow(chosen: Selection, served: Served, terms: FieldSelector) -> None:
             rest.append((field, operator, value))
     if rest:
         chosen.fields = _field_test(served, FieldSelector(tuple(rest)))
+        if served.webhook is not None:
+            chosen.view = lambda entry: entry.view(served.kind.api_version, served.from_storage).object
 
 
 def _field_test(served: Served, selector: FieldSelector) -> Callable[[Object], bool]:

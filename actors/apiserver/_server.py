@@ -195,7 +195,9 @@ class ApiServer(Actor):
         """Run a verb other than watch. Raises `StatusError`."""
         try:
             await self.core.store.settled()
-            return await self._execute(request)
+            answer = await self._execute(request)
+            await answer.prepare()
+            return answer
         except (ActorDead, MailboxFull) as error:
             self.core.store.rebuild()
             raise status.service_unavailable(f"storage is unavailable: {type(error).__name__}") from None

@@ -26,7 +26,7 @@ Convert = Callable[[Object], Object]
 class Selection:
     """What of a resource somebody wants to see: namespace, name, labels, fields."""
 
-    __slots__ = ("fields", "labels", "name", "namespace", "node", "test_fields")
+    __slots__ = ("fields", "labels", "name", "namespace", "node", "view")
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class Selection:
         self.node = node
         self.labels = labels
         self.fields = fields
+        self.view: Callable[[Entry], Object] | None = None
+        """The form of an entry that `fields` judges, where that is not the stored one."""
 
     @property
     def everything(self) -> bool:
@@ -55,7 +57,13 @@ class Selection:
             return False
         if self.labels is not None and not self.labels(entry.object["metadata"].get("labels")):
             return False
-        return self.fields is None or self.fields(entry.object)
+        if self.fields is None:
+            return True
+        return self.fields(entry.object if self.view is None else self.view(entry))
+
+    def indexed(self, cache: ResourceCache) -> list[Entry]:
+        """The entries among which `candidates` looks, in key order."""
+        return Selection(self.namespace, self.name, self.node).candidates(cache)
 
     def candidates(self, cache: ResourceCache) -> list[Entry]:
         """The selected entries in key order, found through the best index."""
@@ -223,6 +231,19 @@ class Watch:
         kind = self.kind_of(change)
         if kind is not None:
             self.send([self.renderer.event(kind, change)])
+
+    def begin(self) -> None:
+        """Tell the client what is there."""
+        self.send([self.renderer.initial(entry) for entry in self.selection.candidates(self.cache)])
+
+    def replay(self, changes: list[Change]) -> None:
+        """Tell the client of changes of the past."""
+        parts: list[Any] = []
+        for change in changes:
+            kind = self.kind_of(change)
+            if kind is not None:
+                parts.append(self.renderer.event(kind, change))
+        self.send(parts)
 
     def kind_of(self, change: Change) -> str | None:
         """ADDED, MODIFIED, DELETED or nothing, by what the selection saw before and sees now."""

@@ -8,8 +8,10 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from actors.apiserver._converting import ConvertingWatch
 from actors.apiserver._core import Core
 from actors.apiserver._messages import WatchExpired
 from actors.apiserver._options import integer, resource_version
@@ -51,7 +53,10 @@ async def open_watch(
         await core.store.fresh()
     kind = served.kind
     bookmarks = truthy(options.get("allowWatchBookmarks"))
-    watch = Watch(
+    make: Any = Watch
+    if served.webhook is not None:
+        make = partial(ConvertingWatch, core, served)
+    watch: Watch = make(
         serial, address, watch_id, served.cache, selection(request), renderer, bookmarks, (kind.kind, kind.api_version)
     )
     core.watches.add(watch)
@@ -77,19 +82,14 @@ def _timeout(core: Core, options: dict[str, str]) -> float:
 
 def _send_state(core: Core, watch: Watch, mark_end: bool) -> None:
     watch.since = core.store.revision
-    watch.send([watch.renderer.initial(entry) for entry in watch.selection.candidates(watch.cache)])
+    watch.begin()
     if mark_end:
         watch.bookmark(core.store.revision, INITIAL_END)
 
 
 def _send_history(core: Core, watch: Watch, start: int) -> None:
-    parts: list[Any] = []
-    for change in watch.cache.since(start):
-        kind = watch.kind_of(change)
-        if kind is not None:
-            parts.append(watch.renderer.event(kind, change))
     watch.since = max(start, core.store.revision)
-    watch.send(parts)
+    watch.replay(watch.cache.since(start))
     if start > core.store.revision:
         watch.since = start
 

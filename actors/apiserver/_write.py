@@ -163,6 +163,7 @@ def conflict_on_uid(served: Served, request: Request, wanted: str, found: str) -
 async def _replace(core: Core, request: Request, entry: Entry, transform: Transform, own: bool) -> Answer:
     served: Served = request.served
     kind = served.kind
+    await served.prepare([entry])
     old = entry.view(kind.api_version, served.from_storage).object
     new = await transform(old)
     dedup_owners(request, new)
@@ -180,7 +181,7 @@ async def _replace(core: Core, request: Request, entry: Entry, transform: Transf
             check_grant(core, request, new, old)
         _check_preconditions(served, request, new, old)
         stored = served.stored(new)
-        stored = _prepare(core, request, stored, entry.object, reservation)
+        stored = _prepare(core, request, stored, entry.object if served.webhook is None else old, reservation)
         attributes.object = new if served.to_storage is None else stored
         await core.chain.validate(attributes)
         request.warnings += [w for w in attributes.warnings if w not in request.warnings]
@@ -269,6 +270,9 @@ async def _write_back(core: Core, request: Request, entry: Entry, new: Object) -
     old = entry.object
     if _may_vanish(served, new):
         return await _delete_instead(core, request, entry, new)
+    if request.dry_run and served.webhook is not None:
+        return unstored(served, entry.key, new, entry.revision)
+    new = await served.finished(new)
     if unchanged(new, old) and not (request.verb == "update" and served.qualified in _ALWAYS_WRITTEN):
         return entry
     if request.dry_run:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from actors.apiserver import ApiServer, ApiServerConfig
+from actors.apiserver import ApiServer, ApiServerConfig, pki
 from actors.apiserver.standalone import Options, Standalone
 from actors.etcd import Etcd
 from actors.kernel import Actor, Child, Simulation, handles
@@ -130,3 +135,64 @@ def https() -> Iterator[Standalone]:
     server.apiserver.ask(account, timeout=30)
     yield server
     server.stop()
+
+
+CONFIG_MAPS = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]
+
+
+class Hook:
+    """A webhook on this machine: answers with `respond(request)`, remembers the requests."""
+
+    def __init__(self) -> None:
+        authority = pki.Authority.create(time.time())
+        self.ca = base64.b64encode(authority.certificate).decode()
+        self.requests: list[Object] = []
+        self.respond: Callable[[Object], Object] = lambda request: {"allowed": True}
+        self.code = 200
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.requests.append(review["request"])
+                response = {"uid": review["request"]["uid"], **hook.respond(review["request"])}
+                body = json.dumps({**review, "request": None, "response": response}).encode()
+                self.send_response(hook.code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = pki.server_context(authority.server(["127.0.0.1", "localhost", "hook.default.svc"]))
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def spec(self, **more: Any) -> Object:
+        client = {"url": f"https://127.0.0.1:{self.port}/check", "caBundle": self.ca}
+        return {
+            "name": "w.example.com",
+            "clientConfig": client,
+            "rules": CONFIG_MAPS,
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            **more,
+        }
+
+
+@pytest.fixture(scope="module")
+def served_hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    hook.server.shutdown()
+
+
+@pytest.fixture
+def hook(served_hook: Hook) -> Hook:
+    served_hook.requests.clear()
+    served_hook.code = 200
+    served_hook.respond = lambda request: {"allowed": True}
+    return served_hook

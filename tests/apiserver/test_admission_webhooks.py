@@ -7,8 +7,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,50 +16,6 @@ from actors.apiserver.admission._webhook_call import CallFailure, endpoint_of
 from protocol.api import ADMIN, ApiRequest, Resource
 
 Object = dict[str, Any]
-CONFIG_MAPS = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}]
-
-
-class Hook:
-    """A webhook on this machine: answers with `respond(request)`, remembers the requests."""
-
-    def __init__(self) -> None:
-        authority = pki.Authority.create(time.time())
-        self.ca = base64.b64encode(authority.certificate).decode()
-        self.requests: list[Object] = []
-        self.respond: Callable[[Object], Object] = lambda request: {"allowed": True}
-        self.code = 200
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                hook.requests.append(review["request"])
-                response = {"uid": review["request"]["uid"], **hook.respond(review["request"])}
-                body = json.dumps({**review, "request": None, "response": response}).encode()
-                self.send_response(hook.code)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: Any) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = pki.server_context(authority.server(["127.0.0.1", "localhost", "hook.default.svc"]))
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def spec(self, **more: Any) -> Object:
-        client = {"url": f"https://127.0.0.1:{self.port}/check", "caBundle": self.ca}
-        return {
-            "name": "w.example.com",
-            "clientConfig": client,
-            "rules": CONFIG_MAPS,
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            **more,
-        }
 
 
 def patch_of(*operations: Object) -> Object:
@@ -69,27 +23,12 @@ def patch_of(*operations: Object) -> Object:
     return {"allowed": True, "patchType": "JSONPatch", "patch": text}
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Hook]:
-    hook = Hook()
-    yield hook
-    hook.server.shutdown()
-
-
-@pytest.fixture
-def hook(served: Hook) -> Hook:
-    served.requests.clear()
-    served.code = 200
-    served.respond = lambda request: {"allowed": True}
-    return served
-
-
 def configure(api: Any, sort: str, *specs: Object, name: str = "c") -> None:
     body = {"metadata": {"name": name}, "webhooks": list(specs)}
     api.create(f"{sort}webhookconfigurations.admissionregistration.k8s.io", "", body)
 
 
-def test_a_webhook_is_told_who_does_what_to_which_object(api: Any, hook: Hook) -> None:
+def test_a_webhook_is_told_who_does_what_to_which_object(api: Any, hook: Any) -> None:
     configure(api, "validating", hook.spec())
     api.config_map("a", data={"k": "v"})
     request = hook.requests[0]
@@ -102,14 +41,14 @@ def test_a_webhook_is_told_who_does_what_to_which_object(api: Any, hook: Hook) -
     assert request["options"]["kind"] == "CreateOptions"
 
 
-def test_a_rejection_names_the_webhook_and_gives_its_reason(api: Any, hook: Hook, refused: Any) -> None:
+def test_a_rejection_names_the_webhook_and_gives_its_reason(api: Any, hook: Any, refused: Any) -> None:
     hook.respond = lambda request: {"allowed": False, "status": {"message": "no", "code": 409, "reason": "Conflict"}}
     configure(api, "validating", hook.spec())
     error = refused(api.config_map, "a")
     assert (error.code, error.message) == (409, 'admission webhook "w.example.com" denied the request: no')
 
 
-def test_a_rejection_without_a_reason_is_a_400_without_explanation(api: Any, hook: Hook, refused: Any) -> None:
+def test_a_rejection_without_a_reason_is_a_400_without_explanation(api: Any, hook: Any, refused: Any) -> None:
     hook.respond = lambda request: {"allowed": False}
     configure(api, "validating", hook.spec())
     error = refused(api.config_map, "a")
@@ -118,14 +57,21 @@ def test_a_rejection_without_a_reason_is_a_400_without_explanation(api: Any, hoo
     )
 
 
-def test_a_patch_changes_the_object_that_is_stored(api: Any, hook: Hook) -> None:
+def test_a_patch_changes_the_object_that_is_stored(api: Any, hook: Any) -> None:
     hook.respond = lambda request: patch_of({"op": "add", "path": "/data", "value": {"added": "1"}})
     configure(api, "mutating", hook.spec())
     api.config_map("a")
     assert api.get("configmaps", "default", "a")["data"] == {"added": "1"}
 
 
-def test_what_a_webhook_adds_to_a_pod_is_defaulted(api: Any, hook: Hook) -> None:
+def test_webhooks_of_both_sorts_are_asked_about_one_write(api: Any, hook: Any) -> None:
+    configure(api, "mutating", hook.spec())
+    configure(api, "validating", hook.spec())
+    api.config_map("a")
+    assert len(hook.requests) == 2
+
+
+def test_what_a_webhook_adds_to_a_pod_is_defaulted(api: Any, hook: Any) -> None:
     pods = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
     side = {"name": "side", "image": "b"}
     hook.respond = lambda request: patch_of({"op": "add", "path": "/spec/containers/-", "value": side})
@@ -139,7 +85,7 @@ def test_what_a_webhook_adds_to_a_pod_is_defaulted(api: Any, hook: Hook) -> None
     assert len(pod["spec"]["tolerations"]) == 2
 
 
-def test_a_webhook_that_asks_for_it_sees_later_changes(api: Any, hook: Hook) -> None:
+def test_a_webhook_that_asks_for_it_sees_later_changes(api: Any, hook: Any) -> None:
     def respond(request: Object) -> Object:
         labels = request["object"]["metadata"].get("labels") or {}
         if "b" not in labels and len(hook.requests) == 2:
@@ -154,14 +100,14 @@ def test_a_webhook_that_asks_for_it_sees_later_changes(api: Any, hook: Hook) -> 
     assert hook.requests[2]["object"]["metadata"]["labels"] == {"b": "1"}
 
 
-def test_a_webhook_is_told_of_a_dry_run(api: Any, hook: Hook) -> None:
+def test_a_webhook_is_told_of_a_dry_run(api: Any, hook: Any) -> None:
     configure(api, "validating", hook.spec())
     api.create("configmaps", "default", {"metadata": {"name": "b"}}, dryRun="All")
     assert hook.requests[-1]["dryRun"] is True
     assert hook.requests[-1]["options"]["dryRun"] == ["All"]
 
 
-def test_a_webhook_that_cannot_be_reached_fails_the_write_or_is_ignored(api: Any, hook: Hook, refused: Any) -> None:
+def test_a_webhook_that_cannot_be_reached_fails_the_write_or_is_ignored(api: Any, hook: Any, refused: Any) -> None:
     nowhere = {"url": "https://127.0.0.1:1/x"}
     configure(api, "validating", hook.spec(clientConfig=nowhere))
     error = refused(api.config_map, "a")
@@ -176,7 +122,7 @@ def test_a_webhook_that_cannot_be_reached_fails_the_write_or_is_ignored(api: Any
     api.config_map("a")
 
 
-def test_an_unknown_certificate_is_not_trusted(api: Any, hook: Hook, refused: Any) -> None:
+def test_an_unknown_certificate_is_not_trusted(api: Any, hook: Any, refused: Any) -> None:
     other = base64.b64encode(pki.Authority.create(time.time()).certificate).decode()
     spec = hook.spec()
     configure(api, "validating", {**spec, "clientConfig": {**spec["clientConfig"], "caBundle": other}})
@@ -192,14 +138,14 @@ def test_an_unknown_certificate_is_not_trusted(api: Any, hook: Hook, refused: An
     ],
 )
 def test_an_answer_that_breaks_the_protocol_is_a_failure(
-    api: Any, hook: Hook, refused: Any, answer: Object, words: str
+    api: Any, hook: Any, refused: Any, answer: Object, words: str
 ) -> None:
     hook.respond = lambda request: answer
     configure(api, "validating", hook.spec())
     assert f"received invalid webhook response: {words}" in refused(api.config_map, "a").message
 
 
-def test_a_missing_service_is_named(api: Any, hook: Hook, refused: Any) -> None:
+def test_a_missing_service_is_named(api: Any, hook: Any, refused: Any) -> None:
     spec = {"service": {"name": "hook", "namespace": "default", "path": "/check"}, "caBundle": hook.ca}
     configure(api, "validating", hook.spec(clientConfig=spec))
     error = refused(api.config_map, "a")
@@ -244,7 +190,7 @@ class _Lookup:
         return self._slices
 
 
-def test_the_configuration_of_webhooks_is_never_subject_to_webhooks(api: Any, hook: Hook) -> None:
+def test_the_configuration_of_webhooks_is_never_subject_to_webhooks(api: Any, hook: Any) -> None:
     everything = [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]
     hook.respond = lambda request: {"allowed": False}
     configure(api, "validating", hook.spec(rules=everything))
@@ -252,7 +198,7 @@ def test_the_configuration_of_webhooks_is_never_subject_to_webhooks(api: Any, ho
     assert hook.requests == []
 
 
-def test_a_webhook_that_hangs_delays_only_the_writes_it_is_asked_about(https: Any, hook: Hook) -> None:
+def test_a_webhook_that_hangs_delays_only_the_writes_it_is_asked_about(https: Any, hook: Any) -> None:
     release = threading.Event()
     hook.respond = lambda request: {"allowed": release.wait(5)}
     configurations = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")

@@ -16,7 +16,7 @@ from actors.apiserver.admission._base import DELETE, Attributes, Lookup
 from protocol.kinds import Kind
 from protocol.selectors import Selector, SelectorError, selector_of
 
-__all__ = ["EXEMPT", "Match", "Problem", "find_match", "in_version", "matches_selectors", "settled"]
+__all__ = ["EXEMPT", "Match", "Problem", "converted", "find_match", "in_version", "matches_selectors", "settled"]
 
 Object = dict[str, Any]
 EXEMPT = frozenset(
@@ -183,8 +183,21 @@ def in_version(lookup: Lookup, obj: Object | None, kind: Kind) -> Object | None:
     target = _served_as(lookup, kind.api_version, kind.kind)
     if source is None or target is None or source.cache is not target.cache:
         return obj
+    if target.webhook is not None and target.from_storage is not None:
+        target.from_storage(obj)  # says that this cannot wait for the webhook
     stored = source.stored(obj)
     found: Object = target.from_storage(stored) if target.from_storage is not None else stored
+    return found
+
+
+async def converted(lookup: Lookup, obj: Object | None, kind: Kind) -> Object | None:
+    """`in_version`, by a webhook where the kind has one. Raises `StatusError` (500) when that fails."""
+    if obj is None or obj.get("apiVersion") == kind.api_version or obj.get("kind") != kind.kind:
+        return obj
+    target = _served_as(lookup, kind.api_version, kind.kind)
+    if target is None or target.webhook is None:
+        return in_version(lookup, obj, kind)
+    found: Object = await target.webhook.in_version(obj, kind.api_version)
     return found
 
 

@@ -155,9 +155,10 @@ def _status_words(code: int, body: bytes) -> str:
 
 
 class Callers:
-    """The calling actors of one API server: as many as there are calls at a time."""
+    """The calling actors of one sort of webhook: as many as there are calls at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, sort: str) -> None:
+        self._sort = sort
         self._idle: list[Any] = []
         self._made = 0
 
@@ -184,7 +185,7 @@ class Callers:
 
     def _spawn(self, actor: Any) -> Any:
         self._made += 1
-        return actor.spawn(Child(f"webhook-{self._made}", Caller, restart=Restart.TEMPORARY))
+        return actor.spawn(Child(f"{self._sort}-webhook-{self._made}", Caller, restart=Restart.TEMPORARY))
 
     def _keep(self, caller: Any) -> None:
         if len(self._idle) < _SPARE:

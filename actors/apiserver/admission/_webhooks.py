@@ -20,6 +20,7 @@ from actors.apiserver.admission._matching import (
     EXEMPT,
     Match,
     Problem,
+    converted,
     find_match,
     in_version,
     matches_selectors,
@@ -127,7 +128,7 @@ def _concerned(hook: _Hook, attributes: Attributes) -> Match | None:
 # --- asking -----------------------------------------------------------------------------------
 
 
-def _review(hook: _Hook, attributes: Attributes, match: Match, uid: str, version: str) -> Object:
+async def _review(hook: _Hook, attributes: Attributes, match: Match, uid: str, version: str) -> Object:
     lookup, subresource = attributes.lookup, attributes.subresource
     own = Match(attributes.kind)
     request: Object = {"uid": uid, "kind": match.gvk(subresource), "resource": match.gvr()}
@@ -146,8 +147,8 @@ def _review(hook: _Hook, attributes: Attributes, match: Match, uid: str, version
     request |= {
         "operation": attributes.operation,
         "userInfo": user_info(attributes.user),
-        "object": in_version(lookup, attributes.object, match.kind),
-        "oldObject": in_version(lookup, attributes.old_object, match.kind),
+        "object": await converted(lookup, attributes.object, match.kind),
+        "oldObject": await converted(lookup, attributes.old_object, match.kind),
         "dryRun": attributes.dry_run,
         "options": operation_options(attributes) or None,
     }
@@ -185,7 +186,7 @@ class _Asker(Plugin):
             words = "webhook does not accept known AdmissionReview versions (v1, v1beta1)"
             raise _Unanswered(f"could not create admission objects: {words}")
         uid = _uid(attributes.lookup)
-        review = _review(hook, attributes, match, uid, version)
+        review = await _review(hook, attributes, match, uid, version)
         body = await self._post(attributes.lookup, spec, orjson.dumps(review))
         try:
             response = self._verified(body, uid, version)
@@ -202,7 +203,7 @@ class _Asker(Plugin):
         from actors.apiserver.admission._webhook_call import Callers, CallFailure, Post, endpoint_of
 
         if self._callers is None:
-            self._callers = Callers()
+            self._callers = Callers("mutating" if self.mutating else "validating")
         timeout_s = spec.get("timeoutSeconds") or _DEFAULT_TIMEOUT_S
         try:
             endpoint = endpoint_of(lookup, spec.get("clientConfig") or {}, timeout_s)
@@ -296,7 +297,7 @@ class MutatingAdmissionWebhook(_Asker):
             changed = False
             try:
                 response = await self.ask(hook, attributes, match)
-                changed = _change(hook, attributes, match, response)
+                changed = await _change(hook, attributes, match, response)
             except _Unanswered as failure:
                 self.failed(hook, attributes, failure, f"mutation.webhook.admission.k8s.io/{place}")
             mutated = {"configuration": hook.config, "webhook": hook.name, "mutated": changed}
@@ -305,7 +306,7 @@ class MutatingAdmissionWebhook(_Asker):
         turn.done(attributes)
 
 
-def _change(hook: _Hook, attributes: Attributes, match: Match, response: Object) -> bool:
+async def _change(hook: _Hook, attributes: Attributes, match: Match, response: Object) -> bool:
     """Apply the patch of a response; whether the object differs after it."""
     from actors.apiserver.fieldvalidation import DecodeFailure
     from actors.apiserver.patch import PatchProblem, apply_operations
@@ -329,8 +330,8 @@ def _change(hook: _Hook, attributes: Attributes, match: Match, response: Object)
     if response.get("patchType") != "JSONPatch":
         raise _Unanswered(f"unsupported patch type {go_quote(str(response.get('patchType')))}")
     try:
-        patched = apply_operations(mutable(in_version(lookup, before, match.kind) or {}), operations)
-        after = mutable(in_version(lookup, settled(lookup, patched), attributes.kind) or {})
+        patched = apply_operations(mutable(await converted(lookup, before, match.kind) or {}), operations)
+        after = mutable(await converted(lookup, settled(lookup, patched), attributes.kind) or {})
     except (PatchProblem, DecodeFailure) as problem:
         raise status.internal_error(str(problem)) from None
     attributes.object = after

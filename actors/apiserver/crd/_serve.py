@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.apiserver.crd._names import TERMINATING, is_established, set_condition, settle_names
+from protocol import status
 
 if TYPE_CHECKING:
     from actors.apiserver._cache import Change, Entry
@@ -36,7 +37,10 @@ class Definitions:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self.callers: Any = None
+        """The actors that call conversion webhooks; made at first need."""
         self._served: dict[str, set[tuple[str, str, str]]] = {}
+        self._ways: dict[str, Any] = {}
         self._busy: set[str] = set()
         self._again: set[str] = set()
 
@@ -83,15 +87,16 @@ class Definitions:
 
         core, spec = self.core, definition["spec"]
         cache = core.store.cache(spec["group"], spec["names"]["plural"])
-        customs = [
-            Custom(definition, version, core.schema) for version in spec["versions"] if version.get("served")
-        ]
+        every = [Custom(definition, version, core.schema) for version in spec["versions"]]
+        customs = [custom for custom in every if custom.version.get("served")]
         stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
         storage = next((c.kind for c in customs if c.kind.version == stored), None)
         storage_api = f"{spec['group']}/{stored}"
-        if len(customs) > 1 and (spec.get("conversion") or {}).get("strategy") == "Webhook":
-            name = definition["metadata"]["name"]
-            core.actor.log.warning("conversion_webhook_not_called", definition=name)
+        webhook: Any = None
+        if len(every) > 1 and (spec.get("conversion") or {}).get("strategy") == "Webhook":
+            from actors.apiserver.crd._conversion import WebhookConversion
+
+            webhook = WebhookConversion(core, definition, every)
         now: set[tuple[str, str, str]] = set()
         for custom in customs:
             kind = custom.kind
@@ -104,11 +109,29 @@ class Definitions:
                     storage or kind,
                     strategy=custom.strategy,
                     to_storage=None if same else _to_version(storage_api),
-                    from_storage=None if same else _to_version(kind.api_version),
+                    from_storage=_unconverted if webhook is not None
+                    else _to_version(kind.api_version) if len(every) > 1
+                    else None,
                     custom=custom,
+                    webhook=webhook,
                 )
             )
+        self._new_way(definition, cache)
         self._withdraw(definition["metadata"]["name"], now)
+
+    def _new_way(self, definition: Object, cache: Any) -> None:
+        """When versions convert in another way than before, nothing that was converted counts any more,
+        and who watches has to list again."""
+        spec, name = definition["spec"], definition["metadata"]["name"]
+        way = (spec.get("conversion"), [(v["name"], v.get("schema")) for v in spec["versions"]])
+        before = self._ways.get(name)
+        self._ways[name] = way
+        if before is None or before == way or len(spec["versions"]) == 1 == len(before[1]):
+            return
+        cache.forget_views()
+        for watch in list(self.core.watches.open.values()):
+            if watch.cache is cache:
+                self.core.watches.close(watch, "the definition has changed")
 
     def _withdraw(self, name: str, keep: set[tuple[str, str, str]]) -> None:
         for gone in self._served.get(name, set()) - keep:
@@ -117,6 +140,7 @@ class Definitions:
             self._served[name] = keep
         else:
             self._served.pop(name, None)
+            self._ways.pop(name, None)
 
     # --- names and removal ----------------------------------------------------------------------
 
@@ -268,6 +292,11 @@ class Definitions:
                 continue
 
 
+def _unconverted(obj: Object) -> Object:
+    """What is shown was converted before; here it was not."""
+    raise status.internal_error(f"{obj['kind']} of {obj['apiVersion']} is needed in another version, by a webhook")
+
+
 def _to_version(api_version: str) -> Any:
     """A conversion that changes nothing but the version, as strategy None has it."""
-    return lambda obj: {**obj, "apiVersion": api_version}
+    return lambda obj: obj if obj["apiVersion"] == api_version else {**obj, "apiVersion": api_version}
