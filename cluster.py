@@ -239,14 +239,22 @@ class _Commands:
 
         group, _, version = str(obj["apiVersion"]).rpartition("/")
         kind = by_kind(group, version, obj["kind"])
-        if kind is None:
-            raise ManifestError(f'no matches for kind "{obj["kind"]}" in version "{obj["apiVersion"]}"')
+        plural, namespaced = (kind.resource, kind.namespaced) if kind else self._custom_kind(obj, group, version)
         meta = dict(obj.get("metadata") or {})
-        if kind.namespaced:
+        if namespaced:
             meta.setdefault("namespace", namespace)
         from protocol.api import Resource
 
-        return self.client.apply(Resource(kind.group, kind.version, kind.resource), {**obj, "metadata": meta})
+        return self.client.apply(Resource(group, version, plural), {**obj, "metadata": meta})
+
+    def _custom_kind(self, obj: Object, group: str, version: str) -> tuple[str, bool]:
+        """The plural name of a custom kind, and whether it has namespaces. Raises: ManifestError."""
+        for definition in self.client.list("customresourcedefinitions"):
+            spec = definition["spec"]
+            served = [v["name"] for v in spec["versions"] if v.get("served")]
+            if spec["group"] == group and spec["names"]["kind"] == obj["kind"] and version in served:
+                return spec["names"]["plural"], spec["scope"] == "Namespaced"
+        raise ManifestError(f'no matches for kind "{obj["kind"]}" in version "{obj["apiVersion"]}"')
 
     def wait(
         self,
@@ -263,8 +271,13 @@ class _Commands:
         `"deleted"`, or the name of a condition that must be True (`"Available"`, `"Ready"`).
         Answers the object or the list. Raises: WaitTimeout.
         """
+        from protocol.kinds import resource_for
+
         word, _, name = what.partition("/")
         condition = _predicate(until)
+        kind = resource_for(word)
+        if kind is not None and not kind.namespaced:
+            namespace = ""
         if not name:
             return self.client.wait(
                 word,
