@@ -15,6 +15,7 @@ from actors.apiserver.fieldvalidation import DecodeFailure, convert, parse_json,
 from actors.apiserver.fieldvalidation._careful import walk, word_for
 from actors.apiserver.patch import _json, _strategic
 from actors.apiserver.patch._gotext import go_quote, go_value
+from actors.apiserver.patch._restore import restore_words
 from protocol import status
 from protocol.api import StatusError
 from protocol.objects import mutable
@@ -207,7 +208,7 @@ def apply_strategic(type_: Type, current: Object, patch: Any, directive: str = "
     try:
         obj, more = convert(type_, patched, ordered=True)
     except DecodeFailure as failure:
-        raise _invalid(go_value(document), str(failure)) from None
+        raise _invalid(go_value(document), restore_words(str(failure))) from None
     strict = strict + sorted(more)
     if strict and directive == "Strict":
         raise _invalid(go_value(document), strict_message(strict))
