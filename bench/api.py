@@ -23,7 +23,7 @@ from bench._report import Comparison, arguments, finish
 __all__ = ["main"]
 
 CONNECTIONS = 16
-PEER = "kube-apiserver 1.36"
+PEER = "kube-apiserver 1.36 (quoted, not run)"
 _TOKEN = "bench"
 _POD = {
     "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "NAME", "labels": {"app": "bench"}},
