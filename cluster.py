@@ -27,6 +27,7 @@ from typing import Any
 
 from actors.client import OutsideClient, WaitTimeout
 from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
+from protocol.api import StatusError
 from protocol.etcd import Range
 from protocol.objects import Object
 
@@ -477,17 +478,28 @@ class Cluster(_Served, _Commands):
 
         try:
             apiserver = self._serve()
+            self.client = OutsideClient(self.system, apiserver)
+            self._create_service_account()
             if on_serving is not None:
                 on_serving()
             assert self._certificates is not None
             self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
-            self.client = OutsideClient(self.system, apiserver)
             if wait_for_nodes and self.config.nodes:
                 self.client.wait("nodes", self._nodes_ready)
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _create_service_account(self) -> None:
+        """What the service account controller will do as its first thing: so that whoever runs a
+        pod in the namespace `default` as soon as the API is served need not wait for it."""
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        try:
+            self.client.create("serviceaccounts", account, "default")
+        except StatusError as error:
+            if error.code != 409:  # there from an earlier run
+                raise
 
     def _nodes_ready(self, nodes: list[Object]) -> bool:
         return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
