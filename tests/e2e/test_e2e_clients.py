@@ -78,10 +78,10 @@ def test_the_typed_client_rolls_out_a_deployment_and_reads_its_pods(official: An
     pods = core.list_namespaced_pod("default", label_selector="app=typed").items
     assert [pod.status.phase for pod in pods] == ["Running", "Running"]
     assert {pod.spec.node_name for pod in pods} <= {node.metadata.name for node in core.list_node().items}
+    assert isinstance(core.read_namespaced_pod_log(pods[0].metadata.name, "default"), str)
     scale = apps.read_namespaced_deployment_scale("typed", "default")
     scale.spec.replicas = 1
     assert apps.replace_namespaced_deployment_scale("typed", "default", scale).spec.replicas == 1
-    assert isinstance(core.read_namespaced_pod_log(pods[0].metadata.name, "default"), str)
     apps.delete_namespaced_deployment("typed", "default", propagation_policy="Foreground")
     cluster.wait("deployments/typed", "deleted")
     assert core.list_namespaced_pod("default", label_selector="app=typed").items == []
