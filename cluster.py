@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.client import OutsideClient, WaitTimeout
 from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
@@ -31,10 +31,14 @@ from protocol.api import StatusError
 from protocol.etcd import Range
 from protocol.objects import Object
 
+if TYPE_CHECKING:
+    from actors.apiserver import pki
+
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
 STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
+DEFAULT_PORT = 6443
 CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
@@ -49,7 +53,8 @@ class ClusterConfig:
 
     `nodes` simulated machines named `node-0`, `node-1`, ...; everything in memory unless
     `data_dir` is given; `minor` selects Kubernetes 1.`minor`; `seed` makes names and uids
-    repeatable.
+    repeatable. With `debug`, whoever changes an object that the API server shares (with all clients
+    of this process) gets a `TypeError`; tests should have it on.
     """
 
     nodes: int = 3
@@ -71,6 +76,7 @@ class ClusterConfig:
     controllers: Mapping[str, Any] = field(default_factory=dict)
     apiserver: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    debug: bool = False
 
     def __post_init__(self) -> None:
         if self.nodes < 0:
@@ -115,7 +121,9 @@ def start_apiserver(system: ActorSystem, config: ClusterConfig, etcd: Ref, **set
     """The API server actor."""
     from actors.apiserver import ApiServer, ApiServerConfig
 
-    api_config = ApiServerConfig(minor=config.minor, exclusive=not config.etcd_servers, **settings)
+    api_config = ApiServerConfig(
+        minor=config.minor, exclusive=not config.etcd_servers, debug=config.debug, **settings
+    )
     return system.spawn(Child("apiserver", lambda: ApiServer(api_config, etcd)), host="apiserver")
 
 
@@ -347,7 +355,12 @@ class _Served:
         etcd = start_store(system, self.config)
         etcd.ask(Range(b"\0", limit=1), timeout=STORE_OPENS_S)  # a store that cannot be opened says so here
         self._certificates = _Certificates(self.config, system.clock.now())
-        settings = {**self._certificates.api_settings(), **self.config.apiserver}
+        settings = {
+            "advertise_address": self.config.host,
+            "advertise_port": self.config.port or DEFAULT_PORT,
+            **self._certificates.api_settings(),
+            **self.config.apiserver,
+        }
         apiserver = start_apiserver(system, self.config, etcd, **settings)
         self._port, self._close_http = http.start(
             system, apiserver, self.config.host, self.config.port, self._certificates.tls()
@@ -378,6 +391,17 @@ class _Served:
         """Where the API is served."""
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         return f"https://{host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port that was bound, also when the configuration left it open."""
+        return self._port
+
+    @property
+    def authority(self) -> pki.Authority:
+        """The certificate authority of this cluster."""
+        assert self._certificates is not None
+        return self._certificates.authority
 
     def write_kubeconfig(self, path: Path) -> None:
         """Write a kubeconfig of the administrator, readable by its owner alone."""
@@ -448,12 +472,14 @@ class _Certificates:
 
 
 class ApiServerProcess(_Served):
-    """An API server with its store and nothing else."""
+    """An API server with its store and nothing else. `apiserver` is its actor once started."""
+
+    apiserver: Ref
 
     def start(self) -> ApiServerProcess:
         """Start; the API is served when this returns. Raises: as `Cluster.start`."""
         try:
-            self._serve()
+            self.apiserver = self._serve()
         except BaseException:
             self.stop()
             raise

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench._report import Comparison, arguments, finish
+from cluster import ApiServerProcess
+from protocol.api import UserInfo
 
 __all__ = ["main"]
 
@@ -128,12 +130,9 @@ class _Server:
     """An API server with an etcd in memory, on a port of its own."""
 
     def __init__(self) -> None:
-        from actors.apiserver.standalone import Options, Standalone
-        from actors.etcd import Etcd
-
         logging.getLogger().setLevel(logging.ERROR)
         started = time.perf_counter()
-        self.server = Standalone(Options(token=_TOKEN, make_etcd=Etcd)).start()
+        self.server = ApiServerProcess(apiserver={"tokens": {_TOKEN: UserInfo("admin", ("system:masters",), "admin")}}).start()
         self.ask("list", "namespaces")
         self.start_s = time.perf_counter() - started
         self.ask("create", "serviceaccounts", "default", body={"metadata": {"name": "default"}})

@@ -102,6 +102,9 @@ class FrozenDict(dict[str, Any]):
     __setitem__ = _refuse
     __delitem__ = _refuse
     __ior__ = _refuse  # type: ignore[assignment]
+    def __deepcopy__(self, memo: Any) -> Any:
+        return mutable(self)
+
     clear = _refuse
     pop = _refuse  # type: ignore[assignment]
     popitem = _refuse
@@ -118,6 +121,9 @@ class FrozenList(list[Any]):
     __delitem__ = _refuse
     __iadd__ = _refuse  # type: ignore[assignment]
     __imul__ = _refuse  # type: ignore[assignment]
+    def __deepcopy__(self, memo: Any) -> Any:
+        return mutable(self)
+
     append = _refuse
     clear = _refuse
     extend = _refuse

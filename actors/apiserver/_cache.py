@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 
 from actors.apiserver._gzip import deflate
+from protocol.objects import freeze
 
 __all__ = ["Bucket", "Change", "Entry", "ResourceCache", "View", "encode", "items", "splice_revision"]
 
@@ -277,7 +278,7 @@ def items(entries: list[Entry], api_version: str, convert: Convert | None, typed
 class ResourceCache:
     """All entries of one stored resource, e.g. `("apps", "deployments")`."""
 
-    def __init__(self, group: str, resource: str, revision: int, history: int) -> None:
+    def __init__(self, group: str, resource: str, revision: int, history: int, frozen: bool = False) -> None:
         self.group = group
         self.resource = resource
         self.prefix = f"/registry/{group}/{resource}/" if group else f"/registry/{resource}/"
@@ -289,6 +290,8 @@ class ResourceCache:
         """Changes after this revision are in the history, as far as there were any."""
         self.history: deque[Change] = deque()
         self.history_bound = history
+        self.frozen = frozen
+        """Whether the objects refuse to be changed (see `protocol.objects.freeze`)."""
         self.changes = 0
         """Grows with every change: whoever derives something from the entries can tell if it is stale."""
         self.sink: Callable[[Change], None] | None = None
@@ -309,6 +312,8 @@ class ResourceCache:
         namespace, _, name = key.rpartition("/")
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
+        if self.frozen:
+            obj = freeze(obj)
         return Entry(key, namespace, name, obj, value, revision)
 
     def load(self, entry: Entry) -> None:

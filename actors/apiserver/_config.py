@@ -44,6 +44,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     compaction_period: float = 300.0
     storage_check_period: float = 5.0
     event_ttl: int = 3600
+    debug: bool = False
+    """Objects of the cache refuse to be changed: who writes to what is shared hears a `TypeError`."""
     history: int = 8192
     """Changes kept per resource, for watches that start in the past."""
     min_watch_timeout: float = 1800.0

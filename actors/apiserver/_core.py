@@ -100,7 +100,7 @@ class Core:
         self.clock = actor.clock
         self.random = actor.random
         self.watches = Watches()
-        self.store = Store(actor, etcd, config.history, config.exclusive)
+        self.store = Store(actor, etcd, config.history, config.exclusive, config.debug)
         self.store.on_new_cache = self.watches.attach
         self.store.on_reset = self._reset
         self.resources = Resources(self.store, config.minor)

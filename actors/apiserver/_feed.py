@@ -43,7 +43,7 @@ class Pending:
 class Feed:
     """The half of the store that follows etcd. Lives inside the API server actor and uses its `ask`."""
 
-    def __init__(self, actor: Actor, etcd: Ref, history: int, exclusive: bool) -> None:
+    def __init__(self, actor: Actor, etcd: Ref, history: int, exclusive: bool, frozen: bool = False) -> None:
         self.actor = actor
         self.etcd = etcd
         self.exclusive = exclusive
@@ -55,6 +55,7 @@ class Feed:
         self.on_reset: Any = None
         """Called when the cache was rebuilt and watches cannot go on."""
         self._history = history
+        self._frozen = frozen
         self._routes: dict[bytes, ResourceCache] = {}
         self._pending: dict[str, list[Pending]] = {}
         self._turns: dict[str, Future[None]] = {}
@@ -238,7 +239,7 @@ class Feed:
         """The cache of a stored resource, made at first need."""
         cache = self.caches.get((group, resource))
         if cache is None:
-            cache = ResourceCache(group, resource, self.revision, self._history)
+            cache = ResourceCache(group, resource, self.revision, self._history, self._frozen)
             self.caches[group, resource] = cache
             self._routes[cache.prefix.encode()] = cache
             if self.on_new_cache is not None:

@@ -6,7 +6,6 @@ wait there. It keeps no objects. Must never be used from inside an actor.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,7 +14,7 @@ from actors.client._informer import Informer
 from actors.kernel import ActorDead, ActorSystem, AskTimeout, Child, Future, Ref, Restart, handles
 from protocol.api import ADMIN, Resource, UserInfo
 from protocol.message import Message
-from protocol.objects import Object
+from protocol.objects import Object, mutable
 
 Objects = list[Object]
 
@@ -69,7 +68,7 @@ class OutsideClient:
         Raises: what it raises; RuntimeError when the system has failed.
         """
         try:
-            return copy.deepcopy(self._desk.ask(_Do(work), timeout=timeout_s or self._timeout_s))
+            return mutable(self._desk.ask(_Do(work), timeout=timeout_s or self._timeout_s))
         except ActorDead:
             if self._system.failure is None:
                 raise

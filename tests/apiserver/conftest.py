@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from actors.apiserver import ApiServer, ApiServerConfig, pki
-from actors.apiserver.standalone import Options, Standalone
 from actors.etcd import Etcd
 from actors.kernel import Actor, Child, Simulation, handles
+from cluster import ApiServerProcess
 from protocol.api import ADMIN, ApiRequest, Resource, StatusError, UserInfo, WatchClosed, WatchEvents
 
 Object = dict[str, Any]
@@ -55,7 +55,7 @@ class Api:
     def __init__(self, sim: Simulation, **settings: Any) -> None:
         self.sim = sim
         self.etcd = sim.spawn(Child("etcd", Etcd))
-        config = ApiServerConfig(**settings)
+        config = ApiServerConfig(**{"debug": True, **settings})
         self.server = sim.spawn(Child("apiserver", lambda: ApiServer(config, self.etcd)))
         self._watches = 0
 
@@ -128,9 +128,9 @@ def refused() -> Callable[..., StatusError]:
 
 
 @pytest.fixture(scope="module")
-def https() -> Iterator[Standalone]:
+def https() -> Iterator[ApiServerProcess]:
     """A live API server behind TLS, shared by the tests of a module."""
-    server = Standalone(Options(token="secret", make_etcd=Etcd)).start()
+    server = ApiServerProcess(debug=True, apiserver={"tokens": {"secret": UserInfo("admin", ("system:masters",), "admin")}}).start()
     account = ApiRequest("create", Resource("", "v1", "serviceaccounts"), "default", body={"metadata": {"name": "default"}})
     server.apiserver.ask(account, timeout=30)
     yield server

@@ -17,7 +17,7 @@ import pytest
 from actors.apiserver import pki
 from actors.apiserver._aggregation import _request
 from actors.apiserver._messages import HttpCall
-from actors.apiserver.standalone import Standalone
+from cluster import ApiServerProcess
 from protocol.api import ApiRequest, Resource, UserInfo
 
 GROUP, VERSION = "metrics.example.com", "v1beta1"
@@ -65,7 +65,7 @@ class Extension(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def extension(https: Standalone) -> Iterator[Any]:
+def extension(https: ApiServerProcess) -> Iterator[Any]:
     """An extension API server, its Service and its APIService; removed in the end."""
     authority = pki.Authority.create(time.time())
     pair = authority.server(["metrics.default.svc"])
@@ -94,11 +94,11 @@ def extension(https: Standalone) -> Iterator[Any]:
     server.server_close()
 
 
-def make(https: Standalone, resource: Resource, namespace: str, body: Any) -> None:
+def make(https: ApiServerProcess, resource: Resource, namespace: str, body: Any) -> None:
     https.apiserver.ask(ApiRequest("create", resource, namespace, body=body), timeout=10)
 
 
-def call(https: Standalone, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+def call(https: ApiServerProcess, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
     context = ssl.create_default_context(cadata=https.authority.certificate.decode())
     connection = http.client.HTTPSConnection("127.0.0.1", https.port, context=context, timeout=20)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -109,7 +109,7 @@ def call(https: Standalone, method: str, path: str, body: bytes | None = None, *
     return response.status, data
 
 
-def test_requests_go_to_the_other_server_under_the_clients_name(https: Standalone, extension: Any) -> None:
+def test_requests_go_to_the_other_server_under_the_clients_name(https: ApiServerProcess, extension: Any) -> None:
     path = f"{BASE}/namespaces/default/podmetrics"
     code, data = call(https, "GET", f"{path}?limit=5", X_Remote_User="mallory")
     assert (code, json.loads(data)) == (200, {"kind": "PodMetricsList", "items": []})
@@ -124,13 +124,13 @@ def test_requests_go_to_the_other_server_under_the_clients_name(https: Standalon
     assert ((("commonName", "front-proxy-client"),)) in peer["subject"]
 
 
-def test_a_watch_streams_from_the_other_server(https: Standalone, extension: Any) -> None:
+def test_a_watch_streams_from_the_other_server(https: ApiServerProcess, extension: Any) -> None:
     code, data = call(https, "GET", f"{BASE}/podmetrics?watch=true")
     assert code == 200
     assert [json.loads(line)["object"]["n"] for line in data.splitlines()] == [0, 1, 2]
 
 
-def test_discovery_shows_the_other_servers_resources_when_it_answers(https: Standalone, extension: Any) -> None:
+def test_discovery_shows_the_other_servers_resources_when_it_answers(https: ApiServerProcess, extension: Any) -> None:
     deadline = time.monotonic() + 20
     while call(https, "GET", BASE)[0] != 200 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -145,7 +145,7 @@ def test_discovery_shows_the_other_servers_resources_when_it_answers(https: Stan
     assert (condition["status"], condition["reason"]) == ("True", "Passed")
 
 
-def test_a_server_that_is_not_there_is_unavailable(https: Standalone) -> None:
+def test_a_server_that_is_not_there_is_unavailable(https: ApiServerProcess) -> None:
     services = Resource("apiregistration.k8s.io", "v1", "apiservices")
     make(https, services, "", {
         "metadata": {"name": "v1.none.example.com"},

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from actors.apiserver.standalone import Standalone
 from actors.kernel import Actor, Child, handles
+from cluster import ApiServerProcess
 from protocol import status
 from protocol.api import ApiRequest, Resource
 from protocol.node import NodeConnected, PodExec, PodPortForward, StreamClosed, StreamData, StreamOpened
@@ -60,7 +60,7 @@ Kubectl = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(https: Standalone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kubeconfig(https: ApiServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kube") / "config"
     https.write_kubeconfig(path)
     return path
@@ -226,7 +226,7 @@ class EchoNode(Actor):
 
 
 @pytest.fixture(scope="module")
-def echo_pod(https: Standalone) -> str:
+def echo_pod(https: ApiServerProcess) -> str:
     ref = https.system.spawn(Child("echo-node", EchoNode))
     https.apiserver.tell(NodeConnected("echo", ref))
     spec = {"nodeName": "echo", "containers": [{"name": "c", "image": "i"}]}

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.apiserver.standalone import Standalone
 from actors.kernel import Actor, Child, handles
+from cluster import ApiServerProcess
 from protocol import protobuf, status
 from protocol.api import ApiRequest, Resource
 from protocol.node import NodeConnected, PodExec, PodLogs, StreamClosed, StreamData, StreamOpened
@@ -30,21 +30,21 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 _TIMEOUT_S = 10.0
 
 
-def context(server: Standalone) -> ssl.SSLContext:
+def context(server: ApiServerProcess) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=server.authority.certificate.decode())
 
 
-def connect(server: Standalone) -> ssl.SSLSocket:
+def connect(server: ApiServerProcess) -> ssl.SSLSocket:
     raw = socket.create_connection(("127.0.0.1", server.port), timeout=_TIMEOUT_S)
     return context(server).wrap_socket(raw, server_hostname="127.0.0.1")
 
 
-def client(server: Standalone) -> http.client.HTTPSConnection:
+def client(server: ApiServerProcess) -> http.client.HTTPSConnection:
     return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=_TIMEOUT_S, context=context(server))
 
 
 def call(
-    server: Standalone, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
+    server: ApiServerProcess, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None,
     connection: http.client.HTTPSConnection | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
     made = connection or client(server)
@@ -58,12 +58,12 @@ def call(
     return response.status, {k.lower(): v for k, v in response.getheaders()}, content
 
 
-def create(server: Standalone, name: str, **fields: Any) -> None:
+def create(server: ApiServerProcess, name: str, **fields: Any) -> None:
     code, _, content = call(server, "POST", CONFIG_MAPS, {"metadata": {"name": name}, **fields})
     assert code == 201, content
 
 
-def test_a_connection_serves_many_requests(https: Standalone) -> None:
+def test_a_connection_serves_many_requests(https: ApiServerProcess) -> None:
     connection = client(https)
     for number in range(20):
         code, headers, content = call(https, "GET", "/version", connection=connection)
@@ -86,7 +86,7 @@ def read_until(sock: ssl.SSLSocket, count: int, marker: bytes) -> bytes:
     return data
 
 
-def test_pipelined_requests_are_answered_in_order(https: Standalone) -> None:
+def test_pipelined_requests_are_answered_in_order(https: ApiServerProcess) -> None:
     with closing(connect(https)) as sock:
         paths = ["/healthz", "/version", "/nosuch", "/livez"] * 25
         sock.sendall(b"".join(request_bytes(path) for path in paths))
@@ -100,7 +100,7 @@ def test_pipelined_requests_are_answered_in_order(https: Standalone) -> None:
     [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n",
      b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n"],
 )
-def test_what_is_no_http_is_refused_and_others_go_on(https: Standalone, garbage: bytes) -> None:
+def test_what_is_no_http_is_refused_and_others_go_on(https: ApiServerProcess, garbage: bytes) -> None:
     with closing(connect(https)) as sock:
         sock.sendall(garbage)
         answer = sock.recv(65536)
@@ -110,24 +110,24 @@ def test_what_is_no_http_is_refused_and_others_go_on(https: Standalone, garbage:
 
 @settings(max_examples=30)
 @given(st.binary(max_size=300))
-def test_no_body_is_worse_than_a_bad_request(https: Standalone, body: bytes) -> None:
+def test_no_body_is_worse_than_a_bad_request(https: ApiServerProcess, body: bytes) -> None:
     code, _, content = call(https, "POST", CONFIG_MAPS + "?dryRun=All", body)
     assert 200 <= code < 500, content
 
 
-def test_deeply_nested_json_is_refused(https: Standalone) -> None:
+def test_deeply_nested_json_is_refused(https: ApiServerProcess) -> None:
     body = b'{"metadata":{"name":"deep"},"data":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     assert 400 <= call(https, "POST", CONFIG_MAPS, body)[0] < 500
 
 
-def test_a_body_above_the_limit_is_refused(https: Standalone) -> None:
+def test_a_body_above_the_limit_is_refused(https: ApiServerProcess) -> None:
     body = json.dumps({"metadata": {"name": "big"}, "data": {"k": "x" * (4 * 1024 * 1024)}}).encode()
     code, _, content = call(https, "POST", CONFIG_MAPS, body)
     assert code == 413
     assert json.loads(content)["reason"] == "RequestEntityTooLarge"
 
 
-def test_a_certificate_names_its_user_and_no_credentials_nobody(https: Standalone, tmp_path: Path) -> None:
+def test_a_certificate_names_its_user_and_no_credentials_nobody(https: ApiServerProcess, tmp_path: Path) -> None:
     pair = https.authority.client("jane", ("devs",))
     (tmp_path / "c.pem").write_bytes(pair.certificate + pair.key)
     with_certificate = context(https)
@@ -144,7 +144,7 @@ def test_a_certificate_names_its_user_and_no_credentials_nobody(https: Standalon
     assert call(https, "GET", "/healthz", headers={"Authorization": ""})[0] == 200
 
 
-def test_old_tls_is_not_spoken(https: Standalone) -> None:
+def test_old_tls_is_not_spoken(https: ApiServerProcess) -> None:
     old = context(https)
     old.minimum_version = ssl.TLSVersion.TLSv1
     try:
@@ -155,7 +155,7 @@ def test_old_tls_is_not_spoken(https: Standalone) -> None:
         old.wrap_socket(raw, server_hostname="127.0.0.1")
 
 
-def test_large_answers_are_compressed_for_those_who_want_it(https: Standalone) -> None:
+def test_large_answers_are_compressed_for_those_who_want_it(https: ApiServerProcess) -> None:
     create(https, "large", data={"k": "x" * 300_000})
     _, headers, packed = call(https, "GET", CONFIG_MAPS + "/large", headers={"Accept-Encoding": "gzip"})
     assert headers["content-encoding"] == "gzip"
@@ -165,7 +165,7 @@ def test_large_answers_are_compressed_for_those_who_want_it(https: Standalone) -
     assert gzip.decompress(packed) == plain
 
 
-def test_protobuf_goes_in_and_comes_out(https: Standalone) -> None:
+def test_protobuf_goes_in_and_comes_out(https: ApiServerProcess) -> None:
     binary = "application/vnd.kubernetes.protobuf"
     body = protobuf.encode({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "binary"}, "data": {"k": "v"}})
     assert call(https, "POST", CONFIG_MAPS, body, {"Content-Type": binary})[0] == 201
@@ -186,7 +186,7 @@ def lines(sock: ssl.SSLSocket, count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in found]
 
 
-def test_a_watch_streams_events_and_ends_in_time(https: Standalone) -> None:
+def test_a_watch_streams_events_and_ends_in_time(https: ApiServerProcess) -> None:
     with closing(connect(https)) as sock:
         sock.sendall(request_bytes(CONFIG_MAPS + "?watch=1&timeoutSeconds=2&fieldSelector=metadata.name=streamed"))
         create(https, "streamed")
@@ -197,7 +197,7 @@ def test_a_watch_streams_events_and_ends_in_time(https: Standalone) -> None:
         assert b"200 OK" in sock.recv(4096)
 
 
-def open_watches(server: Standalone) -> int:
+def open_watches(server: ApiServerProcess) -> int:
     page = call(server, "GET", "/metrics")[2].decode()
     return sum(int(line.split()[-1]) for line in page.splitlines() if line.startswith("apiserver_longrunning_requests{"))
 
@@ -211,7 +211,7 @@ def eventually(condition: Callable[[], bool], timeout_s: float = _TIMEOUT_S) -> 
     return True
 
 
-def test_a_watch_is_forgotten_when_its_client_hangs_up(https: Standalone) -> None:
+def test_a_watch_is_forgotten_when_its_client_hangs_up(https: ApiServerProcess) -> None:
     before = open_watches(https)
     sock = connect(https)
     sock.sendall(request_bytes(CONFIG_MAPS + "?watch=1"))
@@ -220,7 +220,7 @@ def test_a_watch_is_forgotten_when_its_client_hangs_up(https: Standalone) -> Non
     assert eventually(lambda: open_watches(https) == before)
 
 
-def test_a_client_that_does_not_read_is_dropped_and_hurts_nobody(https: Standalone) -> None:
+def test_a_client_that_does_not_read_is_dropped_and_hurts_nobody(https: ApiServerProcess) -> None:
     before = open_watches(https)
     slow = connect(https)
     slow.sendall(request_bytes(CONFIG_MAPS + "?watch=1&labelSelector=flood"))
@@ -278,7 +278,7 @@ class FakeNode(Actor):
 
 
 @pytest.fixture
-def node(https: Standalone) -> Iterator[str]:
+def node(https: ApiServerProcess) -> Iterator[str]:
     ref = https.system.spawn(Child("fake-node", FakeNode))
     https.apiserver.tell(NodeConnected("fake", ref))
     pod = {"metadata": {"name": "on-node"}, "spec": {"nodeName": "fake", "containers": [{"name": "c", "image": "i"}]}}
@@ -289,7 +289,7 @@ def node(https: Standalone) -> Iterator[str]:
     https.system.wait_for(https.system.actors["fake-node"].request_stop())
 
 
-def test_logs_come_from_the_node_whole_or_followed(https: Standalone, node: str) -> None:
+def test_logs_come_from_the_node_whole_or_followed(https: ApiServerProcess, node: str) -> None:
     assert call(https, "GET", node + "/log")[2] == b"log of c\n"
     assert call(https, "GET", node + "/log?follow=true")[2] == b"first\nsecond\n"
     assert call(https, "GET", node + "/log?container=zz")[0] == 400
@@ -302,7 +302,7 @@ def frame(channel: int, data: bytes) -> bytes:
 
 
 @contextmanager
-def websocket(server: Standalone, path: str, protocol: str) -> Iterator[Callable[[], tuple[int, bytes]]]:
+def websocket(server: ApiServerProcess, path: str, protocol: str) -> Iterator[Callable[[], tuple[int, bytes]]]:
     with closing(connect(server)) as sock:
         key = base64.b64encode(os.urandom(16)).decode()
         more = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
@@ -325,7 +325,7 @@ def websocket(server: Standalone, path: str, protocol: str) -> Iterator[Callable
         yield receive
 
 
-def test_exec_carries_channels_both_ways_and_the_exit_code(https: Standalone, node: str) -> None:
+def test_exec_carries_channels_both_ways_and_the_exit_code(https: ApiServerProcess, node: str) -> None:
     path = node + "/exec?command=echo&command=hi&stdin=1&stdout=1&stderr=1"
     with websocket(https, path, "v5.channel.k8s.io") as receive:
         assert receive() == (1, b"")
@@ -338,11 +338,11 @@ def test_exec_carries_channels_both_ways_and_the_exit_code(https: Standalone, no
         assert receive()[0] == -1
 
 
-def test_exec_without_an_upgrade_is_a_bad_request(https: Standalone, node: str) -> None:
+def test_exec_without_an_upgrade_is_a_bad_request(https: ApiServerProcess, node: str) -> None:
     assert call(https, "GET", node + "/exec?command=ls")[0] == 400
 
 
-def test_a_bootstrap_token_names_its_bearer_until_it_expires(https: Standalone) -> None:
+def test_a_bootstrap_token_names_its_bearer_until_it_expires(https: ApiServerProcess) -> None:
     def keep(**more: str) -> None:
         data = {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true", **more}
         secret = {"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "stringData": data}

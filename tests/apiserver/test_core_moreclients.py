@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.apiserver.standalone import Standalone
+from cluster import ApiServerProcess
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1", "kind": "Deployment",
@@ -20,7 +20,7 @@ DEPLOYMENT: dict[str, Any] = {
 
 
 @pytest.fixture
-def kubeconfig(https: Standalone, tmp_path: Path) -> Path:
+def kubeconfig(https: ApiServerProcess, tmp_path: Path) -> Path:
     path = tmp_path / "config"
     https.write_kubeconfig(path)
     return path

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from actors.apiserver.standalone import Options, Standalone
-from actors.etcd import Etcd
+from cluster import ApiServerProcess
+from protocol.api import UserInfo
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 RECORDINGS = sorted((GOLDEN / "api").glob("*.json")) if (GOLDEN / "replay.py").exists() else []
@@ -40,7 +40,7 @@ def replay_module() -> Any:
 def differences() -> Iterator[dict[str, list[str]]]:
     """By recording: the exchanges that differ. All are replayed at once, since they mostly wait."""
     module = replay_module()
-    server = Standalone(Options(token="golden", make_etcd=Etcd)).start()
+    server = ApiServerProcess(debug=True, apiserver={"tokens": {"golden": UserInfo("admin", ("system:masters",), "admin")}}).start()
 
     def run(path: Path) -> tuple[str, list[str]]:
         target = module.Server(server.url, token="golden", insecure=True, timeout=15.0)

@@ -58,7 +58,7 @@ def test_an_idle_server_notices_that_etcd_began_anew(api: Any) -> None:
 def test_two_servers_on_one_etcd_read_each_others_writes(sim: Any, make_api: Any) -> None:
     one = make_api(exclusive=False)
     one.config_map("seed")
-    config = ApiServerConfig(exclusive=False)
+    config = ApiServerConfig(exclusive=False, debug=True)
     other = sim.spawn(Child("apiserver-2", lambda: ApiServer(config, one.etcd)))
     for number in range(20):
         one.config_map(f"a{number}")
@@ -71,7 +71,7 @@ def test_two_servers_on_one_etcd_read_each_others_writes(sim: Any, make_api: Any
 def test_of_two_servers_only_one_wins_a_name(sim: Any, make_api: Any) -> None:
     one = make_api(exclusive=False)
     one.config_map("seed")
-    other = sim.spawn(Child("apiserver-2", lambda: ApiServer(ApiServerConfig(exclusive=False), one.etcd)))
+    other = sim.spawn(Child("apiserver-2", lambda: ApiServer(ApiServerConfig(exclusive=False, debug=True), one.etcd)))
     sim.ask(other, ApiRequest("list", CONFIG_MAPS))
     body = {"metadata": {"name": "same"}}
     futures = [ref.ask(ApiRequest("create", CONFIG_MAPS, "default", body=body), block=False) for ref in (one.server, other)]
@@ -126,6 +126,6 @@ def test_what_an_administrator_changed_stays_changed(api: Any) -> None:
 def test_an_etcd_that_is_away_is_waited_for(sim: Any) -> None:
     etcd = sim.spawn(Child("etcd", Etcd))
     sim.crash(etcd, restart_after_s=30.0)
-    server = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+    server = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)))
     namespaces = sim.ask(server, ApiRequest("list", Resource("", "v1", "namespaces")), timeout=60)
     assert "kube-system" in [item["metadata"]["name"] for item in namespaces["items"]]

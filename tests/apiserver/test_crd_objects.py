@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from actors.apiserver.crd._node import node_of
 from actors.apiserver.crd._shape import default, prune
 from actors.apiserver.crd._values import check_value
+from protocol.objects import mutable
 
 Object = dict[str, Any]
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -93,7 +94,7 @@ def test_a_transition_rule_sees_the_old_object(widgets: Any, refused: Any) -> No
 
 def test_a_wrong_value_that_was_there_before_may_stay(widgets: Any) -> None:
     make(widgets, size=1, word="abc")
-    definition = widgets.get(CRDS, "", "widgets.example.com")
+    definition = mutable(widgets.get(CRDS, "", "widgets.example.com"))
     for version in definition["spec"]["versions"]:
         version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["word"]["maxLength"] = 2
     widgets.ask("update", CRDS, "", "widgets.example.com", body=definition)

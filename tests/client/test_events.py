@@ -38,7 +38,7 @@ class World:
     def __init__(self) -> None:
         self.sim = Simulation(seed=3)
         self.etcd = self.sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())), host="api")
-        self.api = self.sim.spawn(Child("api", lambda: ApiServer(ApiServerConfig(), self.etcd)), host="api")
+        self.api = self.sim.spawn(Child("api", lambda: ApiServer(ApiServerConfig(debug=True), self.etcd)), host="api")
         self.client = OutsideClient(self.sim, self.api)
         self.speaker = self.sim.spawn(Child("speaker", lambda: Speaker(self.api)))
 

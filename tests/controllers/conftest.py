@@ -29,7 +29,7 @@ class Plane:
     def __init__(self, controllers: str, seed: int = 0, minor: int = 36, **options: Any) -> None:
         self.sim = Simulation(seed=seed)
         self.etcd = self.sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())), host="etcd")
-        config = ApiServerConfig(minor=minor)
+        config = ApiServerConfig(minor=minor, debug=True)
         self.api = self.sim.spawn(Child("apiserver", lambda: ApiServer(config, self.etcd)), host="apiserver")
         self.client = OutsideClient(self.sim, self.api)
         # pods are admitted only where their service account is

@@ -8,7 +8,7 @@ from cluster import SimulatedCluster
 
 
 def run(seed: int) -> str:
-    cluster = SimulatedCluster(seed=seed, nodes=3)
+    cluster = SimulatedCluster(seed=seed, nodes=3, debug=True)
     cluster.apply(MANIFEST)
     cluster.sim.advance(10.0)
     cluster.sim.partition("node-1")

@@ -75,7 +75,7 @@ class ClusterMachine(RuleBasedStateMachine):
         unavailable=st.sampled_from([0, 1, "25%"]),
     )
     def start(self, seed: int, replicas: int, surge: Any, unavailable: Any) -> None:
-        note(f"replay: SimulatedCluster(seed={seed})")
+        note(f"replay: SimulatedCluster(seed={seed}, debug=True)")
         self.cluster = SimulatedCluster(seed=seed, nodes=NODES, data_dir=Path(self.folder.name), unsafe_no_fsync=True)
         self.sim = self.cluster.sim
         apiserver = self.cluster.parts.apiserver

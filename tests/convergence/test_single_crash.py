@@ -25,7 +25,7 @@ MANIFEST: Object = {
 
 
 def running_cluster(data_dir: Path) -> SimulatedCluster:
-    cluster = SimulatedCluster(seed=3, nodes=2, data_dir=data_dir, unsafe_no_fsync=True)
+    cluster = SimulatedCluster(seed=3, nodes=2, data_dir=data_dir, unsafe_no_fsync=True, debug=True)
     cluster.apply(MANIFEST)
     cluster.wait("deployments/web", lambda d: d["status"].get("readyReplicas") == 2)
     cluster.sim.advance(5.0)

@@ -17,7 +17,7 @@ Kubectl = Callable[..., str]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """One cluster of three nodes per test module."""
-    with Cluster(nodes=3) as running:
+    with Cluster(nodes=3, debug=True) as running:
         yield running
 
 

@@ -23,7 +23,7 @@ NAME = "web.default.svc.cluster.local."
 
 def start(system: ActorSystem, **options: Any) -> tuple[OutsideClient, Any]:
     etcd = system.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
-    api = system.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+    api = system.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)))
     return OutsideClient(system, api), system.spawn(Child("dns", lambda: ClusterDns(api, **options)))
 
 

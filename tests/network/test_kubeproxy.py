@@ -23,7 +23,7 @@ class World:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
-        self.api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)), host="apiserver")
+        self.api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)), host="apiserver")
         self.client = OutsideClient(sim, self.api)
         self.tables = Tables()
         self.restores: list[str] = []
@@ -148,7 +148,7 @@ def test_a_flushed_kernel_is_written_anew_and_a_failing_one_again_later(sim: Sim
             return present[0]
 
     etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
-    api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+    api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)))
     client = OutsideClient(sim, api)
     client.create("nodes", {"metadata": {"name": "n"}})
     applier = sim.spawn(Child("applier", Applier))

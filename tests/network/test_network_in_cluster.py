@@ -24,7 +24,7 @@ class Cluster:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
-        api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(), etcd)))
+        api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)))
         sim.spawn(Child("controllers", lambda: ControllerManager(api, Options(controllers=CONTROLLERS))))
         self.client = OutsideClient(sim, api)
         self.proxy = sim.spawn(Child("proxy", lambda: KubeProxy("a", api)))

@@ -20,7 +20,7 @@ class Plane:
     def __init__(self, seed: int) -> None:
         self.sim = Simulation(seed=seed)
         etcd = self.sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
-        config = ApiServerConfig(admission=())
+        config = ApiServerConfig(admission=(), debug=True)
         self.api: Ref = self.sim.spawn(Child("apiserver", lambda: ApiServer(config, etcd)))
         self.scheduler: Ref = self.sim.spawn(Child("scheduler", lambda: Scheduler(self.api)))
         self.sim.advance(2)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from actors.apiserver.cel._formats import plain_optionals
+from protocol.objects import FrozenDict, FrozenList, mutable
 
 __all__ = ["CelError", "Program", "Scope", "compile_program", "plain", "tidy_error", "with_authorizer"]
 
@@ -62,7 +63,23 @@ class Scope:
     __slots__ = ("activation",)
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        self.activation = _environment(tuple(values)).Activation(dict(values))
+        self.activation = _environment(tuple(values)).Activation(_data(values))
+
+
+_FROZEN = (FrozenDict, FrozenList)
+
+
+def _data(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables as the evaluator takes them: it knows dicts, not their frozen kin."""
+    return {name: _thawed(value) for name, value in values.items()}
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, _FROZEN):
+        return mutable(value)
+    if isinstance(value, dict) and any(isinstance(part, _FROZEN) for part in value.values()):
+        return {key: _thawed(part) for key, part in value.items()}
+    return value
 
 
 class Program:
@@ -81,7 +98,7 @@ class Program:
             if isinstance(variables, Scope):
                 value = self._expression.eval(variables.activation)
             else:
-                value = self._expression.eval(data=dict(variables))
+                value = self._expression.eval(data=_data(variables))
         except Exception as error:
             raise CelError(tidy_error(str(error))) from None
         if value.type().name() == "*error*" or str(value.type().name()).upper() == "ERROR":

@@ -137,7 +137,7 @@ def _object_pass(type_: Type) -> Pass:
     always = tuple((name, field) for name, field in type_.fields.items() if field.always)
 
     def run(obj: dict[str, Any]) -> dict[str, Any]:
-        if obj.__class__ is not dict:
+        if not isinstance(obj, dict):
             raise Unclean
         out: dict[str, Any] = {}
         for key, value in obj.items():
@@ -175,7 +175,7 @@ def _list_pass(elem: Type | None) -> Pass:
         return strings
 
     def run(value: list[Any]) -> list[Any]:
-        if value.__class__ is not list:
+        if not isinstance(value, list):
             raise Unclean
         act = quick(elem)
         return [act(item) for item in value]
@@ -197,7 +197,7 @@ def _map_pass(elem: Type | None) -> Pass:
         return strings
 
     def run(value: dict[str, Any]) -> dict[str, Any]:
-        if value.__class__ is not dict:
+        if not isinstance(value, dict):
             raise Unclean
         act = quick(elem)
         return {key: act(item) for key, item in value.items()}

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from actors.apiserver.fieldvalidation._errors import DecodeFailure
+from protocol.objects import FrozenDict, FrozenList
 
 __all__ = ["parse_yaml", "to_yaml"]
 
@@ -58,6 +59,8 @@ def _dumper() -> Any:
         return dumper.represent_scalar(_STR, value, style=style)
 
     Dumper.add_representer(str, text)
+    Dumper.add_representer(FrozenDict, base.represent_dict)
+    Dumper.add_representer(FrozenList, base.represent_list)
     return Dumper
 
 

@@ -42,10 +42,10 @@ def shape(type_: Type, value: Any) -> str:
     """How a value of this type is owned: `map`, `list` (granular both), or `leaf`."""
     kind = type_.kind
     if kind == "object" or kind == "map":
-        return "leaf" if type_.atomic or (value.__class__ is not dict and value is not None) else "map"
+        return "leaf" if type_.atomic or (not isinstance(value, dict) and value is not None) else "map"
     if kind == "list":
-        return "leaf" if type_.list_type == "atomic" or (value.__class__ is not list and value is not None) else "list"
-    if kind == "any" and value.__class__ is dict:
+        return "leaf" if type_.list_type == "atomic" or (not isinstance(value, list) and value is not None) else "list"
+    if kind == "any" and isinstance(value, dict):
         return "map"
     return "leaf"
 
@@ -71,7 +71,7 @@ def element_key(type_: Type, item: Any) -> str:
         return "v:" + json.dumps(item, ensure_ascii=False, separators=(",", ":"))
     if item is None:
         raise TypedProblem("associative list with keys may not have a null element")
-    if item.__class__ is not dict:
+    if not isinstance(item, dict):
         raise TypedProblem("associative list with keys may not have non-map elements")
     keys = type_.cache.get("sorted_keys")
     if keys is None:
@@ -234,7 +234,7 @@ def _named(type_: Type, value: Any) -> Set | None:
         for key, item in value.items():
             node = _named(below(type_, key), item)
             declared = type_.kind == "object" and key in type_.fields
-            if item is None or (item.__class__ is dict and not item) or (not declared and node is None):
+            if item is None or (isinstance(item, dict) and not item) or (not declared and node is None):
                 node = LEAF
             elif not declared and node:
                 node = {".": LEAF, **node}

@@ -163,7 +163,7 @@ def _default_container(container: Object) -> None:
         container["resources"] = {}
     else:
         for amounts in container["resources"].values():
-            if type(amounts) is dict:
+            if isinstance(amounts, dict):
                 _round_up(amounts)
     for port in container.get("ports") or ():
         port.setdefault("protocol", "TCP")
@@ -175,7 +175,7 @@ def _default_container(container: Object) -> None:
             _default_probe(container[name])
     if "lifecycle" in container:
         for handler in container["lifecycle"].values():
-            if type(handler) is dict and "httpGet" in handler:
+            if isinstance(handler, dict) and "httpGet" in handler:
                 _default_http_get(handler["httpGet"])
 
 
@@ -227,7 +227,7 @@ def default_volume_source(source: Object) -> None:
     """Defaults of the sources that pods and persistent volumes share."""
     for name, given in source.items():
         defaults = _VOLUME_DEFAULTS.get(name)
-        if defaults is not None and type(given) is dict:
+        if defaults is not None and isinstance(given, dict):
             for key, value in defaults:
                 given.setdefault(key, value)
 
@@ -266,5 +266,5 @@ def default_claim_spec(spec: Object) -> None:
     spec.setdefault("volumeMode", "Filesystem")
     resources = spec.setdefault("resources", {})
     for amounts in resources.values():
-        if type(amounts) is dict:
+        if isinstance(amounts, dict):
             _round_up(amounts)

@@ -49,7 +49,9 @@ def grpc_connection(services: Services, transport: asyncio.Transport) -> Connect
 class _Stream:
     """One call on a connection: an HTTP/2 stream on the one side, the call's sink on the other."""
 
-    __slots__ = ("_buffer", "_connection", "_finished", "_headed", "_id", "_out", "_remote_ended", "_trailers", "call")
+    __slots__ = (
+        "_buffer", "_connection", "_finished", "_headed", "_id", "_out", "_remote_ended", "_trailers", "begun", "call"
+    )
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
         self._connection = connection
@@ -60,6 +62,7 @@ class _Stream:
         self._headed = False
         self._remote_ended = False
         self._finished = False
+        self.begun = False
         self.call: Call | None = None
 
     # What the client sends
@@ -86,6 +89,7 @@ class _Stream:
         except Exception as error:  # protobuf's DecodeError, or one of several of gzip's
             self._refuse(INTERNAL, f"grpc: error unmarshalling request: {error}")
             return
+        self.begun = True
         self.call.receive(request)
 
     def _refuse(self, code: int, text: str) -> None:
@@ -96,7 +100,7 @@ class _Stream:
 
     def remote_ended(self) -> None:
         """The client has sent everything."""
-        self._remote_ended = True
+        self._remote_ended = self.begun = True
         if self.call is not None and not self._finished:
             self.call.half_close()
 

@@ -43,6 +43,10 @@ _HEAD = struct.Struct(">BHBBI")
 class Stream(Protocol):
     """What the user of a connection makes for each stream that a client opens."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been done for the client yet: a request has come in whole."""
+
     def data(self, data: bytes) -> None:
         """Bytes came in."""
 
@@ -304,9 +308,15 @@ class Connection:
         self._pump_all()
 
     def shut_down(self) -> None:
-        """Tell the client to go."""
+        """Tell the client to go. The last streams, of which no whole request has come yet, are not
+        taken: the client may safely repeat them elsewhere (RFC 9113, 6.8)."""
         self._closing = True
-        self._out.append(frame(GOAWAY, 0, 0, struct.pack(">II", self._last_stream, NO_ERROR)))
+        last = self._last_stream
+        while last in self._streams and not self._streams[last].begun:
+            self._streams[last].cancelled()
+            self._forget(last)
+            last -= 2
+        self._out.append(frame(GOAWAY, 0, 0, struct.pack(">II", max(last, 0), NO_ERROR)))
         self.flush()
 
     # What streams send
