@@ -576,6 +576,7 @@ class SimulatedCluster(_Commands):
         **settings: Any,
     ) -> None:
         self.config = replace(config or ClusterConfig(), seed=seed, **settings)
+        self.tracer = tracer
         self.sim = Simulation(seed, choose=choose, tracer=tracer)
         apiserver = start_apiserver(self.sim, self.config, start_store(self.sim, self.config))
         self.parts = start_rest(self.sim, self.config, apiserver, root_ca=STAND_IN_CA)
