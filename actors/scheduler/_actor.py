@@ -12,6 +12,7 @@ ready at once.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Coroutine
 from typing import Any
 
 from actors.client import Client, ClientActor, LeaderElector
@@ -24,7 +25,7 @@ from actors.scheduler._engine import Decision, Engine
 from actors.scheduler._events import EventHint
 from actors.scheduler._explain import explain, wants_account
 from actors.scheduler._fit_error import NO_NODES, fit_message
-from actors.scheduler._framework import Cycle, PostFilterResult
+from actors.scheduler._framework import Cycle, Diagnosis, PostFilterResult
 from actors.scheduler._objects import Objects
 from actors.scheduler._outcome import ERROR, UNSCHEDULABLE, Reporter
 from actors.scheduler._pods import PodInfo
@@ -256,17 +257,35 @@ class Scheduler(ClientActor):
             self.reporter(pod).failed(pod, UNSCHEDULABLE, NO_NODES, "")
             self._requeue(queued, rejected_by=(NO_NODE_AT_ALL,), message=NO_NODES)
             return
-        nominated: str | None = ""
-        text = ""
+        made = PostFilterResult(Status(Code.UNSCHEDULABLE), nominated="")
         if engine.profile.post_filter:
             try:
                 made = engine.post_filter(decision)
             except Exception as error:
                 made = PostFilterResult(Status(Code.ERROR, (self._mistake(engine, pod, error).error,)))
-            nominated, text = made.nominated, made.status.message
-            if nominated:
-                self.counters["preempted"] += 1
-        message = fit_message(diagnosis, self.cache.table, text)
+            if made.later is not None:
+                self.background(self._not_placed_later(queued, diagnosis, made.later()))
+                return
+        self._no_node(queued, diagnosis, made)
+
+    async def _not_placed_later(
+        self, queued: QueuedPod, diagnosis: Diagnosis, made: Coroutine[Any, Any, PostFilterResult]
+    ) -> None:
+        """What was decided about a pod by others, if it is still there to hear it."""
+        result = await made
+        seen = self._unplaced(queued.pod)
+        if seen is None:
+            self.queue.done(queued.pod.uid)
+            return
+        queued.pod = seen
+        self._no_node(queued, diagnosis, result)
+
+    def _no_node(self, queued: QueuedPod, diagnosis: Diagnosis, made: PostFilterResult) -> None:
+        """Back to the queue, with what is to be said and perhaps a node to hope for."""
+        pod, nominated = queued.pod, made.nominated
+        if nominated:
+            self.counters["preempted"] += 1
+        message = fit_message(diagnosis, self.cache.table, made.status.message)
         if nominated is not None:
             self.watching.nominate(pod, nominated)
         self.reporter(pod).failed(pod, UNSCHEDULABLE, message, nominated)

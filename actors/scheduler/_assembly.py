@@ -27,6 +27,7 @@ def assemble(scheduler: Scheduler) -> tuple[dict[str, Handle], dict[str, Engine]
     pending: dict[str, PodInfo] = {}
     waiting: dict[str, Any] = {}
     handles, engines, reporters = {}, {}, {}
+    left_out = frozenset(name for e in scheduler.config.extenders for name in e.ignored_resources)
     for profile in scheduler.config.profiles:
         reporter = Reporter(scheduler.client, profile.name)
         handle = Handle(
@@ -44,6 +45,7 @@ def assemble(scheduler: Scheduler) -> tuple[dict[str, Handle], dict[str, Engine]
             pending,
             scheduler.background,
             reporter.event,
+            left_out,
         )
         handles[profile.name] = handle
         engines[profile.name] = Engine(Profile(profile, plugins, handle), handle)

@@ -145,7 +145,8 @@ class Binder:
         for extender in engine.extenders:
             if extender.binds and extender.interested(pod):
                 bound: Status = await extender.bind(pod, node)
-                return bound
+                if bound.code is not Code.SKIP:
+                    return bound
         status = Status(Code.ERROR, ("no bind plugin bound the pod",))
         for plugin in engine.profile.bind:
             status = await plugin.bind(cycle, node)

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["POINTS", "ConfigError", "ExtenderConfig", "PluginRef", "ProfileConfig", "SchedulerConfig", "load"]
+__all__ = [
+    "POINTS",
+    "ConfigError",
+    "ExtenderConfig",
+    "ExtenderTls",
+    "PluginRef",
+    "ProfileConfig",
+    "SchedulerConfig",
+    "load",
+]
 
 API_VERSIONS = ("kubescheduler.config.k8s.io/v1",)
 POINTS = (
@@ -83,6 +92,17 @@ class PluginRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtenderTls:
+    """`tlsConfig` of an extender: names of PEM files, and authorities as PEM text."""
+
+    insecure: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    ca_data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ExtenderConfig:
     """An HTTP extender (`extenders:`), its verbs empty where it does not serve them."""
 
@@ -95,6 +115,10 @@ class ExtenderConfig:
     ignorable: bool = False
     node_cache_capable: bool = False
     managed_resources: tuple[str, ...] = ()
+    preempt_verb: str = ""
+    ignored_resources: tuple[str, ...] = ()
+    """Managed resources that NodeResourcesFit leaves to the extender (`ignoredByScheduler`)."""
+    tls: ExtenderTls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +255,38 @@ def _extender(raw: Mapping[str, Any]) -> ExtenderConfig:
     prefix = raw.get("urlPrefix") or ""
     if not prefix:
         raise ConfigError("extenders: an entry without urlPrefix")
-    if raw.get("preemptVerb"):
-        raise ConfigError("extenders: preemptVerb is not supported")
+    weight = int(raw.get("weight") or 0)
+    if raw.get("prioritizeVerb") and weight <= 0:
+        raise ConfigError(f"extenders: {prefix}: must have a positive weight applied to it")
+    managed = raw.get("managedResources") or ()
+    https = bool(raw.get("enableHTTPS"))
+    if "://" not in prefix:
+        prefix = ("https://" if https else "http://") + prefix
     return ExtenderConfig(
         prefix.rstrip("/"),
         raw.get("filterVerb") or "",
         raw.get("prioritizeVerb") or "",
         raw.get("bindVerb") or "",
-        int(raw.get("weight") or 1),
+        weight or 1,
         _duration(raw.get("httpTimeout") or "5s", "httpTimeout"),
         bool(raw.get("ignorable")),
         bool(raw.get("nodeCacheCapable")),
-        tuple(r.get("name", "") for r in raw.get("managedResources") or ()),
+        tuple(r.get("name", "") for r in managed),
+        raw.get("preemptVerb") or "",
+        tuple(r.get("name", "") for r in managed if r.get("ignoredByScheduler")),
+        _tls(raw["tlsConfig"]) if raw.get("tlsConfig") else None,
     )
+
+
+def _tls(raw: Mapping[str, Any]) -> ExtenderTls:
+    """An extender's `tlsConfig`; what is inline is as good as a file, except a client's key."""
+    import base64
+
+    if raw.get("certData") or raw.get("keyData"):
+        raise ConfigError("extenders: tlsConfig: certData and keyData are not supported; use certFile and keyFile")
+    data = base64.b64decode(raw.get("caData") or "").decode()
+    ca, cert, key = (str(raw.get(name) or "") for name in ("caFile", "certFile", "keyFile"))
+    return ExtenderTls(bool(raw.get("insecure")), ca, cert, key, data)
 
 
 def parse(raw: Mapping[str, Any]) -> SchedulerConfig:
@@ -259,6 +302,9 @@ def parse(raw: Mapping[str, Any]) -> SchedulerConfig:
     names = [p.name for p in profiles]
     if len(set(names)) != len(names):
         raise ConfigError("profiles: duplicate schedulerName")
+    binders = sum(bool(e.get("bindVerb")) for e in raw.get("extenders") or ())
+    if binders > 1:
+        raise ConfigError(f"extenders: found {binders} extenders implementing bind")
     election = raw.get("leaderElection") or {}
     return SchedulerConfig(
         profiles=profiles,

@@ -164,6 +164,8 @@ class Engine:
         nominated: str | None = None
         for plugin in self.profile.post_filter:
             said = plugin.post_filter(decision.cycle, diagnosis)
+            if said.later is not None:
+                return said
             if said.status.ok or said.status.code is Code.UNRESOLVABLE:
                 return said
             if not said.status.rejected:

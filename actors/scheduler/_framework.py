@@ -17,7 +17,7 @@ own, or change an API object.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -57,10 +57,11 @@ class PreFilterResult(NamedTuple):
 
 class PostFilterResult(NamedTuple):
     """`nominated`: the node that will have room ("" clears an earlier nomination, None leaves
-    it)."""
+    it). `later`: the true answer takes a while; whoever asked awaits it beside other pods' cycles."""
 
     status: Status
     nominated: str | None = None
+    later: Callable[[], Coroutine[Any, Any, PostFilterResult]] | None = None
 
 
 class PermitResult(NamedTuple):
@@ -135,6 +136,8 @@ class Handle:
     """`handle.act(coroutine)`: run it beside the scheduling of pods."""
     event: Any = None
     """`handle.event(obj, type, reason, message, action=..., related=...)`: report an Event."""
+    left_out: frozenset[str] = frozenset()
+    """Resources that an extender looks after alone."""
 
     @property
     def table(self) -> NodeTable:

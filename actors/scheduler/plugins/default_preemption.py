@@ -107,9 +107,31 @@ class DefaultPreemption(Plugin):
             text = fit_message(Diagnosis(cycle.statuses, verdicts, NOT_HELPFUL), cycle.table)
             status = Status(Code.UNSCHEDULABLE, (f"preemption: {text}",), self.name)
             return PostFilterResult(status, nominated="")
+        asked = [e for e in self.engine.extenders if e.preempts and e.interested(cycle.pod)]
+        if asked:
+            return PostFilterResult(SUCCESS, later=lambda: self._with_extenders(cycle.pod, candidates, asked))
+        return self._act_on(cycle.pod, candidates)
+
+    def _act_on(self, pod: PodInfo, candidates: list[Candidate]) -> PostFilterResult:
         best = pick(candidates)
-        self._evict(cycle.pod, best)
+        self._evict(pod, best)
         return PostFilterResult(SUCCESS, nominated=best.node)
+
+    async def _with_extenders(
+        self, pod: PodInfo, candidates: list[Candidate], extenders: list[Any]
+    ) -> PostFilterResult:
+        """Let extenders strike candidates and choose other victims, one after the other."""
+        try:
+            for extender in extenders:
+                candidates = await extender.preempt(pod, candidates)
+                if not candidates:
+                    break
+        except OSError as error:
+            return PostFilterResult(Status(Code.ERROR, (str(error),), self.name))
+        if not candidates:
+            text = "preemption: no candidate node for preemption"
+            return PostFilterResult(Status(Code.UNSCHEDULABLE, (text,), self.name))
+        return self._act_on(pod, candidates)
 
     def _ineligible(self, pod: PodInfo, diagnosis: Diagnosis) -> str:
         """Why the pod may not preempt (again); empty if it may."""

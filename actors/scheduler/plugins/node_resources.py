@@ -133,7 +133,7 @@ class NodeResourcesFit(ColumnPlugin):
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         super().__init__(args, handle)
-        self.ignored = frozenset(args.get("ignoredResources") or ())
+        self.ignored = frozenset(args.get("ignoredResources") or ()) | handle.left_out
         self.ignored_groups = frozenset(args.get("ignoredResourceGroups") or ())
         strategy = args.get("scoringStrategy") or {}
         self.strategy = strategy.get("type") or "LeastAllocated"
