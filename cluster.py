@@ -434,10 +434,12 @@ class _Certificates:
     def api_settings(self) -> dict[str, Any]:
         """What the API server must know of this."""
         proxy = self.authority.client("front-proxy-client")
+        kubelets = self.authority.client("kube-apiserver-kubelet-client", ("system:masters",))
         return {
             "client_ca": self.authority.certificate,
             "service_account_key": self._account_key(),
             "proxy_client": proxy.certificate + proxy.key,
+            "kubelet_client": kubelets.certificate + kubelets.key,
         }
 
     def _account_key(self) -> bytes:

@@ -17,7 +17,9 @@ from cli._errors import Failed, UsageError
 from cli._remote import remote_system
 from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
-from cli.up import GUISES, RUNTIMES, add_controller_options, check_runtime, controller_options
+from cli.kubelet import add_server_options as _add_server_options
+from cli.kubelet import serve_kubelet
+from cli.up import GUISES, RUNTIMES, add_controller_options, controller_options
 
 _FILES = {
     "root-ca-file": "certificate authority that pods are given (the kubeconfig's by default)",
@@ -57,6 +59,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
             default="containerd",
             help="which runtime the simulated node presents itself as (%(default)s)",
         )
+        _add_server_options(parser)
     if verb == "proxy":
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
         parser.add_argument(
@@ -73,11 +76,14 @@ def run(options: argparse.Namespace) -> int:
     kubeconfig = find_kubeconfig(options)
     with Interruption() as interruption, remote_system(kubeconfig, options.verb) as (system, transport):
         system.on_failed = interruption.fail
-        try:
-            factory = _COMPONENTS[options.verb](options, transport)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        system.spawn(Child(options.verb, factory))
+        if options.verb == "kubelet":
+            serve_kubelet(options, system, transport)
+        else:
+            try:
+                factory = _COMPONENTS[options.verb](options, transport)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+            system.spawn(Child(options.verb, factory))
         print(f"ready: {options.verb} kubeconfig: {kubeconfig}", flush=True)
         interruption.wait()
     return 0
@@ -110,16 +116,6 @@ def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Acto
     return partial(Scheduler, apiserver, replace(config, leader_elect=options.leader_elect))
 
 
-def _kubelet(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
-    from actors.kubelet import simulated_node
-    from cluster import ClusterConfig, make_machine
-
-    check_runtime(options.runtime)
-    machine = make_machine(ClusterConfig(nodes=1, runtime=options.runtime, guise=options.guise))
-    specs = simulated_node(options.node_name, apiserver, machine)
-    return specs[0].factory
-
-
 def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.network import KubeProxy
     from actors.network.applier import IptablesApplier
@@ -146,4 +142,4 @@ def _clean_up(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMPONENTS = {"controllers": _controllers, "scheduler": _scheduler, "kubelet": _kubelet, "proxy": _proxy}
+_COMPONENTS = {"controllers": _controllers, "scheduler": _scheduler, "proxy": _proxy}

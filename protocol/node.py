@@ -32,6 +32,7 @@ __all__ = [
     "PodLogs",
     "PodPortForward",
     "PodProcesses",
+    "PodRun",
     "StreamClosed",
     "StreamData",
     "StreamOpened",
@@ -121,6 +122,16 @@ class PodPortForward(Message, frozen=True):
     ports: tuple[int, ...]
     peer: Address
     stream_id: int
+
+
+class PodRun(Message, frozen=True):
+    """Run a command in a container to its end: answered by its output and errors as bytes. Raises
+    `StatusError` when it fails."""
+
+    namespace: str
+    pod: str
+    container: str
+    command: tuple[str, ...]
 
 
 class PodCgroups(Message, frozen=True):

@@ -53,7 +53,7 @@ class Aggregation:
     def __init__(self, server: ApiServer, core: Core) -> None:
         self.server = server
         self.core = core
-        self._forwarders = Forwarders(server)
+        self.forwarders = Forwarders(server)
         self._checking = False
 
     def find(self, group: str, version: str) -> Object | None:
@@ -70,7 +70,7 @@ class Aggregation:
         except ForwardFailure:
             return _failed("service unavailable")
         try:
-            reply, feeder = await self._forwarders.send(message)
+            reply, feeder = await self.forwarders.send(message)
         except ForwardFailure as error:
             return _failed(f"error trying to reach service: {error}")
         if reply.streaming and call.stream is not None:
@@ -129,7 +129,7 @@ class Aggregation:
         url = f"https://{message.host}:{message.port}{path}"
         wrong = f"failing or missing response from {url}: "
         try:
-            reply, _ = await self._forwarders.send(message)
+            reply, _ = await self.forwarders.send(message)
             if reply.status != 200:
                 wrong += f"bad status from {url}: {reply.status}"
                 return {"status": "False", "reason": "FailedDiscoveryCheck", "message": wrong}, None

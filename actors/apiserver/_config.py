@@ -56,6 +56,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The `audit.k8s.io/v1` Policy as a dict; None records the metadata of every HTTP request."""
     proxy_client: bytes = b""
     """Certificate and key (PEM) of `front-proxy-client`, shown to extension API servers; empty: none."""
+    kubelet_client: bytes = b""
+    """Certificate and key (PEM) shown to kubelets in other processes; empty: those are not asked."""
     max_in_flight: int = 3000
     """HTTP requests that may be under way (open watches do not count); more are answered 429."""
     max_body_bytes: int = 3 * 1024 * 1024

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
+from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
 from actors.apiserver._messages import Frames, FramesClosed, HttpCall, HttpReply, Tunnel
 from actors.apiserver._negotiate import JSON
 from actors.apiserver._options import integer
@@ -57,10 +58,13 @@ async def proxy(server: ApiServer, core: Core, call: HttpCall, request: Request,
     pod = _pod(core, request)
     message = _stream_request(request, pod)
     await _admitted(core, request)
-    address = _node(core, pod)
     upgrade = call.headers.get("upgrade", "").lower()
     if upgrade not in ("websocket", "spdy/3.1"):
         raise status.bad_request("Upgrade request required")
+    elsewhere = kubelet_of(core, _node_name(pod))
+    if elsewhere is not None:
+        return elsewhere.tunnel(call, stream_target(message))
+    address = _node(core, pod)
     return HttpReply(101, tunnel=Tunnel(address, message, sub))
 
 
@@ -92,7 +96,11 @@ async def in_process(core: Core, request: Request) -> Answer:
     message = _log_request(request, pod)
     if not (pod.get("spec") or {}).get("nodeName"):
         return Answer(obj={"log": ""})
-    data = await _asked(core, _node(core, pod), message)
+    elsewhere = kubelet_of(core, _node_name(pod))
+    if elsewhere is not None:
+        data = _good(await elsewhere.pass_on("GET", log_target(message))).body
+    else:
+        data = await _asked(core, _node(core, pod), message)
     return Answer(obj={"log": data.decode("utf-8", "replace")})
 
 
@@ -103,11 +111,27 @@ def _pod(core: Core, request: Request) -> Object:
     return pod
 
 
-def _node(core: Core, pod: Object) -> Address:
+def _node_name(pod: Object) -> str:
     node = (pod.get("spec") or {}).get("nodeName")
     if not node:
         raise status.bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
-    return node_address(core, node)
+    return str(node)
+
+
+def _node(core: Core, pod: Object) -> Address:
+    return node_address(core, _node_name(pod))
+
+
+def _good(reply: HttpReply) -> HttpReply:
+    """A kubelet's answer, if it is one. Raises what it refused with."""
+    if reply.status < 300:
+        return reply
+    text = reply.body.decode("utf-8", "replace").strip()
+    if reply.status == 400:
+        raise status.bad_request(text)
+    if reply.status == 404:
+        raise status.failure(404, "NotFound", text)
+    raise status.internal_error(f"{text or 'the kubelet answered ' + str(reply.status)}")
 
 
 def node_address(core: Core, node: str) -> Address:
@@ -126,6 +150,9 @@ async def _log(core: Core, call: HttpCall, request: Request) -> HttpReply:
     message = _log_request(request, pod)
     if not (pod.get("spec") or {}).get("nodeName"):
         return HttpReply(204, "")
+    elsewhere = kubelet_of(core, _node_name(pod))
+    if elsewhere is not None:
+        return _good(await elsewhere.pass_on("GET", log_target(message), call, streams=message.follow))
     address: Any = _node(core, pod)
     if not message.follow or call.stream is None:
         data = await _asked(core, address, message)
@@ -267,6 +294,12 @@ async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> Ht
         raise status.service_unavailable(f'no endpoints available for service "{request.name}"')
     if core.get("", "nodes", "", request.name) is None:
         raise status.not_found("", "nodes", request.name)
+    target = "/" + path.rest + (f"?{call.query}" if call.query else "")
+    elsewhere = kubelet_of(core, request.name)
+    if elsewhere is not None:
+        if call.headers.get("upgrade"):
+            return elsewhere.tunnel(call, target)
+        return await elsewhere.pass_on(call.method, target, call, streams=call.method == "GET")
     answer: NodeResponse = await _asked(core, node_address(core, request.name), NodeGet("/" + path.rest, call.query))
     return HttpReply(answer.status, answer.content_type or JSON, answer.body)
 

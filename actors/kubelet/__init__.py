@@ -2,6 +2,7 @@
 
 from actors.kubelet._cgroups import pod_cgroups
 from actors.kubelet._config import KubeletConfig
+from actors.kubelet._https import KubeletServer, ServeKubelet, ServerConfig
 from actors.kubelet._kubelet import Kubelet
 from actors.kubelet._nodes import (
     NodeManager,
@@ -16,7 +17,10 @@ from actors.kubelet._nodes import (
 __all__ = [
     "Kubelet",
     "KubeletConfig",
+    "KubeletServer",
     "NodeManager",
+    "ServeKubelet",
+    "ServerConfig",
     "SimulatedNode",
     "StartKubelet",
     "StopKubelet",

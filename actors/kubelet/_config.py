@@ -35,6 +35,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`sim` for every id of the system info where empty means ids from the node's name."""
     architecture: str = "amd64"
     provider_id: str = ""
+    static_pod_path: str = ""
+    """A directory of manifests of pods that this kubelet runs on its own account; empty: none."""
     lease_duration_s: int = 40
     lease_renew_s: float = 10.0
     status_report_s: float = 300.0
@@ -56,6 +58,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Memory that must stay available: below it pods are evicted."""
     pressure_transition_s: float = 300.0
     """How long the node says that it is under pressure after it was."""
+    port: int = 10250
+    """Where the Node says that this kubelet's own API is served."""
     user_agent: str = "kubelet"
     admin: bool = False
     """Speak to the API as `admin`, not as `system:node:NAME`."""

@@ -55,6 +55,7 @@ from protocol.node import (
     PodLogs,
     PodPortForward,
     PodProcesses,
+    PodRun,
     StreamOpened,
 )
 
@@ -400,6 +401,10 @@ class Kubelet(Serving):
     @handles(PodCgroups)
     def pod_cgroups(self, message: PodCgroups) -> dict[str, dict[str, dict[str, str]]]:
         return self.cgroups(message)
+
+    @handles(PodRun)
+    async def pod_run(self, message: PodRun) -> bytes:
+        return await self.run_in(message)
 
     @handles(PodProcesses)
     async def pod_processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:

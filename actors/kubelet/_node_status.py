@@ -116,7 +116,7 @@ def node_status(
         "allocatable": allocatable(config),
         "capacity": dict(config.capacity),
         "conditions": node_conditions(pressures, old.get("conditions") or (), now),
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
         "nodeInfo": {
             "architecture": config.architecture,
             "bootID": _identity(config, name, "boot"),

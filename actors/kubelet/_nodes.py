@@ -66,12 +66,13 @@ def simulated_node(
     number: int | None = None,
     capacity: Mapping[str, str] | None = None,
     config: KubeletConfig | None = None,
+    own_addresses: bool = False,
 ) -> list[Child]:
     """The actors of one simulated machine, to be spawned on a host of its own.
 
     `make_runtime` makes the machine's runtime. `number` gives the node its addresses; without, its own
     comes from its name and those of its pods from the cluster. A `config` is used but for these
-    and for `capacity`.
+    and for `capacity`; with `own_addresses` for these too, as far as it names the node's.
     """
     base = config or KubeletConfig()
     mark = zlib.crc32(name.encode())
@@ -79,6 +80,8 @@ def simulated_node(
         "node_ips": (f"172.31.{mark // 250 % 250}.{mark % 250 + 2}",),
         "fallback_pod_cidr": f"10.{32 + mark // 256 % 32}.{mark % 256}.0/24",
     }
+    if own_addresses:
+        addresses["node_ips"] = base.node_ips
     if number is not None:
         addresses = {"node_ips": (node_ip(number),), "pod_cidr": node_pod_cidr(number)}
     settings = msgspec.structs.replace(base, **addresses, capacity=dict(capacity) if capacity else base.capacity)

@@ -21,6 +21,8 @@ from protocol.cri import (
     ContainerStats,
     CriError,
     Exec,
+    ExecSync,
+    ExecSyncResponse,
     ListContainerStats,
     PortForward,
     ProcessEntry,
@@ -38,6 +40,7 @@ from protocol.node import (
     PodLogs,
     PodPortForward,
     PodProcesses,
+    PodRun,
     StreamData,
     StreamOpened,
 )
@@ -45,6 +48,7 @@ from protocol.node import (
 __all__ = ["Serving"]
 
 Object = dict[str, Any]
+RUN_TIMEOUT_S = 120.0
 
 
 class Serving(Heartbeat):
@@ -160,6 +164,19 @@ class Serving(Heartbeat):
             )
         except CriError as error:
             raise status.internal_error(error.message) from error
+
+    async def run_in(self, message: PodRun) -> bytes:
+        """Run a command in a container to its end."""
+        ident = await self._running_container(message.namespace, message.pod, message.container)
+        try:
+            done: ExecSyncResponse = await self.ask(self.node.runtime, ExecSync(ident, message.command, RUN_TIMEOUT_S))
+        except CriError as error:
+            raise status.internal_error(error.message) from error
+        output = done.stdout + done.stderr
+        if done.exit_code:
+            text = f"command '{' '.join(message.command)}' exited with {done.exit_code}: {output.decode('utf-8', 'replace')}"
+            raise status.internal_error(text)
+        return output
 
     def cgroups(self, message: PodCgroups) -> dict[str, dict[str, dict[str, str]]]:
         """The control groups of a pod."""

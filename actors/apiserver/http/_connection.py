@@ -23,6 +23,7 @@ from protocol.api import StatusError, UserInfo
 
 if TYPE_CHECKING:
     from actors.apiserver.http._rawspdy import RawSpdy
+    from actors.apiserver.http._relay import RelaySocket
     from actors.apiserver.http._websocket import WebSocket
     from actors.kernel import Ref
 
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
         self.peer: UserInfo | None = None
         self.peer_address = ""
-        self.socket: WebSocket | RawSpdy | None = None
+        self.socket: WebSocket | RawSpdy | RelaySocket | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._stream = _Stream(self, f"http/{next(_serial)}")
         self._waiting: deque[tuple[HttpCall, bool]] = deque()
@@ -85,6 +86,8 @@ class Connection(asyncio.Protocol):
         self._early: list[bytes] = []
         self._early_end = False
         self._keep_alive = True
+        self._plain = False
+        """The client speaks HTTP/1.0: streams are not chunked, their end is the connection's."""
         self._paused_reading = False
         self._reset()
 
@@ -188,6 +191,7 @@ class Connection(asyncio.Protocol):
         """The request is here."""
         parser = self._parser
         keep_alive = parser.should_keep_alive()
+        self._plain = parser.get_http_version() == "1.0"
         path, _, query = self._url.decode("latin-1").partition("?")
         if path.startswith("http"):
             path = "/" + path.split("/", 3)[3] if path.count("/") >= 3 else "/"
@@ -274,9 +278,9 @@ class Connection(asyncio.Protocol):
         parts = [_head(reply.status, reply.content_type)]
         for key, value in reply.headers:
             parts.append(f"{key}: {value}\r\n".encode())
-        parts.append(b"Transfer-Encoding: chunked\r\n\r\n")
+        parts.append(b"Connection: close\r\n\r\n" if self._plain else b"Transfer-Encoding: chunked\r\n\r\n")
         self._streaming = True
-        parts += [_chunk(data) for data in self._early if data]
+        parts += [data if self._plain else _chunk(data) for data in self._early if data]
         self.transport.write(b"".join(parts))
         if self._early_end:
             self._finish_stream()
@@ -291,7 +295,7 @@ class Connection(asyncio.Protocol):
                 self._early.append(message.data)
                 return
             if message.data:
-                self.transport.write(_chunk(message.data))
+                self.transport.write(message.data if self._plain else _chunk(message.data))
                 if self.transport.get_write_buffer_size() > _STREAM_BUFFER_BYTES:
                     self._stop_stream()
                     self.transport.abort()
@@ -305,7 +309,9 @@ class Connection(asyncio.Protocol):
 
     def _finish_stream(self) -> None:
         self._streaming = False
-        if not self.transport.is_closing():
+        if self._plain:
+            self.transport.close()
+        elif not self.transport.is_closing():
             self.transport.write(b"0\r\n\r\n")
             self._next(True)
 
@@ -334,8 +340,13 @@ class Connection(asyncio.Protocol):
         from actors.apiserver.http._websocket import WebSocket
 
         assert reply.tunnel is not None
-        made = WebSocket if call.headers.get("upgrade", "").lower() == "websocket" else RawSpdy
+        from actors.apiserver.http._relay import RelaySocket
+
+        made: Any = WebSocket if call.headers.get("upgrade", "").lower() == "websocket" else RawSpdy
+        if reply.tunnel.kind == "relay":
+            made = RelaySocket
         self.socket = made(self, self._stream, reply.tunnel, call)
+        assert self.socket is not None
         self.socket.open()
         if self._after_upgrade:
             self.socket.received(self._after_upgrade)

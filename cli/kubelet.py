@@ -1,0 +1,136 @@
+"""`kubekka kubelet`: this machine as a node of any cluster, with the kubelet's own API over HTTPS."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actors.client import authority_of, load_kubeconfig
+from actors.kernel import Child, LiveSystem, Ref
+from cli._errors import UsageError
+from cli._state import find_kubeconfig
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["add_server_options", "serve_kubelet"]
+
+KUBELET_PORT = 10250
+START_S = 30.0
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Where the kubelet's own API is served, and to whom."""
+    parser.add_argument(
+        "--node-ip", type=_address, metavar="IP", help="the node's address (that from which the API server is reached)"
+    )
+    parser.add_argument(
+        "--address", type=_address, metavar="IP", help="where the kubelet's own API listens (the node's address)"
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="PORT",
+        help=f"its port; 0 picks a free one ({KUBELET_PORT}, or a free one where that is taken)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--anonymous-auth",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="take requests without credentials for system:anonymous, not refuse them (%(default)s)",
+    )
+    parser.add_argument(
+        "--authorization-mode",
+        choices=("Webhook", "AlwaysAllow"),
+        default="Webhook",
+        help="Webhook asks the API server what a caller may do (%(default)s)",
+    )
+    parser.add_argument(
+        "--client-ca-file", type=Path, metavar="FILE", help="authority of client certificates (the kubeconfig's)"
+    )
+    parser.add_argument("--tls-cert-file", type=Path, metavar="FILE", help="its certificate (a self-signed one)")
+    parser.add_argument("--tls-private-key-file", type=Path, metavar="FILE", help="the certificate's key")
+    parser.add_argument(
+        "--pod-manifest-path",
+        type=Path,
+        metavar="DIR",
+        help="run the static pods whose manifests are in this directory",
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Ref) -> None:
+    """Start the node and its API; the Node says where that is.
+
+    Raises: UsageError for files and addresses that cannot be had.
+    """
+    from actors.apiserver import http
+    from actors.kubelet import KubeletConfig, KubeletServer, ServeKubelet, ServerConfig, StartKubelet, simulated_node
+    from cli.up import check_runtime
+    from cluster import ClusterConfig, make_machine
+
+    check_runtime(options.runtime)
+    kubeconfig = find_kubeconfig(options)
+    node_ip = options.node_ip or _own_address(load_kubeconfig(kubeconfig))
+    server_config = ServerConfig(anonymous=options.anonymous_auth, authorization=options.authorization_mode)
+    name = options.node_name
+    server = system.spawn(Child("kubelet-server", lambda: KubeletServer(name, apiserver, server_config)))
+    tls = _tls(options, kubeconfig, name, node_ip, system.clock.now())
+    host = options.address or node_ip
+    try:
+        port, _ = http.start(system, server, host, KUBELET_PORT if options.port is None else options.port, tls)
+    except OSError as error:
+        if options.port is not None:
+            raise UsageError(
+                f"cannot serve the kubelet's API on {host}:{options.port}: {error.strerror or error}"
+            ) from None
+        port, _ = http.start(system, server, host, 0, tls)
+    manifests = options.pod_manifest_path
+    if manifests is not None and not manifests.is_dir():
+        raise UsageError(f"--pod-manifest-path: {manifests} is no directory")
+    config = KubeletConfig(
+        node_ips=(node_ip,), port=port, static_pod_path=str(manifests.resolve()) if manifests else ""
+    )
+    machine = make_machine(ClusterConfig(nodes=1, runtime=options.runtime, guise=options.guise))
+    node = system.spawn(simulated_node(name, apiserver, machine, config=config, own_addresses=True)[0])
+    server.tell(ServeKubelet(node.ask(StartKubelet(), timeout=START_S)))
+
+
+def _own_address(config: Any) -> str:
+    """The address of this machine from which the API server is reached."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((config.host, config.port))  # sends nothing: it only chooses a route
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _tls(options: argparse.Namespace, kubeconfig: Path, name: str, node_ip: str, now: float) -> ssl.SSLContext:
+    from actors.apiserver import pki
+
+    try:
+        authority = options.client_ca_file.read_bytes() if options.client_ca_file else authority_of(kubeconfig).encode()
+        if options.tls_cert_file or options.tls_private_key_file:
+            if not (options.tls_cert_file and options.tls_private_key_file):
+                raise UsageError("--tls-cert-file and --tls-private-key-file go together")
+            pair = pki.KeyPair(options.tls_cert_file.read_bytes(), options.tls_private_key_file.read_bytes())
+        else:
+            pair = pki.Authority.create(now, f"{name}-ca@{int(now)}").server([name, node_ip])
+        return pki.server_context(pair, authority)
+    except OSError as error:
+        raise UsageError(f"cannot read {error.filename}: {error.strerror or error}") from None
