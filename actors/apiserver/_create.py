@@ -13,7 +13,7 @@ from typing import Any
 from actors.apiserver import _parts as parts
 from actors.apiserver._authz import RBAC
 from actors.apiserver._cache import Entry, encode
-from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._core import Answer, Core
 from actors.apiserver._escalation import check_grant
 from actors.apiserver._memo import Memo, content
 from actors.apiserver._options import check_write_options
@@ -37,13 +37,24 @@ async def create(core: Core, request: Request) -> Answer:
     """POST of an object."""
     check_write_options("CreateOptions", request.options)
     served: Served = request.served
+    obj = _received(core, request)
+    metadata = obj["metadata"]
+    if metadata.get("name") or not metadata.get("generateName"):
+        entry = await store_new(core, request, obj)
+    else:
+        entry = await _create_named(core, request, obj)
+    return Answer(served, entry, code=201)
+
+
+def _received(core: Core, request: Request) -> Object:
+    """The object that was sent: decoded, defaulted, owned, and private."""
+    served: Served = request.served
     obj = parts.decode(core, request, request.body)
     fit_namespace(served, obj, request.namespace)
     served.strategy.default(obj)
     dedup_owners(request, obj)
     parts.own(core, request, obj, None)
-    entry = await _create_named(core, request, obj)
-    return Answer(served, entry, code=201)
+    return obj
 
 
 def fit_namespace(served: Served, obj: Object, namespace: str) -> None:
@@ -64,22 +75,21 @@ def fit_namespace(served: Served, obj: Object, namespace: str) -> None:
 
 
 async def _create_named(core: Core, request: Request, obj: Object) -> Entry:
-    """Create under the given name, or under generated ones until one is free."""
-    metadata = obj["metadata"]
-    if metadata.get("name") or not metadata.get("generateName"):
-        return await store_new(core, request, obj)
+    """Create under generated names until one is free."""
+    base = obj["metadata"]["generateName"]
     for attempt in range(_NAME_TRIES):
-        trial = copy(obj) if attempt < _NAME_TRIES - 1 else obj
-        trial["metadata"]["name"] = generated_name(core, metadata["generateName"])
+        if attempt:
+            # The first try has used the object up. That names collide is rare: it is read again.
+            request.warnings.clear()
+            obj = _received(core, request)
+        name = obj["metadata"]["name"] = generated_name(core, base)
         try:
-            return await store_new(core, request, trial)
+            return await store_new(core, request, obj)
         except StatusError as error:
-            if error.reason != "AlreadyExists" or attempt == _NAME_TRIES - 1:
-                if error.reason == "AlreadyExists":
-                    kind = request.served.kind
-                    raise status.generate_name_conflict(kind.group, kind.resource, trial["metadata"]["name"]) from None
+            if error.reason != "AlreadyExists":
                 raise
-    raise AssertionError("unreachable")
+    kind = request.served.kind
+    raise status.generate_name_conflict(kind.group, kind.resource, name)
 
 
 def generated_name(core: Core, base: str) -> str:

@@ -6,10 +6,11 @@ itself under other rules) and `binding`. The larger ones have modules of their o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from actors.apiserver import _read, _write
-from actors.apiserver._core import Answer, Core, copy
+from actors.apiserver._core import Answer, Core
 from actors.apiserver._options import check_write_options
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
@@ -135,42 +136,43 @@ def _assigned(core: Core, pods: Served, old: Object, node: str, wanted: Object) 
         raise _refused(name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
     if spec.get("schedulingGates"):
         raise _refused(name, f"pod {name} has non-empty .spec.schedulingGates")
-    new = copy(old)
-    new["spec"]["nodeName"] = node
+    # Only what changes is new; the rest is shared with the revision before.
+    meta = dict(metadata)
+    state = dict(old.get("status") or {})
     if core.config.minor >= 35:
         # What a pod hoped for is over once it has a node (KEP-5278, on by default since 1.35).
-        new.setdefault("status", {}).pop("nominatedNodeName", None)
+        state.pop("nominatedNodeName", None)
     if wanted.get("annotations"):
-        new["metadata"].setdefault("annotations", {}).update(wanted["annotations"])
+        meta["annotations"] = {**(meta.get("annotations") or {}), **wanted["annotations"]}
     if wanted.get("labels"):
-        new["metadata"].setdefault("labels", {}).update(
-            {k: v for k, v in wanted["labels"].items() if k in ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")}
-        )
-    _scheduled(core, new)
-    return new
+        topology = {k: v for k, v in wanted["labels"].items() if k in _TOPOLOGY}
+        meta["labels"] = {**(meta.get("labels") or {}), **topology}
+    state["conditions"] = _scheduled(core, state.get("conditions") or (), metadata.get("generation", 1))
+    return {**old, "metadata": meta, "spec": {**spec, "nodeName": node}, "status": state}
 
 
-def _scheduled(core: Core, pod: Object) -> None:
-    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+_TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+
+
+def _scheduled(core: Core, conditions: Sequence[Object], generation: int) -> list[Object]:
+    """A pod's conditions with `PodScheduled` true."""
     now = core.clock.rfc3339()
-    for condition in conditions:
-        if condition.get("type") == "PodScheduled":
-            if condition.get("status") != "True":
-                condition["lastTransitionTime"] = now
-            condition["status"] = "True"
-            condition.pop("reason", None)
-            condition.pop("message", None)
-            condition["observedGeneration"] = pod["metadata"].get("generation", 1)
-            return
-    conditions.append(
-        {
+    found = next((c for c in conditions if c.get("type") == "PodScheduled"), None)
+    if found is None:
+        made = {
             "type": "PodScheduled",
-            "observedGeneration": pod["metadata"].get("generation", 1),
+            "observedGeneration": generation,
             "status": "True",
             "lastProbeTime": None,
             "lastTransitionTime": now,
         }
-    )
+        return [*conditions, made]
+    kept = {key: value for key, value in found.items() if key not in ("reason", "message")}
+    if found.get("status") != "True":
+        kept["lastTransitionTime"] = now
+    kept["status"] = "True"
+    kept["observedGeneration"] = generation
+    return [kept if c is found else c for c in conditions]
 
 
 def _refused(name: str, why: str) -> StatusError:

@@ -31,6 +31,7 @@ __all__ = ["LiveSystem"]
 
 SLICE_S = 0.002  # how long cells may run before the loop looks at its sockets
 BLOCKED_S = 0.25  # one turn of one cell that takes longer is reported
+TIDY_S = 0.25  # how long after the last mail garbage is looked for
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -47,6 +48,7 @@ class LiveSystem(ActorSystem):
     def __init__(self, name: str = "kubekka", *, seed: int | None = None, tracer: Tracer | None = None) -> None:
         self._runnable: deque[Cell] = deque()
         self._awake = False
+        self._tidying = False
         self._thread_id: int | None = None
         self._thread: threading.Thread | None = None
         self._armed: tuple[float, asyncio.TimerHandle] | None = None
@@ -126,7 +128,18 @@ class LiveSystem(ActorSystem):
             self._awake = False
             if runnable:  # mail from another thread between the check and the flag
                 self._wake()
+            elif not self._tidying and _gc.due():
+                self._tidying = True
+                self.loop.call_later(TIDY_S, self._tidy)
         self._arm()
+
+    def _tidy(self) -> None:
+        """Collect garbage if nobody has mail; otherwise see again later."""
+        if self._awake:
+            self.loop.call_later(TIDY_S, self._tidy)
+            return
+        self._tidying = False
+        _gc.tidy()
 
     def _slow(self, cell: Cell, seconds: float) -> None:
         self.slow_turns.append((cell.actor_urn, seconds))

@@ -22,7 +22,7 @@ from typing import Any
 import pykka
 
 from actors.kernel._cell import Cell
-from actors.kernel._clock import VirtualClock
+from actors.kernel._clock import SIMULATION_EPOCH_S, VirtualClock
 from actors.kernel._future import Future, set_dispatching
 from actors.kernel._life import Life
 from actors.kernel._links import Link, Links
@@ -51,6 +51,7 @@ class Simulation(ActorSystem):
         name: str = "simulation",
         choose: Callable[[int], int] | None = None,
         tracer: Tracer | None = None,
+        epoch_s: float = SIMULATION_EPOCH_S,
     ) -> None:
         self.seed = seed
         self._runnable: list[Cell] = []
@@ -60,7 +61,7 @@ class Simulation(ActorSystem):
         self.links = Links(random.Random(f"links {seed}"))
         self.steps = 0
         self._digest = hashlib.blake2b(digest_size=16)
-        super().__init__(name, VirtualClock(), f"system {seed}", tracer)
+        super().__init__(name, VirtualClock(epoch_s), f"system {seed}", tracer)
 
     # -- Steps ---------------------------------------------------------------------------------
 
