@@ -12,9 +12,10 @@ https://kubernetes.io/docs/reference/using-api/cel/
 
 from __future__ import annotations
 
+from actors.apiserver.cel._cost import MAX as MAX_COST
 from actors.apiserver.cel._engine import CelError, Program, Scope, compile_program, with_authorizer
 from actors.apiserver.cel._functions import AUTHORIZER
 from actors.apiserver.cel._initializers import as_maps
-from actors.apiserver.cel._typed import check_types
+from actors.apiserver.cel._typed import Checker, check_types
 
-__all__ = ["AUTHORIZER", "CelError", "Program", "Scope", "as_maps", "check_types", "compile_program", "with_authorizer"]
+__all__ = ["AUTHORIZER", "MAX_COST", "CelError", "Checker", "Program", "Scope", "as_maps", "check_types", "compile_program", "with_authorizer"]

@@ -6,35 +6,20 @@ expression is compiled against them once, only for what the checker says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from actors.apiserver.cel._ast import read
+from actors.apiserver.cel._cost import cost
 from actors.apiserver.cel._engine import CelError, tidy_error
 from actors.apiserver.cel._formats import plain_optionals
+from actors.apiserver.cel._identifiers import escape
+from actors.apiserver.cel._sizes import MAX_REQUEST_BYTES, Bounds, bounds_of
 
-__all__ = ["check_types", "escape"]
+__all__ = ["Checker", "check_types"]
 
-_RESERVED = frozenset(
-    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"]
-)
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SYMBOLS = {"-": "__dash__", ".": "__dot__", "/": "__slash__"}
 _INT64, _DOUBLE, _BOOL, _STRING, _MESSAGE, _BYTES = 3, 1, 8, 9, 11, 12
 _OPTIONAL, _REPEATED = 1, 3
-
-
-def escape(name: str) -> str:
-    """A property's name in expressions: `my-field` is `my__dash__field`, `namespace` is
-    `__namespace__`; empty when it cannot be used there."""
-    if name in _RESERVED:
-        return f"__{name}__"
-    if _IDENTIFIER.match(name) and "__" not in name:
-        return name
-    out = name.replace("__", "__underscores__")
-    for symbol, word in _SYMBOLS.items():
-        out = out.replace(symbol, word)
-    return out if _IDENTIFIER.match(out) else ""
 
 
 def _free(schema: Mapping[str, Any]) -> bool:
@@ -141,6 +126,9 @@ class Checker:
         pool.AddSerializedFile(builder.file.SerializeToString())
         variables = {"self": self_type, "oldSelf": self_type}
         self._environment = cel.NewEnv(pool, variables=variables, extensions=extensions())
+        self.bounds = bounds_of(schema, root)
+        self._source: str | None = None
+        self._expression: Any = None
 
     @staticmethod
     def _variable(cel: Any, builder: _Builder, holder: Any, schema: Mapping[str, Any], root: bool) -> Any:
@@ -169,10 +157,28 @@ class Checker:
 
     def result_type(self, source: str) -> str:
         """The static type of an expression's value (`bool`, ...). Raises `CelError`."""
-        try:
-            return str(self._environment.compile(plain_optionals(source)).return_type().name()).lower()
-        except Exception as error:
-            raise CelError(tidy_error(str(error))) from None
+        return str(self._compiled(source).return_type().name()).lower()
+
+    def cost(self, source: str) -> int:
+        """What an expression costs at most, for the largest values that the schema allows. Raises `CelError`."""
+        return cost(read(self._compiled(source).serialize()), self._place)
+
+    @property
+    def most_occurrences(self) -> int:
+        """How many such values a request has room for."""
+        return MAX_REQUEST_BYTES // ((self.bounds.least_bytes if self.bounds is not None else 0) + 1)
+
+    def _compiled(self, source: str) -> Any:
+        if source != self._source:
+            try:
+                self._expression = self._environment.compile(plain_optionals(source))
+            except Exception as error:
+                raise CelError(tidy_error(str(error))) from None
+            self._source = source
+        return self._expression
+
+    def _place(self, path: list[str]) -> Bounds | None:
+        return self.bounds.at(path[1:]) if self.bounds is not None else None
 
 
 def check_types(schema: Mapping[str, Any], root: bool = False) -> Checker:

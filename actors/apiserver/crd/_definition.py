@@ -96,7 +96,7 @@ class DefinitionStrategy(Strategy):
 
         spec, was = new["spec"], old["spec"]
         errors = validate_meta_update(new["metadata"], old["metadata"])
-        errors += check_spec(spec)
+        errors += check_spec(spec, was)
         fixed = [(("group",), "spec.group"), (("names", "plural"), "spec.names.plural")]
         if is_established(old):
             fixed = [(("scope",), "spec.scope"), (("names", "kind"), "spec.names.kind"), *fixed]
@@ -167,8 +167,8 @@ def _shown(versions: list[Object]) -> list[Object]:
     return out
 
 
-def check_spec(published: Object) -> Errors:
-    """The rules of `spec`."""
+def check_spec(published: Object, before: Object | None = None) -> Errors:
+    """The rules of `spec`. `before`: the one that it replaces; schemas that it had are not judged by cost."""
     spec = _internal(published)
     versions = spec["versions"]
     errors = _check_group(spec.get("group", ""))
@@ -181,12 +181,13 @@ def check_spec(published: Object) -> Errors:
         for i, version in enumerate(versions):
             if not (version.get("schema") or {}).get("openAPIV3Schema"):
                 errors.append(required(f"spec.versions[{i}].schema.openAPIV3Schema"))
-    errors += _check_versions(spec, versions)
+    known = _known_schemas(published, before)
+    errors += _check_versions(spec, versions, known)
     errors += _check_names(spec.get("names") or {})
     has_status = bool((spec.get("subresources") or {}).get("status") is not None) or any(
         (version.get("subresources") or {}).get("status") is not None for version in versions
     )
-    errors += check_schema(spec.get("validation"), "spec.validation", has_status)
+    errors += check_schema(spec.get("validation"), "spec.validation", has_status, spec["version"] in known)
     errors += _check_subresources(spec.get("subresources"), "spec.subresources")
     for i, column in enumerate(spec.get("additionalPrinterColumns") or ()):
         errors += _check_column(column, f"spec.additionalPrinterColumns[{i}]")
@@ -206,7 +207,17 @@ def _check_group(group: str) -> Errors:
     return []
 
 
-def _check_versions(spec: Object, versions: list[Object]) -> Errors:
+def _known_schemas(spec: Object, before: Object | None) -> set[str]:
+    """The versions whose schemas did not change."""
+    was = {version.get("name"): version.get("schema") for version in (before or {}).get("versions") or ()}
+    return {
+        version["name"]
+        for version in spec.get("versions") or ()
+        if version.get("name") in was and was[version["name"]] == version.get("schema")
+    }
+
+
+def _check_versions(spec: Object, versions: list[Object], known: set[str]) -> Errors:
     errors: Errors = []
     for i, version in enumerate(versions):
         path = f"spec.versions[{i}]"
@@ -216,7 +227,8 @@ def _check_versions(spec: Object, versions: list[Object]) -> Errors:
         for problem in _deprecation_problems(version):
             errors.append(invalid(f"{path}.deprecationWarning", version.get("deprecationWarning"), problem))
         subresources = version.get("subresources") or spec.get("subresources") or {}
-        errors += check_schema(version.get("schema"), f"{path}.schema", subresources.get("status") is not None)
+        errors += check_schema(version.get("schema"), f"{path}.schema", subresources.get("status") is not None,
+                               version.get("name") in known)
         errors += _check_subresources(version.get("subresources"), f"{path}.subresources")
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
             errors += _check_column(column, f"{path}.additionalPrinterColumns[{j}]")

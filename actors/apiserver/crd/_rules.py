@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from actors.apiserver.cel import CelError, Program, Scope, compile_program
-from actors.apiserver.cel._typed import escape
+from actors.apiserver.cel._identifiers import escape
 from actors.apiserver.crd._node import Node
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import duplicate, forbidden, invalid, required
@@ -60,6 +60,11 @@ class Rule:
         except CelError as error:
             self.error = str(error)
 
+    @property
+    def checked(self) -> str:
+        """What is compiled against the schema, where `oldSelf` is never null."""
+        source = self.source.strip()
+        return _OLD_SELF.sub("optional.of(oldSelf)", source) if self.optional_old else source
 
     def _prepared(self, source: str) -> str:
         """The expression for the engine, which knows `oldSelf` as a value or null."""

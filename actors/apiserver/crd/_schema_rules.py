@@ -8,13 +8,18 @@ pkg/apis/apiextensions/validation.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.apiserver.crd._node import node_of
 from actors.apiserver.crd._shape import prune
 from actors.apiserver.crd._values import check_value, compile_pattern
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import forbidden, invalid, not_supported, required
+
+if TYPE_CHECKING:
+    from actors.apiserver.cel import Checker
+    from actors.apiserver.crd._rule_costs import RuleCosts
+    from actors.apiserver.crd._rules import Rule
 
 __all__ = ["check_schema"]
 
@@ -26,8 +31,8 @@ _EMPTY_HINTS = {"root": "at the root", "item": "for specified array items", "fie
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
 
-def check_schema(validation: Schema | None, path: str, has_status: bool) -> Errors:
-    """The errors of `{openAPIV3Schema: ...}`."""
+def check_schema(validation: Schema | None, path: str, has_status: bool, known: bool = False) -> Errors:
+    """The errors of `{openAPIV3Schema: ...}`. `known`: it was there before, whatever its rules cost."""
     schema = (validation or {}).get("openAPIV3Schema")
     if not schema:
         return []
@@ -45,7 +50,11 @@ def check_schema(validation: Schema | None, path: str, has_status: bool) -> Erro
     form = _form(schema, path, True, "")
     errors += form
     if not structural and not form:
-        errors += _rules(schema, path, True, "")
+        from actors.apiserver.crd._rule_costs import RuleCosts
+
+        costs = RuleCosts(known)
+        errors += _rules(schema, path, True, "", 1, costs)
+        errors += costs.all(path)
     return errors
 
 
@@ -399,19 +408,26 @@ def _path_exists(schema: Schema, path: str) -> bool:
     return bool(found)
 
 
-def _rules(schema: Schema, path: str, root: bool, uncorrelatable: str) -> Errors:
+def _rules(
+    schema: Schema, path: str, root: bool, uncorrelatable: str, times: int | None, costs: RuleCosts
+) -> Errors:
+    """The errors of rules here and below. `times`: how often this place may occur; None: no bound."""
+    from actors.apiserver.crd._rule_costs import below
+
     errors: Errors = []
-    rules = schema.get("x-kubernetes-validations") or ()
-    if rules:
-        errors += _compile(schema, rules, path, root, uncorrelatable)
+    inner = below(schema, times)
+    if isinstance(schema.get("additionalProperties"), dict):
+        where = f"{path}.additionalProperties"
+        errors += _rules(schema["additionalProperties"], where, False, uncorrelatable, inner, costs)
     for name, sub in sorted((schema.get("properties") or {}).items()):
         blocked = uncorrelatable or (path if schema.get("x-kubernetes-map-type") == "atomic" else "")
-        errors += _rules(sub, f"{path}.properties[{name}]", False, blocked)
-    if isinstance(schema.get("additionalProperties"), dict):
-        errors += _rules(schema["additionalProperties"], f"{path}.additionalProperties", False, uncorrelatable)
+        errors += _rules(sub, f"{path}.properties[{name}]", False, blocked, inner, costs)
     if isinstance(schema.get("items"), dict):
         blocked = uncorrelatable or (path if schema.get("x-kubernetes-list-type") != "map" else "")
-        errors += _rules(schema["items"], f"{path}.items", False, blocked)
+        errors += _rules(schema["items"], f"{path}.items", False, blocked, inner, costs)
+    rules = schema.get("x-kubernetes-validations") or ()
+    if rules:
+        errors += _compile(schema, rules, path, root, uncorrelatable, times, costs)
     return errors
 
 
@@ -426,8 +442,10 @@ def _rule_json(rule: Schema) -> Schema:
     }
 
 
-def _compile(schema: Schema, rules: Any, path: str, root: bool, uncorrelatable: str) -> Errors:
-    from actors.apiserver.cel import CelError, check_types
+def _compile(
+    schema: Schema, rules: Any, path: str, root: bool, uncorrelatable: str, times: int | None, costs: RuleCosts
+) -> Errors:
+    from actors.apiserver.cel import check_types
     from actors.apiserver.crd._rules import Rule
 
     errors: Errors = []
@@ -435,22 +453,10 @@ def _compile(schema: Schema, rules: Any, path: str, root: bool, uncorrelatable: 
     for i, declared in enumerate(rules):
         where = f"{path}.x-kubernetes-validations[{i}]"
         rule = Rule(declared)
-        try:
-            kind = checker.result_type(rule.source.strip()) if not rule.optional_old else "bool"
-            if kind not in ("bool", "dyn"):
-                errors.append(invalid(f"{where}.rule", _rule_json(declared), "cel expression must evaluate to a bool"))
-        except CelError as error:
-            errors.append(invalid(f"{where}.rule", _rule_json(declared), f"compilation failed: {error}"))
-        expression = (declared.get("messageExpression") or "").strip()
-        if expression:
-            try:
-                kind = checker.result_type(expression)
-                if kind not in ("string", "dyn"):
-                    words = "messageExpression must evaluate to a string"
-                    errors.append(invalid(f"{where}.messageExpression", _rule_json(declared), words))
-            except CelError as error:
-                words = f"messageExpression compilation failed: {error}"
-                errors.append(invalid(f"{where}.messageExpression", _rule_json(declared), words))
+        compiled = _rule_errors(checker, rule, declared, where, times, costs)
+        errors += compiled
+        if declared.get("messageExpression") and not compiled:
+            errors += _message_errors(checker, declared, where, costs)
         if rule.uses_old and uncorrelatable:
             words = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelatable}"
             errors.append(invalid(f"{where}.rule", rule.source, words))
@@ -458,3 +464,33 @@ def _compile(schema: Schema, rules: Any, path: str, root: bool, uncorrelatable: 
             words = "may not be set if oldSelf is not used in rule"
             errors.append(invalid(f"{where}.optionalOldSelf", declared["optionalOldSelf"], words))
     return errors
+
+
+def _rule_errors(
+    checker: Checker, rule: Rule, declared: Schema, where: str, times: int | None, costs: RuleCosts
+) -> Errors:
+    from actors.apiserver.cel import CelError
+
+    try:
+        kind = checker.result_type(rule.checked)
+        if kind not in ("bool", "dyn"):
+            return [invalid(f"{where}.rule", _rule_json(declared), "cel expression must evaluate to a bool")]
+        return costs.rule(checker, checker.cost(rule.checked), times, f"{where}.rule")
+    except CelError as error:
+        return [invalid(f"{where}.rule", _rule_json(declared), f"compilation failed: {error}")]
+
+
+def _message_errors(checker: Checker, declared: Schema, where: str, costs: RuleCosts) -> Errors:
+    from actors.apiserver.cel import CelError
+
+    where = f"{where}.messageExpression"
+    expression = declared["messageExpression"].strip()
+    if not expression:
+        return []
+    try:
+        kind = checker.result_type(expression)
+        if kind not in ("string", "dyn"):
+            return [invalid(where, _rule_json(declared), "messageExpression must evaluate to a string")]
+        return costs.message(checker.cost(expression), where)
+    except CelError as error:
+        return [invalid(where, _rule_json(declared), f"messageExpression compilation failed: {error}")]
