@@ -173,7 +173,7 @@ def _external_chain(p: _Port, external_ok: bool) -> tuple[str, ...]:
 
 def _firewall_chain(p: _Port) -> tuple[str, ...]:
     comment = f'-m comment --comment "{p.name} loadbalancer IP" -j {p.ext}'
-    rules = [f"-s {cidr} {comment}" for cidr in p.port.source_ranges]
+    rules = [comment if cidr.endswith("/0") else f"-s {cidr} {comment}" for cidr in p.port.source_ranges]
     node = ipaddress.ip_address(p.config.node_ip) if p.config.node_ip else None
     if node and any(node in ipaddress.ip_network(cidr) for cidr in p.port.source_ranges):
         # a packet from this node to the balancer's address loops back with that very address

@@ -307,6 +307,11 @@ class RuleSet:
         """(table, built-in chain, rule), in the order in which they should stand."""
         return [(t, chain, rule) for t, chains in JUMPS.items() for chain, rules in chains.items() for rule in rules]
 
+    def sysctls(self) -> tuple[tuple[str, str], ...]:
+        """Kernel settings without which the rules do not work: node ports on loopback addresses need
+        their packets to be routed."""
+        return (("net.ipv4.conf.all.route_localnet", "1"),) if self.config.localhost_node_ports else ()
+
     def text(self, tables: Iterable[str] = ("nat", "filter")) -> str:
         """`iptables-restore` text of whole tables, in iptables-save's spelling."""
         content, lines = self.tables(), []

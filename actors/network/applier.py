@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from actors.kernel import ThreadActor, handles
 from actors.network._conntrack import StaleFlow
+from actors.network._portrules import MARK_MASQ
 from actors.network._ruleset import RuleSet
 from protocol.message import Message
 
@@ -34,10 +35,11 @@ class ApplyError(Exception):
 
 class Install(Message, frozen=True):
     """Write all rules: `text` as `RuleSet.restore_text` gives it, `jumps` as `RuleSet.jumps`.
-    Answered by None."""
+    `sysctls`: kernel settings that the rules need. Answered by None."""
 
     text: str
     jumps: tuple[tuple[str, str, str], ...]
+    sysctls: tuple[tuple[str, str], ...] = ()
 
 
 class Apply(Message, frozen=True):
@@ -48,7 +50,8 @@ class Apply(Message, frozen=True):
 
 
 class Check(Message, frozen=True):
-    """Are the rules still there? Answered by a bool: somebody may flush the tables."""
+    """Are the rules still there? Answered by a bool: somebody may flush the tables, with the chains
+    (then the canaries are gone) or without (then the jumps are)."""
 
 
 class CleanUp(Message, frozen=True):
@@ -66,6 +69,11 @@ class Applied(Message, frozen=True):
 def all_jumps() -> tuple[tuple[str, str, str], ...]:
     """The jumps from built-in chains, whatever Services there are."""
     return tuple(RuleSet.jumps())
+
+
+def _target(rule: str) -> str:
+    """What follows `-j` in a rule; empty if nothing does."""
+    return (rule.partition(" -j ")[2] if not rule.startswith("-j ") else rule[3:]).split(" ")[0]
 
 
 Run = Callable[[Sequence[str], str], tuple[int, str]]
@@ -112,6 +120,9 @@ class IptablesApplier(ThreadActor):
     @handles(Install)
     def install(self, message: Install) -> None:
         """Chains first, then the jumps to them, then chains of ours that nothing needs any more."""
+        for name, value in message.sysctls:
+            file = "/proc/sys/" + name.replace(".", "/")
+            self._succeeds("sh", "-c", f"echo {value} > {file}")  # rules without it are better than none
         self._restore(message.text)
         for table, chain, rule in reversed(message.jumps):
             arguments = shlex.split(rule)
@@ -145,7 +156,17 @@ class IptablesApplier(ThreadActor):
 
     @handles(Check)
     def check(self, message: Check) -> bool:
-        return all(self._succeeds(*self._iptables(table, "-S", CANARY)) for table in TABLES)
+        if not all(self._succeeds(*self._iptables(table, "-S", CANARY)) for table in TABLES):
+            return False
+        wanted: dict[tuple[str, str], set[str]] = {("nat", MARK_MASQ): {"MARK"}}
+        for table, chain, rule in all_jumps():
+            wanted.setdefault((table, chain), set()).add(_target(rule))
+        return all(targets <= self._targets(table, chain) for (table, chain), targets in wanted.items())
+
+    def _targets(self, table: str, chain: str) -> set[str]:
+        """Where the rules of a chain lead."""
+        status, output = self._run([*self.prefix, *self._iptables(table, "-S", chain)], "")
+        return {_target(line) for line in output.splitlines()} if status == 0 else set()
 
     @handles(CleanUp)
     def clean_up(self, message: CleanUp) -> None:

@@ -128,7 +128,7 @@ class KubeProxy(ClientActor):
             text = "".join(d.restore_text() for d in deltas)
             change: Install | Apply = Apply(text, tuple(flow for d in deltas for flow in d.stale))
         else:
-            change = Install(self.rules.restore_text(), tuple(self.rules.jumps()))
+            change = Install(self.rules.restore_text(), tuple(self.rules.jumps()), self.rules.sysctls())
         try:
             await self.ask(self.applier, change)
             self._written = True

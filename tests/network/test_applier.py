@@ -48,7 +48,8 @@ class Kernel:
             chains[chain] = []
             return 0, ""
         if verb == "-S":
-            return (0, "") if chain in chains else (1, "no chain")
+            lines = [f"-A {chain} {rule.text}" for rule in chains.get(chain, ())]
+            return (0, "\n".join(lines)) if chain in chains else (1, "no chain")
         words = [w.strip('"') for w in rest]
         at = [i for i, rule in enumerate(chains[chain]) if _words(rule.text) == words]
         if verb == "-C":
@@ -161,6 +162,13 @@ def test_flushed_tables_are_noticed(node: Node) -> None:
     node.install()
     assert node.do(Check()) is True
     node.kernel.flush()
+    assert node.do(Check()) is False
+
+
+def test_tables_emptied_with_their_chains_left_are_noticed(node: Node) -> None:
+    node.install()
+    for chain in ("PREROUTING", "OUTPUT", "POSTROUTING"):
+        node.kernel.tables.restore(f"*nat\n-F {chain}\nCOMMIT\n", noflush=True)
     assert node.do(Check()) is False
 
 

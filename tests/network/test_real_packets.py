@@ -1,0 +1,203 @@
+"""kube-proxy's rules in a real kernel, with real packets between namespaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from actors.kernel import Child, LiveSystem
+from actors.network._config import ProxyConfig
+from actors.network._ruleset import Delta, RuleSet
+from actors.network.applier import Apply, Check, CleanUp, Install, IptablesApplier, all_jumps
+
+NODE_IP, OUTSIDE_IP, CLUSTER_IP, NODE_PORT = "192.168.77.2", "192.168.77.100", "10.96.0.9", 30080
+BALANCER_IP = "203.0.113.7"
+CONFIG = ProxyConfig(node_name="node", node_ip=NODE_IP, local_match=("-s", "10.244.0.0/16"))
+
+
+class Proxy:
+    """A rule set whose changes are applied in the lab's node."""
+
+    def __init__(self, lab: Any, system: LiveSystem, config: ProxyConfig = CONFIG) -> None:
+        self.lab = lab
+        self.rules = RuleSet(config)
+        self.applier = system.spawn(Child("applier", lambda: IptablesApplier(netns=lab.node.path)))
+        self.do(Install(self.rules.restore_text(), tuple(self.rules.jumps()), self.rules.sysctls()))
+
+    def do(self, message: Any) -> Any:
+        return self.applier.ask(message, timeout=20.0)
+
+    def apply(self, *deltas: Delta) -> None:
+        stale = tuple(flow for delta in deltas for flow in delta.stale)
+        self.do(Apply("".join(delta.restore_text() for delta in deltas), stale))
+
+    def service(self, *pods: str, protocol: str = "TCP", local: tuple[str, ...] = (), **spec: Any) -> None:
+        status = spec.pop("status", {})
+        port = {"port": 80, "protocol": protocol, "nodePort": NODE_PORT if spec.get("type") != "ClusterIP" else 0}
+        spec = {"clusterIP": CLUSTER_IP, "type": "NodePort", "ports": [port], **spec}
+        service = {"metadata": {"namespace": "default", "name": "web"}, "spec": spec, "status": status}
+        self.apply(self.rules.set_service(service), self._slice(pods, protocol, local))
+
+    def _slice(self, pods: tuple[str, ...], protocol: str, local: tuple[str, ...]) -> Delta:
+        return self.rules.set_slice(
+            {
+                "metadata": {
+                    "namespace": "default",
+                    "name": "web-1",
+                    "labels": {"kubernetes.io/service-name": "web"},
+                },
+                "ports": [{"name": "", "port": 8080, "protocol": protocol}],
+                "endpoints": [
+                    {
+                        "addresses": [self.lab.ips[pod]],
+                        "nodeName": "node" if pod in local else "other",
+                        "conditions": {"ready": True},
+                    }
+                    for pod in pods
+                ],
+            }
+        )
+
+    def clean_up(self) -> None:
+        self.do(CleanUp(all_jumps()))
+
+
+@pytest.fixture
+def proxy(lab: Any, live: LiveSystem) -> Iterator[Proxy]:
+    made = Proxy(lab, live)
+    yield made
+    made.clean_up()
+    lab.node.run("conntrack", "-F", check=False)
+
+
+def test_node_port_and_cluster_ip_lead_to_a_pod(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-1")
+    assert lab.outside.ask(NODE_IP, NODE_PORT).startswith("pod-1 ")
+    assert lab.pods["pod-0"].ask(CLUSTER_IP, 80).startswith("pod-1 ")
+    assert lab.node.ask(CLUSTER_IP, 80).startswith("pod-1 ")
+
+
+def test_pods_see_each_other_and_what_comes_from_outside_is_masqueraded(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-1")
+    assert lab.pods["pod-0"].ask(CLUSTER_IP, 80) == f"pod-1 {lab.ips['pod-0']}"
+    seen = lab.outside.ask(NODE_IP, NODE_PORT).split()[1]
+    assert seen == "10.244.1.1", "the node's own address towards the pod"
+
+
+def test_a_pod_reaches_itself_by_its_service(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-1")
+    assert lab.pods["pod-1"].ask(CLUSTER_IP, 80) == "pod-1 10.244.1.1"
+
+
+def test_load_spreads_evenly(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", "pod-1", "pod-2")
+    times = 300
+    counts = lab.outside.who(NODE_IP, NODE_PORT, times)
+    assert set(counts) == {"pod-0", "pod-1", "pod-2"}
+    deviation = math.sqrt(times * (1 / 3) * (2 / 3))
+    assert all(abs(n - times / 3) < 5 * deviation for n in counts.values()), counts  # one run in 1,700,000 fails
+
+
+def test_affinity_keeps_a_client_at_one_pod(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", "pod-1", "pod-2", sessionAffinity="ClientIP")
+    assert len(lab.pods["pod-0"].who(CLUSTER_IP, 80, 15)) == 1
+    assert len(lab.outside.who(NODE_IP, NODE_PORT, 15)) == 1
+
+
+def test_external_policy_local_keeps_the_client_address_and_drops_without_local_pods(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", "pod-1", local=("pod-1",), externalTrafficPolicy="Local")
+    assert {lab.outside.ask(NODE_IP, NODE_PORT) for _ in range(8)} == {f"pod-1 {OUTSIDE_IP}"}
+    proxy.service("pod-0", externalTrafficPolicy="Local")
+    assert lab.outside.ask(NODE_IP, NODE_PORT, timeout_s=0.4) == "lost"
+    assert lab.pods["pod-2"].ask(NODE_IP, NODE_PORT).startswith("pod-0 "), "pods are short-cut to all endpoints"
+
+
+def test_internal_policy_local_uses_the_nodes_own_pods(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", "pod-1", local=("pod-0",), internalTrafficPolicy="Local")
+    assert set(lab.pods["pod-2"].who(CLUSTER_IP, 80, 8)) == {"pod-0"}
+    proxy.service("pod-1", internalTrafficPolicy="Local")
+    assert lab.pods["pod-2"].ask(CLUSTER_IP, 80, timeout_s=0.4) == "lost"
+
+
+def test_source_ranges_guard_the_balancers_address(lab: Any, proxy: Proxy) -> None:
+    lab.outside.run("ip", "route", "replace", f"{BALANCER_IP}/32", "via", NODE_IP)
+    status = {"loadBalancer": {"ingress": [{"ip": BALANCER_IP}]}}
+    balanced = {"type": "LoadBalancer", "status": status}
+    proxy.service("pod-1", **balanced, loadBalancerSourceRanges=[f"{OUTSIDE_IP}/32"])
+    assert lab.outside.ask(BALANCER_IP, 80).startswith("pod-1 ")
+    proxy.service("pod-1", **balanced, loadBalancerSourceRanges=["198.51.100.0/24"])
+    assert lab.outside.ask(BALANCER_IP, 80, timeout_s=0.4) == "lost"
+    assert lab.outside.ask(NODE_IP, NODE_PORT).startswith("pod-1 "), "node ports are not guarded"
+
+
+def test_without_endpoints_a_client_is_refused_at_once(lab: Any, proxy: Proxy) -> None:
+    proxy.service()
+    assert lab.pods["pod-0"].ask(CLUSTER_IP, 80) == "refused"
+    assert lab.outside.ask(NODE_IP, NODE_PORT) == "refused"
+
+
+def test_a_connection_outlives_its_endpoint_in_the_rules(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0")
+    talk = lab.pods["pod-2"].connect(CLUSTER_IP, 80)
+    assert talk.ask().startswith("pod-0 ")
+    proxy.service("pod-1")
+    assert talk.ask().startswith("pod-0 "), "the pod that drains still answers"
+    assert lab.pods["pod-2"].ask(CLUSTER_IP, 80).startswith("pod-1 "), "new connections go to the other one"
+    talk.close()
+
+
+def test_udp_clients_are_led_away_from_an_endpoint_that_has_gone(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", protocol="UDP")
+    talk = lab.pods["pod-2"].connect(CLUSTER_IP, 80, "udp")
+    assert talk.ask().startswith("pod-0 ")
+    proxy.service("pod-1", protocol="UDP")
+    assert talk.ask().startswith("pod-1 "), "the very same socket"
+    talk.close()
+
+
+def test_udp_clients_who_asked_too_early_are_served_later(lab: Any, proxy: Proxy) -> None:
+    talk = lab.pods["pod-2"].connect(CLUSTER_IP, 80, "udp")
+    talk.socket.settimeout(0.2)
+    with pytest.raises(OSError):
+        talk.ask()
+    proxy.service("pod-0", protocol="UDP")
+    talk.socket.settimeout(1.0)
+    assert talk.ask().startswith("pod-0 ")
+    talk.close()
+
+
+def test_flushed_tables_are_noticed_and_written_again(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-1")
+    lab.node.run("iptables", "-t", "nat", "-F")
+    assert proxy.do(Check()) is False
+    proxy.do(Install(proxy.rules.restore_text(), tuple(proxy.rules.jumps())))
+    assert proxy.do(Check()) is True
+    assert lab.outside.ask(NODE_IP, NODE_PORT).startswith("pod-1 ")
+
+
+def test_cleaning_up_removes_everything(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-0", "pod-1", type="LoadBalancer", sessionAffinity="ClientIP")
+    proxy.clean_up()
+    for table in ("nat", "filter", "mangle"):
+        assert "KUBE" not in lab.node.run("iptables-save", "-t", table)
+
+
+def test_local_processes_reach_node_ports_by_loopback(lab: Any, proxy: Proxy) -> None:
+    proxy.service("pod-1")
+    assert lab.node.ask("127.0.0.1", NODE_PORT).startswith("pod-1 ")
+
+
+def test_each_step_of_a_service_changes_the_kernel(lab: Any, proxy: Proxy) -> None:
+    ask: Callable[[], str] = lambda: lab.pods["pod-2"].ask(CLUSTER_IP, 80, timeout_s=0.3).split()[0]  # noqa: E731
+    steps = [ask()]
+    proxy.service("pod-0")
+    steps.append(ask())
+    proxy.service("pod-1", clusterIP=CLUSTER_IP, type="ClusterIP")
+    steps.append(ask())
+    steps.append(lab.outside.ask(NODE_IP, NODE_PORT, timeout_s=0.3))
+    proxy.apply(proxy.rules.delete_service("default", "web"))
+    steps.append(ask())
+    assert steps == ["lost", "pod-0", "pod-1", "refused", "lost"]
