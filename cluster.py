@@ -73,6 +73,7 @@ class ClusterConfig:
     lease_renew_s: float = 10.0
     manage_nodes_with_annotation_selector: str = ""
     load_balancer_pool: str = ""
+    metrics_server: bool = False
     controllers: Mapping[str, Any] = field(default_factory=dict)
     apiserver: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -131,6 +132,7 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     """Every component below the API server, each on a (simulated) host of its own. `extra` are
     settings that some controllers need (keys and certificates)."""
     from actors.controllers import ControllerManager, Options
+    from actors.kubelet import MetricsServer
     from actors.scheduler import Scheduler, SchedulerConfig
 
     if config.load_balancer_pool:
@@ -138,6 +140,7 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     options = Options(**config.controllers, extra=extra)
     manager = Child("controller-manager", lambda: ControllerManager(apiserver, options))
     controllers = system.spawn(manager, host="controllers")
+    system.spawn(Child("metrics-server", partial(MetricsServer, apiserver, config.metrics_server)), host="metrics")
     scheduler = system.spawn(
         Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig(minor=config.minor))), host="scheduler"
     )

@@ -47,6 +47,12 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         help="also run a simulated kubelet for every Node object that has this annotation",
     )
     parser.add_argument(
+        "--metrics-server",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="serve metrics.k8s.io for kubectl top and autoscalers (yes, unless Node objects bring the machines)",
+    )
+    parser.add_argument(
         "--load-balancer-pool",
         type=_network,
         default=None,
@@ -160,6 +166,7 @@ def run(options: argparse.Namespace) -> int:
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
         load_balancer_pool=options.load_balancer_pool or "",
+        metrics_server=not selector if options.metrics_server is None else options.metrics_server,
         controllers=controller_options(options),
     )
     cluster = Cluster(config)

@@ -21,6 +21,7 @@ __all__ = [
     "CancelWatch",
     "Hold",
     "Resource",
+    "ServeGroup",
     "StatusError",
     "UserInfo",
     "WatchClosed",
@@ -114,6 +115,20 @@ class CancelWatch(Message, frozen=True):
 
     watcher: Address
     watch_id: int
+
+
+class ServeGroup(Message, frozen=True):
+    """Told to the API server by an actor that answers for a group version, as an extension API server
+    does: while an APIService names `service` for it, requests (`ApiRequest` get and list; with the
+    option `as=Table` a Table is wanted) are asked of `address`. `resources`: the entries of its
+    APIResourceList. A later message for the same group version replaces the earlier one."""
+
+    group: str
+    version: str
+    resources: tuple[Object, ...]
+    address: Address
+    service: tuple[str, str]
+    """(namespace, name)"""
 
 
 class StatusError(Exception):

@@ -16,7 +16,11 @@ import orjson
 
 from actors.apiserver._forward import Forward, Forwarders, ForwardFailure
 from actors.apiserver._messages import HttpCall, HttpReply
-from protocol.api import ADMIN, ApiRequest, Resource, StatusError, UserInfo
+from actors.apiserver._negotiate import JSON, choose
+from actors.apiserver._request import parse_path, parse_query, verb_of
+from actors.kernel import ActorDead, AskTimeout
+from protocol import status
+from protocol.api import ADMIN, ApiRequest, Resource, ServeGroup, StatusError, UserInfo
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
@@ -28,6 +32,7 @@ Object = dict[str, Any]
 GROUP = "apiregistration.k8s.io"
 _SERVICES = Resource(GROUP, "v1", "apiservices")
 _CHECK_TIMEOUT_S = 5.0
+_PROVIDER_S = 30.0
 _NOT_PASSED = ("authorization", "connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade")
 _PROXY_USER = "front-proxy-client"
 
@@ -55,14 +60,50 @@ class Aggregation:
         self.core = core
         self.forwarders = Forwarders(server)
         self._checking = False
+        self._provided: dict[tuple[str, str], ServeGroup] = {}
 
     def find(self, group: str, version: str) -> Object | None:
         """The APIService of another server for a group version, or None."""
         found: Object | None = self.core.get(GROUP, "apiservices", "", f"{version}.{group}")
         return found if found is not None and (found.get("spec") or {}).get("service") else None
 
+    async def provide(self, message: ServeGroup) -> None:
+        """An actor of this process answers for a group version from now on."""
+        self._provided[message.group, message.version] = message
+        await self.check()
+
+    def provider(self, group: str, version: str) -> Any:
+        """Who answers for a group version in this process, or None: an APIService must say so."""
+        found = self._provided.get((group, version))
+        service = self.find(group, version) if found is not None else None
+        if found is None or service is None:
+            return None
+        where = service["spec"]["service"]
+        return found.address if (where.get("namespace"), where.get("name")) == found.service else None
+
+    async def ask_provider(self, address: Any, request: ApiRequest) -> Object:
+        """Its answer. Raises `StatusError`."""
+        try:
+            return await self.server.ask(address, request, timeout=_PROVIDER_S)  # type: ignore[no-any-return]
+        except (ActorDead, AskTimeout):
+            raise status.service_unavailable("the server is currently unable to handle the request") from None
+
+    async def _answer_here(self, call: HttpCall, user: UserInfo, address: Any) -> HttpReply:
+        path, options = parse_path(call.path), parse_query(call.query)
+        verb = verb_of(call.method, path, options) if path is not None else ""
+        if path is None or verb not in ("get", "list") or path.subresource:
+            raise status.method_not_allowed()
+        if choose(call.headers.get("accept", "")).shape == "Table":
+            options = {**options, "as": "Table"}
+        what = Resource(path.group, path.version, path.resource)
+        request = ApiRequest(verb, what, path.namespace, path.name, options=options, user=user)
+        return HttpReply(200, JSON, orjson.dumps(await self.ask_provider(address, request)))
+
     async def pass_on(self, call: HttpCall, user: UserInfo, service: Object, streams: bool) -> HttpReply:
         """Another server's answer."""
+        here = self.provider(service["spec"].get("group", ""), service["spec"]["version"])
+        if here is not None:
+            return await self._answer_here(call, user, here)
         if _condition(service).get("status") == "False":
             return _failed("service unavailable")
         try:
@@ -116,6 +157,10 @@ class Aggregation:
     async def _check(self, service: Object) -> tuple[Object, list[Object] | None]:
         spec = service["spec"]
         where = spec["service"]
+        if self.provider(spec.get("group", ""), spec["version"]) is not None:
+            provided = self._provided[spec.get("group", ""), spec["version"]]
+            passed = {"status": "True", "reason": "Passed", "message": "all checks passed"}
+            return passed, list(provided.resources)
         name = f'service/{where["name"]} in "{where["namespace"]}"'
         if self.core.get("", "services", where["namespace"], where["name"]) is None:
             return {"status": "False", "reason": "ServiceNotFound", "message": f"{name} is not present"}, None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
@@ -102,6 +104,20 @@ async def in_process(core: Core, request: Request) -> Answer:
     else:
         data = await _asked(core, _node(core, pod), message)
     return Answer(obj={"log": data.decode("utf-8", "replace")})
+
+
+async def node_json(core: Core, node: str, path: str) -> Object:
+    """The JSON at a path of a node's own API, for a client in this process."""
+    elsewhere = kubelet_of(core, node)
+    if elsewhere is not None:
+        body = _good(await elsewhere.pass_on("GET", f"/{path}")).body
+    else:
+        body = (await _asked(core, node_address(core, node), NodeGet(f"/{path}"))).body
+    try:
+        found: Object = orjson.loads(body)
+    except ValueError:
+        raise status.internal_error("the kubelet's answer is no JSON") from None
+    return found
 
 
 def _pod(core: Core, request: Request) -> Object:

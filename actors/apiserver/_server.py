@@ -30,7 +30,7 @@ from actors.apiserver._request import Path, Request
 from actors.apiserver._watch import ObjectRenderer, Renderer
 from actors.kernel import Actor, ActorDead, AskTimeout, Child, Future, MailboxFull, Ref, handles
 from protocol import status
-from protocol.api import ApiRequest, CancelWatch, Hold
+from protocol.api import ApiRequest, CancelWatch, Hold, ServeGroup
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
 from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
@@ -127,10 +127,17 @@ class ApiServer(Actor):
             await self.ready
         core = self.core
         resource = message.resource
+        if resource.resource == "nodes" and message.subresource.startswith("proxy/"):
+            return await self._node_json(message)
         served = core.resources.get(resource.group, resource.version, resource.resource)
-        if served is None:
-            raise status.page_not_found()
         user = message.user
+        if served is None:
+            provider = self.aggregation.provider(resource.group, resource.version)
+            if provider is None:
+                raise status.page_not_found()
+            wanted = Attributes(message.verb, resource.group, resource.resource, "", message.namespace, message.name)
+            core.authorizer.require(user, wanted)
+            return await self.aggregation.ask_provider(provider, message)
         if "system:masters" not in user.groups:
             core.authorizer.require(
                 user,
@@ -156,6 +163,21 @@ class ApiServer(Actor):
             await self.open_watch(request, message.watcher, message.watch_id, renderer)
             return None
         return (await self.execute(request)).value()
+
+    async def _node_json(self, message: ApiRequest) -> Object:
+        """A path of a node's own API (`proxy/stats/summary`), for a client in this process."""
+        from actors.apiserver._podproxy import node_json
+
+        verb = "get" if message.verb == "get" else "create"
+        self.core.authorizer.require(message.user, Attributes(verb, "", "nodes", "proxy", "", message.name))
+        return await node_json(self.core, message.name, message.subresource.partition("/")[2])
+
+    @handles(ServeGroup)
+    async def serve_group(self, message: ServeGroup) -> None:
+        """An actor of this process answers for a group version."""
+        if not self.ready.done:
+            await self.ready
+        await self.aggregation.provide(message)
 
     @handles(CancelWatch)
     def cancel_watch(self, message: CancelWatch) -> None:

@@ -4,6 +4,7 @@ from actors.kubelet._cgroups import pod_cgroups
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._https import KubeletServer, ServeKubelet, ServerConfig
 from actors.kubelet._kubelet import Kubelet
+from actors.kubelet._metrics import MetricsServer
 from actors.kubelet._nodes import (
     NodeManager,
     SimulatedNode,
@@ -18,6 +19,7 @@ __all__ = [
     "Kubelet",
     "KubeletConfig",
     "KubeletServer",
+    "MetricsServer",
     "NodeManager",
     "ServeKubelet",
     "ServerConfig",

@@ -183,6 +183,7 @@ class Heartbeat(ClientActor):
             except StatusError:
                 await self.sleep(0.2)
                 await self.renew()
+            self.node.apiserver.tell(NodeConnected(self.node.name, self.ref))  # it may have been started anew
             if doubted or now - self.status_at >= self.config.status_report_s:
                 await self.write_status()
         except StatusError as error:

@@ -68,7 +68,7 @@ def summary(
                 "containers": [
                     {
                         "name": s.name,
-                        "startTime": at,
+                        "startTime": _started(pod, s.name) or at,
                         "cpu": _cpu([s], at),
                         "memory": _memory([s], at),
                         "rootfs": {"time": at, "usedBytes": s.writable_layer.used_bytes},
@@ -90,6 +90,15 @@ def summary(
         },
         "pods": shown,
     }
+
+
+def _started(pod: Object, container: str) -> str | None:
+    told = pod.get("status") or {}
+    for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for one in told.get(group) or ():
+            if one["name"] == container:
+                return ((one.get("state") or {}).get("running") or {}).get("startedAt")
+    return None
 
 
 def resource_metrics(pods: Mapping[str, Object], stats: Iterable[ContainerStats], now: float) -> str:
