@@ -149,3 +149,9 @@ def test_a_schema_that_was_there_before_keeps_its_dear_rules() -> None:
     schema = listed("string") | {"x-kubernetes-validations": [{"rule": "self.all(x, self.all(y, x == y))"}]}
     assert all("contributed" not in words for _, words in judged(listed("string"), True))
     assert not [words for _, words in judged(schema, True) if words.startswith("Forbidden: estimated rule cost")]
+
+
+def test_properties_that_differ_in_style_only_are_two() -> None:
+    properties = {"jwks_uri": text(9), "jwksUri": text(9), "m_a": mapped("string"), "mA": mapped("string")}
+    rule = "(has(self.jwks_uri) ? 1 : 0) + (has(self.jwksUri) ? 1 : 0) < 2 && size(self.m_a) == size(self.mA)"
+    assert judged({"type": "object", "properties": properties, "x-kubernetes-validations": [{"rule": rule}]}) == []

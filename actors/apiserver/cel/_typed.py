@@ -20,6 +20,7 @@ __all__ = ["Checker", "check_types"]
 
 _INT64, _DOUBLE, _BOOL, _STRING, _MESSAGE, _BYTES = 3, 1, 8, 9, 11, 12
 _OPTIONAL, _REPEATED = 1, 3
+_VALUE = ".google.protobuf.Value"
 
 
 def _free(schema: Mapping[str, Any]) -> bool:
@@ -33,7 +34,7 @@ class _Builder:
     def __init__(self) -> None:
         from google.protobuf import descriptor_pb2, duration_pb2, struct_pb2, timestamp_pb2
 
-        self.file = descriptor_pb2.FileDescriptorProto(name="schema.proto", package="schema", syntax="proto3")
+        self.file = descriptor_pb2.FileDescriptorProto(name="schema.proto", package="schema", syntax="proto2")
         self.modules = (struct_pb2, timestamp_pb2, duration_pb2)
         for module in self.modules:
             self.file.dependency.append(module.DESCRIPTOR.name)
@@ -44,6 +45,7 @@ class _Builder:
         self.count += 1
         name = f"T{self.count}"
         declared = self.file.message_type.add(name=name)
+        declared.options.deprecated_legacy_json_field_conflicts = True  # `a_b` may stand beside `aB`
         properties = dict(schema.get("properties") or {})
         if root or schema.get("x-kubernetes-embedded-resource"):
             properties.setdefault("apiVersion", {"type": "string"})
@@ -76,6 +78,9 @@ class _Builder:
     def map(self, message: Any, name: str, number: int, value: Any) -> None:
         """Declare a map from strings."""
         entry_name = "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Entry"
+        if any(nested.name == entry_name for nested in message.nested_type):  # `a_b` beside `aB`
+            message.field.add(name=name, number=number, label=_OPTIONAL, type=_MESSAGE, type_name=_VALUE)
+            return
         entry = message.nested_type.add(name=entry_name)
         entry.options.map_entry = True
         entry.field.add(name="key", number=1, label=_OPTIONAL, type=_STRING)
