@@ -4,8 +4,10 @@
 answers on real sockets. https://github.com/kubernetes/dns/blob/master/docs/specification.md
 """
 
-from actors.network.dns._actor import ClusterDns, Query
+from actors.network.dns._actor import ClusterDns
 from actors.network.dns._search import ResolvConf, candidates
-from actors.network.dns._zone import Answer, Record, Zone
+from actors.network.dns._service import DNS_IP, DnsService
+from actors.network.dns._zone import Zone
+from protocol.dns import Answer, Query, Record
 
-__all__ = ["Answer", "ClusterDns", "Query", "Record", "ResolvConf", "Zone", "candidates"]
+__all__ = ["DNS_IP", "Answer", "ClusterDns", "DnsService", "Query", "Record", "ResolvConf", "Zone", "candidates"]

@@ -10,23 +10,16 @@ from collections.abc import Awaitable, Callable
 
 from actors.client import Client, ClientActor, Informer
 from actors.kernel import Ref, handles
-from actors.network.dns._zone import Answer, Record, Zone
+from actors.network.dns._zone import Zone
 from protocol.api import UserInfo
-from protocol.message import Message
+from protocol.dns import Answer, Query, Record
 from protocol.objects import Object, metadata
 
-__all__ = ["ClusterDns", "Query"]
+__all__ = ["DNS_USER", "ClusterDns"]
 
 Forward = Callable[[str, str], Awaitable[Answer]]
 MAX_CHAIN = 8
 DNS_USER = UserInfo("system:serviceaccount:kube-system:coredns", ("system:masters", "system:authenticated"))
-
-
-class Query(Message, frozen=True):
-    """Answered by an `Answer`, once the zone is filled. `type`: A, AAAA, SRV, PTR, ..."""
-
-    name: str
-    type: str = "A"
 
 
 class ClusterDns(ClientActor):

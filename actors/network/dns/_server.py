@@ -24,8 +24,7 @@ import dns.rdatatype
 import dns.rrset
 
 from actors.kernel import Future, LiveSystem, Ref
-from actors.network.dns._actor import Query
-from actors.network.dns._zone import Answer, Record
+from protocol.dns import Answer, Query, Record
 
 __all__ = ["Server", "forwarder", "serve"]
 

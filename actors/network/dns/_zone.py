@@ -18,30 +18,14 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Answer", "Record", "Zone"]
+from protocol.dns import DEFAULT_TTL_S as TTL_S
+from protocol.dns import Answer, Record
+
+__all__ = ["Zone"]
 
 Object = dict[str, Any]
 VERSION = "1.1.0"
 SERVICE_NAME = "kubernetes.io/service-name"
-TTL_S = 30
-
-
-class Record(msgspec.Struct, frozen=True):
-    """One resource record; `name` in lower case, with its final dot. `data` as zone files write it."""
-
-    name: str
-    type: str
-    data: str
-    ttl_s: int = TTL_S
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """`code`: NOERROR, NXDOMAIN, SERVFAIL or REFUSED. Without records and NOERROR: the name is
-    there, but has no such record."""
-
-    code: str
-    records: tuple[Record, ...] = ()
-    additional: tuple[Record, ...] = ()
 
 
 NXDOMAIN = Answer("NXDOMAIN")
