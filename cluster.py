@@ -40,6 +40,7 @@ STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 DEFAULT_PORT = 6443
 CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
+CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, in the network of simulated nodes
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
 
 
@@ -73,6 +74,10 @@ class ClusterConfig:
     lease_renew_s: float = 10.0
     manage_nodes_with_annotation_selector: str = ""
     load_balancer_pool: str = ""
+    dns: bool = True
+    dns_address: str = ""
+    dns_port: int | None = None
+    dns_forward: tuple[tuple[str, int], ...] = ()
     metrics_server: bool = False
     controllers: Mapping[str, Any] = field(default_factory=dict)
     apiserver: Mapping[str, Any] = field(default_factory=dict)
@@ -144,7 +149,25 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     scheduler = system.spawn(
         Child("scheduler", lambda: Scheduler(apiserver, SchedulerConfig(minor=config.minor))), host="scheduler"
     )
+    if config.dns:
+        start_dns(system, config, apiserver)
     return Parts(apiserver, controllers, scheduler, start_nodes(system, config, apiserver))
+
+
+def start_dns(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> Ref:
+    """The cluster's DNS and the Service `kube-dns` that leads to it."""
+    from actors.network.dns import ClusterDns, DnsService
+
+    forward = None
+    if config.dns_forward and isinstance(system, LiveSystem):
+        from actors.network.dns._server import forwarder
+
+        forward = forwarder(system, config.dns_forward)
+    address, port = CONTROL_PLANE_IP, 53
+    if config.dns_port and config.dns_address and not config.dns_address.startswith("127."):
+        address, port = config.dns_address, config.dns_port  # pods reach the real one
+    system.spawn(Child("dns-service", partial(DnsService, apiserver, address, port)), host="dns")
+    return system.spawn(Child("dns", partial(ClusterDns, apiserver, forward=forward)), host="dns")
 
 
 def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
@@ -495,8 +518,12 @@ class Cluster(_Served, _Commands):
     """A whole cluster in this process, served over HTTPS on the loopback interface.
 
     Also a context manager. `config` gives all settings; keyword arguments override it. Clusters
-    do not see each other; start as many as you like.
+    do not see each other; start as many as you like. `dns_address` is where DNS is answered with
+    `dns_port` (0 picks a port).
     """
+
+    dns_address: tuple[str, int] = ("", 0)
+    _dns: Any = None
 
     def start(self, *, wait_for_nodes: bool = True, on_serving: Callable[[], object] | None = None) -> Cluster:
         """Start every component; answers when the API is served and the nodes are Ready.
@@ -515,6 +542,7 @@ class Cluster(_Served, _Commands):
                 on_serving()
             assert self._certificates is not None
             self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
+            self._serve_dns()
             if wait_for_nodes and self.config.nodes:
                 self.client.wait("nodes", self._nodes_ready)
         except BaseException:
@@ -531,6 +559,22 @@ class Cluster(_Served, _Commands):
         except StatusError as error:
             if error.code != 409:  # there from an earlier run
                 raise
+
+    def _serve_dns(self) -> None:
+        """Answer DNS on a real port, if asked for. Raises: OSError when it is taken."""
+        dns = self.system.lookup("dns")
+        if self.config.dns_port is None or dns is None:
+            return
+        from actors.network.dns._server import serve
+
+        self._dns = serve(self.system, dns, self.config.dns_address or "127.0.0.1", self.config.dns_port)
+        self.dns_address = self._dns.address
+
+    def stop(self) -> None:
+        if self._dns is not None and self._system is not None:
+            self._system.call(self._dns.close)
+            self._dns = None
+        super().stop()
 
     def _nodes_ready(self, nodes: list[Object]) -> bool:
         return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))

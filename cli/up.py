@@ -59,7 +59,61 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="CIDR",
         help="give Services of type LoadBalancer addresses from here",
     )
+    add_dns_options(parser)
     add_controller_options(parser)
+
+
+def add_dns_options(parser: argparse.ArgumentParser) -> None:
+    """The cluster's DNS."""
+    parser.add_argument(
+        "--dns",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the cluster's DNS behind the Service kube-dns, 10.96.0.10 (yes)",
+    )
+    parser.add_argument(
+        "--dns-port", type=_count, default=None, metavar="N", help="answer DNS on this port of the machine; 0 picks one"
+    )
+    parser.add_argument(
+        "--dns-address",
+        default="127.0.0.1",
+        metavar="IP",
+        help="and on this address; one that is not loopback becomes kube-dns's endpoint (%(default)s)",
+    )
+    parser.add_argument(
+        "--dns-forward",
+        type=_name_servers,
+        default=(),
+        metavar="WHERE",
+        help="ask about names outside of the cluster here: IP[:PORT],... or a file like /etc/resolv.conf (nowhere)",
+    )
+
+
+def _name_servers(text: str) -> tuple[tuple[str, int], ...]:
+    """Name servers, by address or as a resolv.conf lists them."""
+    import ipaddress
+    import re
+
+    if text.startswith("/"):
+        try:
+            lines = Path(text).read_text().splitlines()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"cannot read {text}: {error.strerror}") from None
+        listed = [words[1] for words in map(str.split, lines) if words[:1] == ["nameserver"] and len(words) > 1]
+    else:
+        listed = text.split(",")
+    found = []
+    for entry in listed:
+        host, port = entry.strip(), "53"
+        if re.fullmatch(r"(\[.*\]|[^:]+):\d+", host):
+            host, _, port = host.rpartition(":")
+        try:
+            found.append((str(ipaddress.ip_address(host.strip("[]"))), int(port)))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{entry!r} is no name server: write IP or IP:PORT") from None
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} lists no name server")
+    return tuple(found)
 
 
 def add_controller_options(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +220,10 @@ def run(options: argparse.Namespace) -> int:
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
         load_balancer_pool=options.load_balancer_pool or "",
+        dns=options.dns,
+        dns_address=options.dns_address if options.dns_port is not None else "",
+        dns_port=options.dns_port,
+        dns_forward=options.dns_forward,
         metrics_server=not selector if options.metrics_server is None else options.metrics_server,
         controllers=controller_options(options),
     )
@@ -174,6 +232,8 @@ def run(options: argparse.Namespace) -> int:
         with Interruption() as interruption:
             cluster.start(wait_for_nodes=False, on_serving=lambda: _announce(cluster, kubeconfig))
             cluster.system.on_failed = interruption.fail
+            if options.dns_port is not None:
+                print("dns: {}:{}".format(*cluster.dns_address), flush=True)
             _explain(kubeconfig, options.nodes)
             interruption.wait()
     except OSError as error:
