@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "packet": ("packet", "the chains and rules that a packet meets"),
     "cgroups": ("cgroups", "the cgroup values of a pod"),
     "explain-schedule": ("explain", "why the scheduler puts a pod where it does"),
+    "image": ("image", "the local image store: load, import-rootfs, list, rm, inspect"),
 }
 
 

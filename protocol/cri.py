@@ -65,6 +65,7 @@ __all__ = [
     "RemovePodSandbox",
     "RunPodSandbox",
     "RunPodSandboxResponse",
+    "SecurityContext",
     "StartContainer",
     "StartContainerResponse",
     "StopContainer",
@@ -209,6 +210,8 @@ class Mount(Message, frozen=True):
     sub_path: str = ""
     propagation: str = ""
     source: Address | None = None
+    image: str = ""
+    """The image whose content this is (an image volume); `host_path` is then not looked at."""
 
 
 class ReadVolume(Message, frozen=True):
@@ -229,6 +232,27 @@ class ContainerResources(Message, frozen=True):
     memory_request_bytes: int | None = None
     oom_score_adj: int = 0
     unified: Mapping[str, str] = {}
+    pids_limit: int | None = None
+    hugepage_limits: Mapping[str, int] = {}
+    """Page size as the kernel writes it (`2MB`) -> bytes"""
+
+
+class SecurityContext(Message, frozen=True):
+    """LinuxContainerSecurityContext, of what the pod and the container say together.
+
+    `seccomp`: `RuntimeDefault`, `Unconfined` or `Localhost/<path>`. Capabilities without `CAP_`;
+    `ALL` stands for all of them. `unmasked` is procMount Unmasked. `devices`: paths of the node.
+    """
+
+    run_as_group: int | None = None
+    run_as_username: str = ""
+    supplemental_groups: tuple[int, ...] = ()
+    add_capabilities: tuple[str, ...] = ()
+    drop_capabilities: tuple[str, ...] = ()
+    no_new_privs: bool = False
+    seccomp: str = ""
+    unmasked: bool = False
+    devices: tuple[str, ...] = ()
 
 
 class ContainerConfig(Message, frozen=True):
@@ -256,6 +280,7 @@ class ContainerConfig(Message, frozen=True):
     ports: tuple[int, ...] = ()
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
+    security: SecurityContext = SecurityContext()
 
 
 class CreateContainer(Message, frozen=True):

@@ -17,9 +17,12 @@ __all__ = [
     "NamespaceRuntime",
     "ProcessMachine",
     "ProcessRuntime",
+    "RuncMachine",
+    "RuncRuntime",
     "SimulatedRuntime",
     "simulated_machine",
     "why_no_namespaces",
+    "why_no_runc",
 ]
 
 
@@ -33,6 +36,14 @@ def __getattr__(name: str) -> Any:
         from actors.runtime import _namespaces
 
         return getattr(_namespaces, name)
+    if name in ("RuncMachine", "why_no_runc"):
+        from actors.runtime import _runc_machine
+
+        return getattr(_runc_machine, name)
+    if name == "RuncRuntime":
+        from actors.runtime._runc import RuncRuntime
+
+        return RuncRuntime
     if name == "why_no_namespaces":
         from actors.runtime._linux import why_not
 

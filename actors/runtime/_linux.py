@@ -8,20 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import shutil
+import socket
 import subprocess
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from protocol.cri import ContainerResources
 
-__all__ = ["Bridge", "ControlGroups", "LinuxError", "build_pause", "first_child", "why_not"]
+__all__ = [
+    "Bridge",
+    "ControlGroups",
+    "LinuxError",
+    "build_pause",
+    "connect_inside",
+    "first_child",
+    "pod_resources",
+    "run",
+    "started_ticks",
+    "why_not",
+]
 
 PAUSE_SOURCE = Path(__file__).parent / "pause" / "pause.c"
 CGROUPS = Path("/sys/fs/cgroup")
-TOP = "kubekka"
 COMMAND_TIMEOUT_S = 10.0
 UNLIMITED = -1
+CLONE_NEWNET = 0x40000000
 
 
 class LinuxError(Exception):
@@ -81,22 +96,29 @@ def _nap() -> None:
 
 
 class Bridge:
-    """The node's bridge: pods are attached to it by pairs of interfaces."""
+    """The node's bridge: pods are attached to it by pairs of interfaces. It outlives whoever made it."""
 
     def __init__(self, key: str) -> None:
         self.name = "kb" + hashlib.sha256(key.encode()).hexdigest()[:8]
         self.bits = ""
         self.gateway = ""
-        self.links = 0
 
     def up(self, cidr: str) -> None:
-        """Make it, with the first address of `cidr`."""
-        network, _, self.bits = cidr.partition("/")
-        self.gateway = network.rsplit(".", 1)[0] + ".1"
+        """Make it, with the first address of `cidr`; one that is there as wanted stays, with its pods."""
+        network = ipaddress.ip_network(cidr, strict=False)
+        self.bits, self.gateway = str(network.prefixlen), str(network.network_address + 1)
+        wanted = f"{self.gateway}/{self.bits}"
+        with contextlib.suppress(LinuxError):
+            if f"inet {wanted} " in run("ip", "-4", "addr", "show", "dev", self.name):
+                return
         self.down()
         run("ip", "link", "add", self.name, "type", "bridge")
-        run("ip", "addr", "add", f"{self.gateway}/{self.bits}", "dev", self.name)
+        run("ip", "addr", "add", wanted, "dev", self.name)
         run("ip", "link", "set", self.name, "up")
+        forward = Path("/proc/sys/net/ipv4/ip_forward")
+        with contextlib.suppress(OSError):  # pods of several nodes on one machine reach each other through it
+            if forward.read_text().strip() == "0":
+                forward.write_text("1")
 
     def down(self) -> None:
         """Remove it, if it is there."""
@@ -105,8 +127,9 @@ class Bridge:
 
     def attach(self, pid: int, address: str) -> None:
         """Give the network namespace of `pid` an interface with `address`."""
-        self.links += 1
-        outside = f"{self.name[2:]}v{self.links}"[:15]
+        outside = "v" + hashlib.sha256(f"{self.name} {address}".encode()).hexdigest()[:10]
+        with contextlib.suppress(LinuxError):  # of a pod that had the address before, and whose end is late
+            run("ip", "link", "del", outside)
         run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         run("ip", "link", "set", outside, "master", self.name, "up")
         inside = ("nsenter", "-t", str(pid), "-n", "ip")
@@ -115,14 +138,74 @@ class Bridge:
         run(*inside, "route", "add", "default", "via", self.gateway)
 
 
+def connect_inside(pid: int, port: int, timeout_s: float = 10.0) -> socket.socket:
+    """A connection to the loopback of another process's network namespace.
+
+    The thread that changes its namespace ends at once; its socket stays what it is.
+    Raises: OSError.
+    """
+    answer: list[socket.socket | OSError] = []
+
+    def enter() -> None:
+        import ctypes
+
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            with open(f"/proc/{pid}/ns/net") as space:
+                if library.setns(space.fileno(), CLONE_NEWNET):
+                    number = ctypes.get_errno()
+                    raise OSError(number, os.strerror(number))
+            answer.append(socket.create_connection(("127.0.0.1", port), timeout_s))
+        except OSError as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=enter, name="enter", daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]
+
+
+def started_ticks(pid: int) -> int:
+    """When a process began, in clock ticks since the boot: with its pid its identity. 0: it is not there,
+    or dead and only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return 0 if fields[0] in "ZX" else int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def pod_resources(resources: Iterable[ContainerResources]) -> ContainerResources:
+    """The pod's own limits: sums, and none where one container has none."""
+    parts = list(resources)
+    quotas = [r.cpu_quota_us for r in parts]
+    memories = [r.memory_limit_bytes for r in parts]
+    quota = sum(q for q in quotas if q) if parts and all(quotas) else None
+    memory = sum(m for m in memories if m) if parts and all(memories) else None
+    return ContainerResources(max(2, sum(r.cpu_shares or 2 for r in parts)), quota, 100_000 if quota else None, memory)
+
+
+FIGURES = (("cpuacct.usage", "cpu_ns"), ("memory.usage_in_bytes", "memory"), ("memory.current", "memory"))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """A file of lines `name number`; empty if it is not there."""
+    try:
+        return {n: int(v) for n, v in (line.split() for line in path.read_text().splitlines())}
+    except (OSError, ValueError):
+        return {}
+
+
 class ControlGroups:
-    """The groups below `/kubekka`, in whichever version the machine has."""
+    """The groups of pods, in whichever version the machine has; paths begin with `/kubepods`."""
 
     def __init__(self) -> None:
         self.unified = (CGROUPS / "cgroup.controllers").exists()
 
     def _places(self, path: str) -> list[Path]:
-        inner = f"{TOP}/{path.strip('/')}"
+        inner = path.strip("/")
         if self.unified:
             return [CGROUPS / inner]
         return [
@@ -172,35 +255,33 @@ class ControlGroups:
         }
 
     def statistics(self, path: str) -> dict[str, int]:
-        """cpu_ns, memory, periods, throttled, throttled_ns of a group; zeros where unknown."""
-        found = {"cpu_ns": 0, "memory": 0, "periods": 0, "throttled": 0, "throttled_ns": 0}
+        """cpu_ns, memory, inactive (file cache that could go), periods, throttled, throttled_ns and
+        oom_kills of a group; zeros where unknown."""
+        found = dict.fromkeys(("cpu_ns", "memory", "inactive", "periods", "throttled", "throttled_ns", "oom_kills"), 0)
         for place in self._places(path):
-            with contextlib.suppress(OSError, ValueError):
-                for name, key in (
-                    ("cpuacct.usage", "cpu_ns"),
-                    ("memory.usage_in_bytes", "memory"),
-                    ("memory.current", "memory"),
-                ):
-                    if (place / name).exists():
-                        found[key] = int((place / name).read_text())
-                if (place / "cpu.stat").exists():
-                    fields = dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())
-                    found["periods"] = int(fields.get("nr_periods", 0))
-                    found["throttled"] = int(fields.get("nr_throttled", 0))
-                    found["throttled_ns"] = int(
-                        fields.get("throttled_time", int(fields.get("throttled_usec", 0)) * 1000)
-                    )
-                    if "usage_usec" in fields:
-                        found["cpu_ns"] = int(fields["usage_usec"]) * 1000
+            for name, key in FIGURES:
+                with contextlib.suppress(OSError, ValueError):
+                    found[key] = int((place / name).read_text())
+            fields = _fields(place / "cpu.stat")
+            if fields:
+                found["periods"] = fields.get("nr_periods", 0)
+                found["throttled"] = fields.get("nr_throttled", 0)
+                found["throttled_ns"] = fields.get("throttled_time", fields.get("throttled_usec", 0) * 1000)
+                found["cpu_ns"] = fields.get("usage_usec", 0) * 1000 or found["cpu_ns"]
+            memory = _fields(place / "memory.stat")
+            found["inactive"] = memory.get("total_inactive_file", memory.get("inactive_file", 0)) or found["inactive"]
+            for name in ("memory.oom_control", "memory.events"):
+                found["oom_kills"] = _fields(place / name).get("oom_kill", 0) or found["oom_kills"]
         return found
 
     def remove_top(self) -> None:
         """Remove the groups above all pods, if they are empty."""
-        for path in ("kubepods/burstable", "kubepods/besteffort", "kubepods", ""):
+        for path in ("kubepods/burstable", "kubepods/besteffort", "kubepods"):
             self.remove(path)
 
     def remove(self, path: str) -> None:
-        """Remove a group that is empty; one that is not stays."""
-        for place in self._places(path):
+        """Remove a group that is empty, wherever a runtime made it; one that is not stays."""
+        inner = path.strip("/")
+        for place in [CGROUPS / inner, *(c / inner for c in CGROUPS.iterdir() if c.is_dir() and not c.is_symlink())]:
             with contextlib.suppress(OSError):
                 place.rmdir()

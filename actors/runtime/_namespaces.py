@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from actors.kernel import Future, handles
-from actors.runtime._linux import Bridge, ControlGroups, LinuxError, build_pause, first_child, why_not
+from actors.runtime._linux import (
+    Bridge,
+    ControlGroups,
+    LinuxError,
+    build_pause,
+    connect_inside,
+    first_child,
+    pod_resources,
+    why_not,
+)
 from actors.runtime._process import ProcessRuntime
-from actors.runtime._process_io import probe_port
+from actors.runtime._process_io import forward_ports, probe_port
 from actors.runtime._process_machine import ProcessMachine, kill_group
 from protocol import cri
+from protocol.node import StreamOpened
 
 __all__ = ["NamespaceMachine", "NamespaceRuntime"]
 
@@ -179,7 +189,7 @@ class NamespaceRuntime(ProcessRuntime):
         """The container's variables, and where its groups are."""
         parent = container.sandbox.config.cgroup_parent
         pods = [c.config.resources for c in self.machine.containers.values() if c.sandbox is container.sandbox]
-        self.machine.groups.make(parent, _sum(pods))
+        self.machine.groups.make(parent, pod_resources(pods))
         places = self.machine.groups.make(self._group(container), container.config.resources)
         return {**super().environment(container), "KUBEKKA_GROUPS": " ".join(str(p) for p in places)}
 
@@ -200,6 +210,13 @@ class NamespaceRuntime(ProcessRuntime):
                 message.timeout_s,
             )
         )
+
+    @handles(cri.PortForward)
+    def port_forward(self, message: cri.PortForward) -> StreamOpened:
+        self._sandbox(message.pod_sandbox_id)
+        pid = self.machine.pause_pids[message.pod_sandbox_id]
+        child = forward_ports(message, self.relay, lambda port: connect_inside(pid, port))
+        return StreamOpened(message.stream_id, self.spawn(child))
 
     @handles(cri.ProcessTree)
     def process_tree(self, message: cri.ProcessTree) -> tuple[cri.ProcessEntry, ...]:
@@ -231,14 +248,3 @@ class NamespaceRuntime(ProcessRuntime):
     @handles(cri.Version)
     def version(self, message: cri.Version) -> cri.VersionResponse:
         return cri.VersionResponse("0.1.0", "namespaces", "1", "v1")
-
-
-def _sum(resources: list[cri.ContainerResources]) -> cri.ContainerResources:
-    """The pod's own limits: sums, and none where one container has none."""
-    quotas = [r.cpu_quota_us for r in resources]
-    memories = [r.memory_limit_bytes for r in resources]
-    quota = sum(q for q in quotas if q) if resources and all(quotas) else None
-    memory = sum(m for m in memories if m) if resources and all(memories) else None
-    return cri.ContainerResources(
-        max(2, sum(r.cpu_shares or 2 for r in resources)), quota, 100_000 if quota else None, memory
-    )

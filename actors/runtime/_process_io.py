@@ -119,17 +119,24 @@ def resident_and_cpu(pid: int) -> tuple[int, float]:
         return 0, 0.0
 
 
-def forward_ports(message: PortForward, relay: Address) -> Child:
-    """The specification of the actor that serves one port-forward."""
-    return Child(f"forward-{message.stream_id}", lambda: _Forward(message, relay), restart=Restart.TEMPORARY)
+def _on_loopback(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 10)
+
+
+def forward_ports(
+    message: PortForward, relay: Address, connect: Callable[[int], socket.socket] = _on_loopback
+) -> Child:
+    """The specification of the actor that serves one port-forward; `connect` reaches a port of the pod."""
+    return Child(f"forward-{message.stream_id}", lambda: _Forward(message, relay, connect), restart=Restart.TEMPORARY)
 
 
 class _Forward(ThreadActor):
-    """Carries bytes between a stream and sockets on the loopback."""
+    """Carries bytes between a stream and sockets of the pod."""
 
-    def __init__(self, message: PortForward, relay: Address) -> None:
+    def __init__(self, message: PortForward, relay: Address, connect: Callable[[int], socket.socket]) -> None:
         super().__init__()
         self.message = message
+        self.connect = connect
         self.relay = relay
         self.sockets: dict[int, socket.socket] = {}
 
@@ -150,7 +157,7 @@ class _Forward(ThreadActor):
             tell(self.relay, Deliver(peer, StreamData(stream_id, message.channel + 1, text.encode(), eof=True)))
 
     def _connect(self, index: int) -> socket.socket:
-        connection = self.sockets[index] = socket.create_connection(("127.0.0.1", self.message.ports[index]), 10)
+        connection = self.sockets[index] = self.connect(self.message.ports[index])
         connection.settimeout(None)
         peer, stream_id, relay = self.message.peer, self.message.stream_id, self.relay
 

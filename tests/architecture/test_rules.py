@@ -71,6 +71,7 @@ FORBIDDEN = {
 EDGES = {
     "actors/kernel/_clock.py": "makes the clock",
     "actors/kernel/_live.py": "seeds a live system",
+    "actors/runtime/_shim.py": "a process of its own, beside a container",
 }
 
 

@@ -67,7 +67,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(system, tmp_path)
     yield made
     system.shutdown()
-    assert not list(CGROUPS.glob(f"*/kubekka/kubepods/burstable/pod{os.getpid()}-*")), "a control group was left behind"
+    assert not list(CGROUPS.glob(f"*/kubepods/burstable/pod{os.getpid()}-*")), "a control group was left behind"
 
 
 def namespaces(world: World, ident: str) -> dict[str, str]:
@@ -130,7 +130,7 @@ def test_a_cpu_limit_throttles(world: World) -> None:
         name="held",
         resources=cri.ContainerResources(102, 10_000, 100_000, 64 << 20),
     )
-    group = f"kubekka/kubepods/burstable/pod{os.getpid()}-p/held"
+    group = f"kubepods/burstable/pod{os.getpid()}-p/held"
     files = [p for p in (CGROUPS / "cpu" / group, CGROUPS / group) if p.is_dir()]
     quota = (files[0] / "cpu.cfs_quota_us") if (files[0] / "cpu.cfs_quota_us").exists() else (files[0] / "cpu.max")
     assert quota.read_text().split()[0] == "10000"
@@ -147,4 +147,4 @@ def test_nothing_is_left_of_a_removed_pod(world: World) -> None:
     pause = world.machine.pause_pids[sandbox]
     world.ask(cri.RemovePodSandbox(sandbox))
     assert not Path(f"/proc/{pause}").exists()
-    assert not list(CGROUPS.glob(f"*/kubekka/kubepods/burstable/pod{os.getpid()}-gone"))
+    assert not list(CGROUPS.glob(f"*/kubepods/burstable/pod{os.getpid()}-gone"))

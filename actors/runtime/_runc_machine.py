@@ -1,0 +1,320 @@
+"""What a node keeps for its OCI containers, on disk and in the kernel, whoever drives them.
+
+    sandboxes/<id>/   config.json (pause's bundle), record.json, shm, hostname, hosts, resolv.conf
+    containers/<id>/  config.json, shim.json, record.json, exit.json, attach.sock, upper, work, rootfs
+    volumes/          what pods' volumes hold
+    state/            the OCI runtime's own
+    pause/            the root file system of pause
+
+Owns records, mounts, and the OCI runtime's command line. A new object over the same directory finds
+everything again: that is how a node that was killed takes up its containers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from actors.kernel import ActorDead
+from actors.runtime._linux import ControlGroups, LinuxError, build_pause, run, started_ticks, why_not
+from actors.runtime._pod_network import PodNetwork
+from actors.runtime.images import LocalImage, LocalImages
+from protocol import cri
+from protocol.cni import CniError
+
+__all__ = ["OciContainer", "OciSandbox", "RuncMachine", "why_no_runc"]
+
+COMMAND_TIMEOUT_S = 30.0
+SHM_BYTES = 64 << 20
+
+
+def why_no_runc(program: str = "runc") -> str:
+    """What keeps this machine from running OCI containers; empty if nothing does."""
+    if shutil.which(program) is None:
+        return f"{program} is not installed (Debian: apt-get install {program})"
+    if Path(program).name == "crun" and _hybrid():
+        return "crun does not run where both versions of cgroups have controllers"
+    return why_not()
+
+
+def _hybrid() -> bool:
+    try:
+        return bool(Path("/sys/fs/cgroup/unified/cgroup.controllers").read_text().strip())
+    except OSError:
+        return False
+
+
+class OciSandbox(msgspec.Struct):
+    """A pod's sandbox; `began` tells its process from a later one of the same number."""
+
+    id: str
+    config: cri.PodSandboxConfig
+    created_at: float
+    pid: int = 0
+    began: int = 0
+    ips: tuple[str, ...] = ()
+    stopped: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether its pause process lives."""
+        return not self.stopped and self.pid > 0 and started_ticks(self.pid) == self.began
+
+    def status(self) -> cri.PodSandboxStatus:
+        c = self.config
+        return cri.PodSandboxStatus(
+            self.id, c.name, c.namespace, c.uid, c.attempt, self.ready, self.created_at, self.ips, c.labels,
+            c.annotations,
+        )  # fmt: skip
+
+
+class OciContainer(msgspec.Struct):
+    """A container and how it fares."""
+
+    id: str
+    sandbox_id: str
+    pod_uid: str
+    config: cri.ContainerConfig
+    image_ref: str
+    image_id: str
+    created_at: float
+    log_file: str
+    process: dict[str, Any]
+    stop_signal: str = "SIGTERM"
+    pid: int = 0
+    state: str = cri.CONTAINER_CREATED
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+
+    def status(self) -> cri.ContainerStatus:
+        c = self.config
+        return cri.ContainerStatus(
+            self.id, self.sandbox_id, self.pod_uid, c.name, c.attempt, self.state, c.image, self.image_ref,
+            self.created_at, self.started_at, self.finished_at, self.exit_code, self.signal, self.reason, self.message,
+            c.annotations,
+        )  # fmt: skip
+
+
+class RuncMachine:
+    """See the module. Raises: LinuxError, with what the machine lacks.
+
+    With `keep`, stopping the runtime leaves everything running, as stopping a kubelet does.
+    """
+
+    prefix = "runc"
+
+    def __init__(
+        self, images: LocalImages, root: Path | None = None, program: str = "runc", keep: bool = False
+    ) -> None:
+        missing = why_no_runc(program)
+        if missing:
+            raise LinuxError(f"containers cannot be run here: {missing}")
+        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
+        self.root = Path(self._temporary.name if self._temporary is not None else root or ".").resolve()
+        self.images = images
+        self.program = program
+        self.keep = keep
+        self.unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        self.groups = ControlGroups()
+        self.network = PodNetwork(str(self.root))
+        self.sandboxes: dict[str, OciSandbox] = {}
+        self.containers: dict[str, OciContainer] = {}
+        self.watcher: Any = None
+        self.cleanups: list[Callable[[], None]] = []
+        """Called when everything else has been removed."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._prepare_pause()
+        self._load()
+
+    def _prepare_pause(self) -> None:
+        place = self.root / "pause"
+        if not (place / "pause").exists():
+            shutil.copy(build_pause(self.root / "bin"), _made(place) / "pause")
+            os.chmod(place / "pause", 0o755)
+
+    def _load(self) -> None:
+        """Records of a life before."""
+        for path in (self.root / "sandboxes").glob("*/record.json"):
+            with contextlib.suppress(msgspec.DecodeError, OSError):
+                sandbox = msgspec.json.decode(path.read_bytes(), type=OciSandbox)
+                self.sandboxes[sandbox.id] = sandbox
+                for address in () if sandbox.stopped else sandbox.ips:
+                    self.network.take(sandbox.id, address)
+        for path in (self.root / "containers").glob("*/record.json"):
+            with contextlib.suppress(msgspec.DecodeError, OSError):
+                container = msgspec.json.decode(path.read_bytes(), type=OciContainer)
+                self.containers[container.id] = container
+
+    def save(self, record: OciSandbox | OciContainer) -> None:
+        """Write a record, so that it is there whole or as it was."""
+        place = self.place(record)
+        half = place / "record.json.new"
+        half.write_bytes(msgspec.json.encode(record))
+        half.rename(place / "record.json")
+
+    def place(self, record: OciSandbox | OciContainer) -> Path:
+        """The record's directory."""
+        return self.root / ("sandboxes" if isinstance(record, OciSandbox) else "containers") / record.id
+
+    def command(self, *arguments: str) -> list[str]:
+        """The OCI runtime's command line."""
+        return [self.program, "--root", str(self.root / "state"), *arguments]
+
+    def oci(self, *arguments: str, given: bytes | None = None) -> str:
+        """Run the OCI runtime to its end. Raises: LinuxError with what it said."""
+        done = subprocess.run(
+            self.command(*arguments), input=given, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S
+        )
+        if done.returncode:
+            raise LinuxError(done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}")
+        return done.stdout.decode()
+
+    # -- mounts
+
+    def make_shm(self, sandbox: OciSandbox) -> None:
+        """The pod's /dev/shm."""
+        place = _made(self.place(sandbox) / "shm")
+        run("mount", "-t", "tmpfs", "-o", f"nosuid,nodev,noexec,mode=1777,size={SHM_BYTES}", "shm", str(place))
+
+    def mount_image(self, image: LocalImage, user: str, place: Path, writable: bool) -> None:
+        """An image's layers as one directory; `place` is where upper, work and rootfs go."""
+        self.images.use(user, image)
+        layers = self.images.layers(image)
+        target = _made(place / "rootfs")
+        above = self.images.root / "layers"
+        lower = ":".join(layer.name for layer in reversed(layers)) or str(_made(place / "empty"))
+        if writable:
+            upper, work = _made(place / "upper"), _made(place / "work")
+            options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        elif len(layers) > 1:
+            options = f"lowerdir={lower}"
+        else:
+            run("mount", "--bind", str(above / lower), str(target))
+            run("mount", "-o", "remount,bind,ro", str(target))
+            return
+        done = subprocess.run(  # relative names: all of the layers have to fit on a page
+            ["mount", "-t", "overlay", "-o", options, "overlay", str(target)],
+            cwd=above if above.exists() else place, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S,
+        )  # fmt: skip
+        if done.returncode:
+            raise LinuxError(done.stderr.decode(errors="replace").strip())
+
+    def clear(self, place: Path, user: str = "") -> None:
+        """Unmount and remove a record's directory; its image is released."""
+        for target in sorted(_mounted_below(place), key=len, reverse=True):
+            with contextlib.suppress(LinuxError):
+                run("umount", "--lazy", target)
+        shutil.rmtree(place, ignore_errors=True)
+        if user:
+            self.images.release(user)
+
+    # -- the end
+
+    def group_of(self, container: OciContainer) -> str:
+        """The container's control group."""
+        sandbox = self.sandboxes.get(container.sandbox_id)
+        parent = sandbox.config.cgroup_parent if sandbox is not None else ""
+        return f"{parent or '/kubepods/besteffort/pod' + container.pod_uid}/{container.config.name}"
+
+    def pause_group(self, config: cri.PodSandboxConfig) -> str:
+        """The control group of the pod's pause process."""
+        return f"{config.cgroup_parent or '/kubepods/besteffort/pod' + config.uid}/pause-{config.attempt}"
+
+    def delete_container(self, ident: str) -> None:
+        """Kill what runs of a container and remove all there is of it."""
+        container = self.containers.pop(ident, None)
+        if container is None:
+            return
+        with contextlib.suppress(LinuxError):
+            self.oci("delete", "--force", ident)
+        group = self.group_of(container)
+        self.clear(self.place(container), ident)
+        self.groups.remove(group)
+        with contextlib.suppress(OSError):
+            Path(container.log_file).unlink()
+            for old in Path(container.log_file).parent.glob(f"{Path(container.log_file).name}.*"):
+                old.unlink()
+            Path(container.log_file).parent.rmdir()
+
+    def stop_sandbox(self, ident: str) -> None:
+        """End the pause process; the address is free."""
+        sandbox = self.sandboxes.get(ident)
+        if sandbox is not None and not sandbox.stopped:
+            with contextlib.suppress(LinuxError):
+                self.oci("delete", "--force", ident)
+            sandbox.stopped = True
+            with contextlib.suppress(CniError, ActorDead):
+                self.network.release(ident, sandbox.config)
+            self.save(sandbox)
+
+    def delete_sandbox(self, ident: str) -> None:
+        """Remove all there is of a sandbox and its containers."""
+        for container in [c for c in self.containers.values() if c.sandbox_id == ident]:
+            self.delete_container(container.id)
+        self.stop_sandbox(ident)
+        sandbox = self.sandboxes.pop(ident, None)
+        if sandbox is None:
+            return
+        self.clear(self.place(sandbox))
+        self.groups.remove(self.pause_group(sandbox.config))
+        if not any(s.config.uid == sandbox.config.uid for s in self.sandboxes.values()):
+            self.groups.remove(sandbox.config.cgroup_parent or f"/kubepods/besteffort/pod{sandbox.config.uid}")
+            shutil.rmtree(self.root / "volumes" / f"var/lib/kubelet/pods/{sandbox.config.uid}", ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.log_directory(sandbox.config).rmdir()
+
+    def log_directory(self, config: cri.PodSandboxConfig) -> Path:
+        """Where a pod's logs are: below the machine's own directory, as several nodes may share this host."""
+        return self.root / "logs" / (config.log_directory.rsplit("/", 1)[-1] or config.uid)
+
+    def remove_all(self) -> None:
+        """Leave no process, mount, interface and group behind."""
+        for ident in list(self.sandboxes):
+            self.delete_sandbox(ident)
+        for ident in list(self.containers):
+            self.delete_container(ident)
+        self.groups.remove_top()
+        self.network.down()
+        for cleanup in self.cleanups:
+            cleanup()
+
+    def kill(self, container: OciContainer, number: str, everyone: bool = False) -> None:
+        """Signal a container; one that has gone is no error."""
+        with contextlib.suppress(LinuxError):
+            self.oci("kill", *(["--all"] if everyone else []), container.id, number)
+
+    def exit_record(self, container: OciContainer) -> dict[str, Any] | None:
+        """What the shim left of a container that has ended."""
+        try:
+            value = orjson.loads((self.place(container) / "exit.json").read_bytes())
+            return value if isinstance(value, dict) else None
+        except (OSError, orjson.JSONDecodeError):
+            return None
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _mounted_below(place: Path) -> list[str]:
+    prefix = f"{place}/"
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        target = line.split(" ")[1].replace("\\040", " ")
+        if target.startswith(prefix):
+            found.append(target)
+    return found

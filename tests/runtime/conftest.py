@@ -1,0 +1,212 @@
+"""What tests of real runtimes share: a root file system, and worlds of each kind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.kernel import Actor, Child, LiveSystem, Ref, handles
+from protocol import cri
+from protocol.node import StreamClosed, StreamData
+
+WAIT_S = 30.0
+IMAGE = "localhost/busybox:test"
+
+
+def busybox() -> str:
+    """A busybox that needs no library, or an empty text."""
+    path = shutil.which("busybox")
+    if path is None:
+        return ""
+    said = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
+    return path if "not a dynamic executable" in said.stdout + said.stderr else ""
+
+
+def make_rootfs(root: Path) -> Path:
+    """A small root file system with busybox, users and groups."""
+    for folder in ("bin", "etc", "tmp", "proc", "sys", "dev", "root", "home/web"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+    shutil.copy(busybox(), root / "bin" / "busybox")
+    applets = subprocess.run([busybox(), "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
+        if applet != "busybox":
+            (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\nweb:x:1000:\nextra:x:2000:web\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of `make_rootfs`, or a skip."""
+    if not busybox():
+        pytest.skip("no static busybox here (Debian: apt-get install busybox-static)")
+    return make_rootfs(tmp_path_factory.mktemp("rootfs"))
+
+
+@pytest.fixture(scope="session")
+def image_store(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A store with `IMAGE`."""
+    from actors.runtime.images import LocalImages, import_rootfs
+
+    store = LocalImages(tmp_path_factory.mktemp("images"))
+    import_rootfs(store, rootfs, IMAGE, {"Cmd": ["sh"], "Env": ["FROM_IMAGE=yes"]})
+    return store
+
+
+class Listener(Actor):
+    """Hears of ends and streams, and provides a volume."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: list[cri.ContainerStatus] = []
+        self.data: dict[int, bytes] = {}
+        self.closed: dict[int, Any] = {}
+        self.content = {"key": b"content"}
+
+    @handles(cri.ContainerEvent)
+    def event(self, message: cri.ContainerEvent) -> None:
+        self.ended.append(message.status)
+
+    @handles(StreamData)
+    def stream(self, message: StreamData) -> None:
+        self.data[message.stream_id] = self.data.get(message.stream_id, b"") + message.data
+
+    @handles(StreamClosed)
+    def close(self, message: StreamClosed) -> None:
+        self.closed[message.stream_id] = message.status or {}
+
+    @handles(cri.ReadVolume)
+    def volume(self, message: cri.ReadVolume) -> dict[str, bytes]:
+        return dict(self.content)
+
+
+class RuntimeWorld:
+    """A runtime on a system of its own, with somebody who listens."""
+
+    def __init__(self, spawn: Callable[[LiveSystem], Ref], image: str = IMAGE) -> None:
+        self.system = LiveSystem("runtime-test").start_thread()
+        self.image = image
+        self.runtime = spawn(self.system)
+        self.listener = self.system.spawn(Child("listener", Listener))
+        self.ask(cri.GetContainerEvents(self.listener))
+        self.streams = 0
+        self.kind = ""
+
+    @property
+    def heard(self) -> Listener:
+        return self.listener.actor  # type: ignore[attr-defined,no-any-return]
+
+    def ask(self, message: Any) -> Any:
+        return self.runtime.ask(message, timeout=WAIT_S)
+
+    def sandbox(self, name: str = "p", **fields: Any) -> str:
+        uid = f"t{os.getpid()}-{name}"
+        settings = {
+            "hostname": name,
+            "cgroup_parent": f"/kubepods/burstable/pod{uid}",
+            "log_directory": f"/var/log/pods/ns_{name}_{uid}",
+            **fields,
+        }
+        config = cri.PodSandboxConfig(name, "ns", uid, **settings)
+        return str(self.ask(cri.RunPodSandbox(config)).pod_sandbox_id)
+
+    def create(self, sandbox: str, *command: str, **fields: Any) -> str:
+        attempt = fields.get("attempt", 0)
+        name = fields.get("name", "c")
+        settings = {
+            "name": name,
+            "image": self.image,
+            "command": command,
+            "log_path": f"{name}/{attempt}.log",
+            **fields,
+        }
+        return str(self.ask(cri.CreateContainer(sandbox, cri.ContainerConfig(**settings))).container_id)
+
+    def start(self, sandbox: str, *command: str, **fields: Any) -> str:
+        ident = self.create(sandbox, *command, **fields)
+        self.ask(cri.StartContainer(ident))
+        return ident
+
+    def status(self, ident: str) -> cri.ContainerStatus:
+        return self.ask(cri.GetContainerStatus(ident))  # type: ignore[no-any-return]
+
+    def end_of(self, ident: str) -> cri.ContainerStatus:
+        """The container's status once its end was announced."""
+        self.until(lambda: any(s.id == ident for s in self.heard.ended))
+        return self.status(ident)
+
+    def log(self, ident: str, **fields: Any) -> bytes:
+        return bytes(self.ask(cri.ReadLog(ident, **fields)).data)
+
+    def output(self, ident: str, *command: str) -> str:
+        answer = self.ask(cri.ExecSync(ident, command, 10.0))
+        assert answer.exit_code == 0, answer.stderr
+        return str(answer.stdout.decode()).strip()
+
+    def stream(self) -> int:
+        self.streams += 1
+        return self.streams
+
+    def close(self) -> None:
+        self.system.shutdown()
+
+    @staticmethod
+    def until(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
+def _runc(program: str) -> Callable[..., Any]:
+    def make(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[LiveSystem], Ref], str]:
+        from actors.runtime import RuncMachine, RuncRuntime, why_no_runc
+
+        missing = why_no_runc(program)
+        if missing:
+            pytest.skip(missing)
+        machine = RuncMachine(request.getfixturevalue("image_store"), tmp_path / "node", program)
+        return lambda system: system.spawn(Child("runtime", lambda: RuncRuntime(machine))), IMAGE
+
+    return make
+
+
+KINDS: dict[str, Callable[..., tuple[Callable[[LiveSystem], Ref], str]]] = {
+    "runc": _runc("runc"),
+    "crun": _runc("crun"),
+}
+
+
+def leftovers(root: Path) -> list[str]:
+    """Mounts, groups and processes of this test's pods that are still there."""
+    mark = f"t{os.getpid()}-"
+    found = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(root) in line]
+    found += [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/pod{mark}*")]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(root).encode() in path.read_bytes():
+                found.append(path.read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(params=sorted(KINDS))
+def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuntimeWorld]:
+    """A world for each runtime that this machine can run; nothing may be left of its pods."""
+    spawn, image = KINDS[request.param](request, tmp_path)
+    made = RuntimeWorld(spawn, image)
+    made.ask(cri.UpdateRuntimeConfig("10.199.8.0/24"))
+    made.kind = request.param
+    yield made
+    made.close()
+    assert leftovers(tmp_path) == []
