@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from actors.apiserver import _firstreport as firstreport
 from actors.apiserver import _parts as parts
 from actors.apiserver._authz import RBAC
 from actors.apiserver._cache import Entry
@@ -17,6 +18,7 @@ from actors.apiserver._core import Answer, Core
 from actors.apiserver._create import dedup_owners, fit_namespace, store_new, ttl, unstored
 from actors.apiserver._escalation import check_grant
 from actors.apiserver._options import APPLY, check_write_options, resource_version
+from actors.apiserver._renewal import renew
 from actors.apiserver._request import Request
 from actors.apiserver._resources import Served
 from actors.apiserver._store import Superseded
@@ -41,7 +43,16 @@ async def update(core: Core, request: Request) -> Answer:
     """PUT of an object or of its status (and the like)."""
     check_write_options("UpdateOptions", request.options)
     served: Served = request.served
+    if served.qualified == "leases.coordination.k8s.io" and not request.subresource:
+        renewed = await renew(core, request)
+        if renewed is not None:
+            return renewed
     lean = request.subresource == "status" and served.qualified == "pods" and isinstance(request.body, dict)
+    report = firstreport.read(core, request) if lean else None
+    if report is not None:
+        answer = await firstreport.write(core, request, report)
+        if answer is not None:
+            return answer
 
     def read() -> Object:
         body = parts.decode(core, request, _lean(served, request) if lean else request.body)
@@ -51,14 +62,19 @@ async def update(core: Core, request: Request) -> Answer:
         return body
 
     bodies = [read()]
+    replaced: list[Object | None] = []
 
     async def replace(old: Object | None) -> Object:
+        replaced.append(old)
         body = bodies.pop() if bodies else read()  # read again: the first one was used up by a lost race
         if lean and old is not None and "spec" in old:
             body["spec"] = old["spec"]
         return body
 
-    return await update_loop(core, request, replace, create=served.storage_strategy.allow_create_on_update)
+    answer = await update_loop(core, request, replace, create=served.storage_strategy.allow_create_on_update)
+    if report is not None and replaced == [report.entry.object] and answer.entry is not None:
+        firstreport.learn(request, report, answer.entry)
+    return answer
 
 
 def _lean(served: Served, request: Request) -> Object:
