@@ -24,14 +24,20 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
     parser.add_argument("-t", "--table", choices=("nat", "filter"), help="this table only")
+    parser.add_argument(
+        "--proxy-mode", choices=("iptables", "nftables"), help="whose rules (the configuration's: iptables)"
+    )
+    parser.add_argument("-6", "--ipv6", action="store_true", help="the rules of the IPv6 side")
     add_kubeconfig_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print iptables-restore text."""
+    """Print what iptables-restore (or `nft -f`) would be given."""
     from actors.network.iptables_cli import ConfigError, UnknownNode, render
 
-    config = load_objects(options.config)[0] if options.config else None
+    config = dict(load_objects(options.config)[0]) if options.config else {}
+    if options.proxy_mode:
+        config["mode"] = options.proxy_mode
     if options.filename:
         objects = load_objects(options.filename)
     else:
@@ -46,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     node = options.node or next((o["metadata"]["name"] for o in objects if o.get("kind") == "Node"), "")
     tables = (options.table,) if options.table else ("nat", "filter")
     try:
-        sys.stdout.write(render(objects, node, config, tables))
+        sys.stdout.write(render(objects, node, config, tables, "IPv6" if options.ipv6 else "IPv4"))
     except (ConfigError, UnknownNode) as error:
         raise UsageError(str(error)) from None
     return 0

@@ -62,6 +62,7 @@ class ProxyConfig(msgspec.Struct, frozen=True):
     tcp_liberal: bool = False
     random_fully: bool = True
     large_cluster_endpoints: int = 1000
+    mode: str = "iptables"
     sync_period_s: float = 30.0
     min_sync_period_s: float = 1.0
 
@@ -84,23 +85,24 @@ class ProxyConfig(msgspec.Struct, frozen=True):
         """
         config, node = config or {}, node or {}
         mode = config.get("mode") or "iptables"
-        if mode != "iptables":
-            raise ConfigError(f"mode {mode!r} is not supported: only iptables rules are written")
+        if mode not in ("iptables", "nftables"):
+            raise ConfigError(f"mode {mode!r} is not supported: iptables and nftables rules are written")
         name = node_name or config.get("hostnameOverride") or node.get("metadata", {}).get("name", "")
-        tables = config.get("iptables") or {}
+        tables = config.get(mode) or {}
         bit = tables.get("masqueradeBit")
         bit = 14 if bit is None else bit
         if not isinstance(bit, int) or not 0 <= bit <= 31:
-            raise ConfigError(f"iptables.masqueradeBit: {bit!r} is not within the range [0, 31]")
+            raise ConfigError(f"{mode}.masqueradeBit: {bit!r} is not within the range [0, 31]")
         addresses = _node_addresses(node, family)
         node_ip = addresses[0] if addresses else ("127.0.0.1" if family == "IPv4" else "::1")
-        ranges = list(config.get("nodePortAddresses") or ())
+        ranges = list(config.get("nodePortAddresses") or ((PRIMARY,) if mode == "nftables" else ()))
         ips, covers_loopback = _node_port_addresses(ranges, addresses, node_ip, family)
-        localhost = tables.get("localhostNodePorts")
+        localhost = tables.get("localhostNodePorts", False if mode == "nftables" else None)
         localhost = (True if localhost is None else bool(localhost)) and family == "IPv4"
         labels = node.get("metadata", {}).get("labels") or {}
         return cls(
             node_name=name,
+            mode=mode,
             family=family,
             node_ip=node_ip,
             zone=labels.get("topology.kubernetes.io/zone", ""),

@@ -105,6 +105,16 @@ class Delta(msgspec.Struct):
                 lines += [f"*{table}", *declared, *body, "COMMIT"]
         return "".join(line + "\n" for line in lines)
 
+    def joined(self, second: Delta) -> Delta:
+        """One delta with the effect of two, one after the other."""
+        if not self and not self.stale:
+            return second
+        back = [rule for rule in self.removed if rule in second.added]
+        gone = [rule for rule in self.added if rule in second.removed]
+        added = [r for r in self.added if r not in gone] + [r for r in second.added if r not in back]
+        removed = [r for r in self.removed if r not in back] + [r for r in second.removed if r not in gone]
+        return Delta({**self.nat, **second.nat}, added, removed, [*self.stale, *second.stale])
+
 
 class _Service:
     """One Service with its slices and what was compiled from them."""
@@ -114,7 +124,7 @@ class _Service:
     def __init__(self) -> None:
         self.ports: dict[tuple[str, str], ServicePort] = {}
         self.slices: dict[str, SliceView] = {}
-        self.compiled: dict[tuple[str, str], PortRules] = {}
+        self.compiled: dict[tuple[str, str], Any] = {}
         self.usable: dict[tuple[str, str], Usable] = {}
         self.endpoints = 0
 
@@ -149,7 +159,7 @@ class RuleSet:
         meta = endpoint_slice["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         view = view_of(endpoint_slice, self.config.family, self.config.node_name)
-        delta = Delta()
+        delta = self._no_change()
         before = self._slices.get(key)
         if before is not None and (view is None or view.service != before):
             delta = self.delete_slice(*key)
@@ -160,13 +170,13 @@ class RuleSet:
             return delta
         entry.slices[key[1]] = view
         self._slices[key] = view.service
-        return _joined(delta, self._recompile(entry))
+        return delta.joined(self._recompile(entry))
 
     def delete_slice(self, namespace: str, name: str) -> Delta:
         """An EndpointSlice is gone."""
         service = self._slices.pop((namespace, name), None)
         if service is None:
-            return Delta()
+            return self._no_change()
         entry = self._services[service]
         del entry.slices[name]
         return self._drop_if_empty(service, entry, self._recompile(entry))
@@ -184,10 +194,10 @@ class RuleSet:
         entry = self._services.get(key)
         if entry is None:
             if not ports:
-                return Delta()
+                return self._no_change()
             entry = self._services[key] = _Service()
         if entry.ports == ports:
-            return Delta()
+            return self._no_change()
         served = entry.served()
         entry.ports = ports
         return self._drop_if_empty(key, entry, self._recompile(entry, served))
@@ -204,7 +214,7 @@ class RuleSet:
         before = entry.compiled
         served = entry.served() if served is None else served
         self._compile_entry(entry)
-        delta = _difference(before, entry.compiled)
+        delta = self._difference(before, entry.compiled)
         delta.stale = stale_flows(served, entry.served())
         large = self.total_endpoints > self.config.large_cluster_endpoints
         if large != self._large:
@@ -212,7 +222,7 @@ class RuleSet:
             for other in self._services.values():
                 before = other.compiled
                 self._compile_entry(other)
-                delta = _joined(delta, _difference(before, other.compiled))
+                delta = delta.joined(self._difference(before, other.compiled))
         return delta
 
     def _compile_entry(self, entry: _Service) -> None:
@@ -223,9 +233,19 @@ class RuleSet:
             count += len(endpoints)
             usable = select(endpoints, port, config.node_name, config.zone)
             entry.usable[key] = usable
-            entry.compiled[key] = compile_port(port, usable, config, self._large)
+            entry.compiled[key] = self._compile_port(port, usable)
         self.total_endpoints += count - entry.endpoints
         entry.endpoints = count
+
+    def _compile_port(self, port: ServicePort, usable: Usable) -> Any:
+        return compile_port(port, usable, self.config, self._large)
+
+    @staticmethod
+    def _difference(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Any:
+        return _difference(before, after)
+
+    def _no_change(self) -> Any:
+        return Delta({}, [], [], [])
 
     # -- text ------------------------------------------------------------------------------
 
@@ -347,14 +367,3 @@ def _shared(compiled: Mapping[Any, PortRules]) -> dict[tuple[str, str, str], Non
         found.update({("nat", chain, rule): None for chain, rule in rules.nat})
         found.update({("filter", chain, rule): None for chain, rule in rules.filter})
     return found
-
-
-def _joined(first: Delta, second: Delta) -> Delta:
-    """One delta with the effect of two, one after the other."""
-    if not first and not first.stale:
-        return second
-    back = [rule for rule in first.removed if rule in second.added]
-    gone = [rule for rule in first.added if rule in second.removed]
-    added = [r for r in first.added if r not in gone] + [r for r in second.added if r not in back]
-    removed = [r for r in first.removed if r not in back] + [r for r in second.removed if r not in gone]
-    return Delta({**first.nat, **second.nat}, added, removed, [*first.stale, *second.stale])

@@ -17,9 +17,20 @@ from actors.kernel import ThreadActor, handles
 from actors.network._conntrack import StaleFlow
 from actors.network._portrules import MARK_MASQ
 from actors.network._ruleset import RuleSet
+from actors.network.nftables import TABLE as NFT_TABLE
 from protocol.message import Message
 
-__all__ = ["Applied", "Apply", "ApplyError", "Check", "CleanUp", "Install", "IptablesApplier", "all_jumps"]
+__all__ = [
+    "Applied",
+    "Apply",
+    "ApplyError",
+    "Check",
+    "CleanUp",
+    "Install",
+    "IptablesApplier",
+    "NftApplier",
+    "all_jumps",
+]
 
 LOCK_WAIT_S = 5
 RUN_TIMEOUT_S = 60.0
@@ -93,11 +104,13 @@ def run_program(arguments: Sequence[str], stdin: str) -> tuple[int, str]:
 
 
 class IptablesApplier(ThreadActor):
-    """Applies in this process's network namespace, or in that of `netns` (a path)."""
+    """Applies in this process's network namespace, or in that of `netns` (a path). `backend`: which
+    of the programs, `legacy` or `nft`; empty takes what the machine calls `iptables`."""
 
-    def __init__(self, family: str = "IPv4", *, netns: str = "", run: Run = run_program) -> None:
+    def __init__(self, family: str = "IPv4", *, netns: str = "", backend: str = "", run: Run = run_program) -> None:
         super().__init__()
         self.program = "iptables" if family == "IPv4" else "ip6tables"
+        self.program += f"-{backend}" if backend else ""
         self.prefix = ("nsenter", f"--net={netns}") if netns else ()
         self._run = run
 
@@ -179,3 +192,34 @@ class IptablesApplier(ThreadActor):
             if chains:
                 lines = [f"*{table}", *(f":{c} - [0:0]" for c in chains), *(f"-X {c}" for c in chains), "COMMIT"]
                 self._restore("".join(line + "\n" for line in lines))
+
+
+class NftApplier(IptablesApplier):
+    """The same for nftables: one table of our own, so no jumps."""
+
+    def __init__(self, family: str = "IPv4", *, netns: str = "", run: Run = run_program) -> None:
+        super().__init__(family, netns=netns, run=run)
+        self.table = ("ip" if family == "IPv4" else "ip6", NFT_TABLE)
+
+    def _restore(self, text: str) -> None:
+        if text:
+            self._call("nft", "-f", "-", stdin=text)
+
+    @handles(Install)
+    def install(self, message: Install) -> None:
+        self._restore(message.text)
+
+    @handles(Check)
+    def check(self, message: Check) -> bool:
+        """Present, and not emptied by `nft flush ruleset` or `nft flush table`."""
+        found = (
+            self._run([*self.prefix, "nft", "list", "chain", *self.table, c], "") for c in ("services", "nat-output")
+        )
+        return all(
+            status == 0 and wanted in text for (status, text), wanted in zip(found, ("@service-ips", "jump services"))
+        )
+
+    @handles(CleanUp)
+    def clean_up(self, message: CleanUp) -> None:
+        if self._succeeds("nft", "list", "table", *self.table):
+            self._call("nft", "delete", "table", *self.table)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from actors.network._config import ConfigError, ProxyConfig
-from actors.network._ruleset import RuleSet
+from actors.network.nftables import rules_for
 
 __all__ = ["ConfigError", "UnknownNode", "objects_in", "render"]
 
@@ -38,7 +38,7 @@ def render(
     tables: Iterable[str] = ("nat", "filter"),
     family: str = "IPv4",
 ) -> str:
-    """`iptables-restore` text that the kube-proxy of node `node_name` writes for `objects`
+    """`iptables-restore` text (`nft -f` text in the mode nftables) that the kube-proxy of node `node_name` writes for `objects`
     (Services, EndpointSlices and Nodes; others are passed over), with a KubeProxyConfiguration.
 
     Raises UnknownNode when there are Nodes but not this one, ConfigError for a bad configuration or
@@ -58,7 +58,7 @@ def render(
     node_name = node_name or (config or {}).get("hostnameOverride", "")
     if nodes and node_name not in nodes:
         raise UnknownNode(f'nodes "{node_name}" not found')
-    rules = RuleSet(ProxyConfig.load(config, nodes.get(node_name), node_name, family))
+    rules = rules_for(ProxyConfig.load(config, nodes.get(node_name), node_name, family))
     for endpoint_slice in slices:
         _take(rules.set_slice, endpoint_slice)
     for service in services:

@@ -17,6 +17,7 @@ from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, Child, Ref, handles
 from actors.network._config import ProxyConfig
 from actors.network._ruleset import Delta, RuleSet
+from actors.network.nftables import rules_for
 from protocol.api import UserInfo
 from protocol.message import Message
 from protocol.objects import Object, key, split_key
@@ -47,7 +48,7 @@ class _CheckTables(Message, frozen=True):
 class KubeProxy(ClientActor):
     """Turns Services and EndpointSlices into rules for `node_name`.
 
-    `backend(text)` is given `iptables-restore --noflush` input: the whole tables first, then only
+    `backend(text)` is given `iptables-restore --noflush` (or, by the mode, `nft -f`) input: the whole tables first, then only
     what changed. `applier` is an `IptablesApplier` (or how to start one, as a child) that does the same
     for real. Without either the rules are kept as data. `config`: a KubeProxyConfiguration.
     """
@@ -71,7 +72,7 @@ class KubeProxy(ClientActor):
         self.backend = backend
         self.applier = applier if isinstance(applier, Ref) else None
         self._applier_child = applier if isinstance(applier, Child) else None
-        self.rules = RuleSet(ProxyConfig.load(self.given, None, node_name, family))
+        self.rules: RuleSet = rules_for(ProxyConfig.load(self.given, None, node_name, family))
         self.syncs = 0
         self._noted: dict[tuple[str, str], Object | None] = {}
         self._node: Object | None = None

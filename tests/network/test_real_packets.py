@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,20 +13,32 @@ import pytest
 from actors.kernel import Child, LiveSystem
 from actors.network._config import ProxyConfig
 from actors.network._ruleset import Delta, RuleSet
-from actors.network.applier import Apply, Check, CleanUp, Install, IptablesApplier, all_jumps
+from actors.network.applier import Apply, Check, CleanUp, Install, IptablesApplier, NftApplier, all_jumps
+from actors.network.nftables import rules_for
 
 NODE_IP, OUTSIDE_IP, CLUSTER_IP, NODE_PORT = "192.168.77.2", "192.168.77.100", "10.96.0.9", 30080
 BALANCER_IP = "203.0.113.7"
-CONFIG = ProxyConfig(node_name="node", node_ip=NODE_IP, local_match=("-s", "10.244.0.0/16"))
+IPTABLES = ProxyConfig(node_name="node", node_ip=NODE_IP, local_match=("-s", "10.244.0.0/16"))
+NFTABLES = ProxyConfig(
+    node_name="node",
+    node_ip=NODE_IP,
+    local_match=("-s", "10.244.0.0/16"),
+    mode="nftables",
+    node_port_ips=(NODE_IP,),
+    localhost_node_ports=False,
+)
 
 
 class Proxy:
     """A rule set whose changes are applied in the lab's node."""
 
-    def __init__(self, lab: Any, system: LiveSystem, config: ProxyConfig = CONFIG) -> None:
-        self.lab = lab
-        self.rules = RuleSet(config)
-        self.applier = system.spawn(Child("applier", lambda: IptablesApplier(netns=lab.node.path)))
+    def __init__(self, lab: Any, system: LiveSystem, backend: str) -> None:
+        self.lab, self.backend = lab, backend
+        netns = lab.node.path
+        self.rules: RuleSet = rules_for(NFTABLES if backend == "nftables" else IPTABLES)
+        program = backend.removeprefix("iptables").removeprefix("-")
+        make = NftApplier if backend == "nftables" else partial(IptablesApplier, backend=program)
+        self.applier = system.spawn(Child("applier", lambda: make(netns=netns)))
         self.do(Install(self.rules.restore_text(), tuple(self.rules.jumps()), self.rules.sysctls()))
 
     def do(self, message: Any) -> Any:
@@ -65,9 +79,11 @@ class Proxy:
         self.do(CleanUp(all_jumps()))
 
 
-@pytest.fixture
-def proxy(lab: Any, live: LiveSystem) -> Iterator[Proxy]:
-    made = Proxy(lab, live)
+@pytest.fixture(params=["iptables", "nftables"])
+def proxy(lab: Any, live: LiveSystem, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    if request.param == "nftables" and shutil.which("nft") is None:
+        pytest.skip("nft is not installed")
+    made = Proxy(lab, live, request.param)
     yield made
     made.clean_up()
     lab.node.run("conntrack", "-F", check=False)
@@ -171,7 +187,7 @@ def test_udp_clients_who_asked_too_early_are_served_later(lab: Any, proxy: Proxy
 
 def test_flushed_tables_are_noticed_and_written_again(lab: Any, proxy: Proxy) -> None:
     proxy.service("pod-1")
-    lab.node.run("iptables", "-t", "nat", "-F")
+    lab.node.run(*(("nft", "flush", "ruleset") if proxy.backend == "nftables" else ("iptables", "-t", "nat", "-F")))
     assert proxy.do(Check()) is False
     proxy.do(Install(proxy.rules.restore_text(), tuple(proxy.rules.jumps())))
     assert proxy.do(Check()) is True
@@ -183,9 +199,26 @@ def test_cleaning_up_removes_everything(lab: Any, proxy: Proxy) -> None:
     proxy.clean_up()
     for table in ("nat", "filter", "mangle"):
         assert "KUBE" not in lab.node.run("iptables-save", "-t", table)
+    assert "kube-proxy" not in lab.node.run("nft", "list", "ruleset", check=False)
+
+
+def test_the_older_iptables_does_too(lab: Any, live: LiveSystem) -> None:
+    if shutil.which("iptables-legacy-restore") is None:
+        pytest.skip("iptables-legacy is not installed")
+    if not lab.node.run("iptables-legacy-save", "-t", "nat", check=False):
+        lab.node.run("iptables-legacy", "-t", "nat", "-S", check=False)  # makes the kernel load the table
+    proxy = Proxy(lab, live, "iptables-legacy")
+    proxy.service("pod-0", "pod-1", sessionAffinity="ClientIP")
+    assert lab.outside.ask(NODE_IP, NODE_PORT).split()[0] in ("pod-0", "pod-1")
+    assert "KUBE-SVC" in lab.node.run("iptables-legacy-save", "-t", "nat")
+    proxy.clean_up()
+    assert lab.outside.ask(NODE_IP, NODE_PORT) == "refused"
+    assert "KUBE" not in lab.node.run("iptables-legacy-save")
 
 
 def test_local_processes_reach_node_ports_by_loopback(lab: Any, proxy: Proxy) -> None:
+    if proxy.backend == "nftables":
+        pytest.skip("upstream does not serve node ports on loopback addresses in this mode")
     proxy.service("pod-1")
     assert lab.node.ask("127.0.0.1", NODE_PORT).startswith("pod-1 ")
 

@@ -142,7 +142,14 @@ class Bridge:
         """A host port: packets to it on any address of the node lead to the pod."""
         where = ("-d", mapping.host_ip) if mapping.host_ip not in ("", "0.0.0.0") else ()
         match = ("-p", mapping.protocol, *where, "-m", "addrtype", "--dst-type", "LOCAL")
-        target = ("--dport", str(mapping.host_port), "-j", "DNAT", "--to-destination", f"{address}:{mapping.container_port}")
+        target = (
+            "--dport",
+            str(mapping.host_port),
+            "-j",
+            "DNAT",
+            "--to-destination",
+            f"{address}:{mapping.container_port}",
+        )
         for chain in ("PREROUTING", "OUTPUT"):
             arguments = ("iptables", "-w", "5", "-t", "nat", verb, chain, *match, *target)
             status, _, errors = run(arguments, netns=self.netns)
@@ -168,7 +175,11 @@ class Bridge:
         if not address:
             raise CniError(CODES["unknown container"], f"container {message.container_id} has no address")
         status, output, _ = run(("ip", "-json", "addr", "show", "dev", message.ifname), netns=message.netns)
-        found = [a.get("local") for link in json.loads(output or "[]") for a in link.get("addr_info", ())] if status == 0 else []
+        found = (
+            [a.get("local") for link in json.loads(output or "[]") for a in link.get("addr_info", ())]
+            if status == 0
+            else []
+        )
         if address not in found:
             raise CniError(100, f"{message.ifname} does not have the address {address}")
         if not ip_succeeds("link", "show", host_interface(message.container_id, message.ifname), netns=self.netns):

@@ -71,7 +71,9 @@ class DnsService(ClientActor):
         spec: dict[str, Any] = {
             "clusterIP": self.cluster_ip,
             "clusterIPs": [self.cluster_ip],
-            "ports": [{"name": name, "port": 53, "protocol": protocol, "targetPort": self.port} for name, protocol in PORTS],
+            "ports": [
+                {"name": name, "port": 53, "protocol": protocol, "targetPort": self.port} for name, protocol in PORTS
+            ],
         }
         mirrored = {**LABELS, "endpointslice.kubernetes.io/skip-mirror": "true"}
         owned = {"kubernetes.io/service-name": NAME, "endpointslice.kubernetes.io/managed-by": "kubekka-dns"}
