@@ -63,7 +63,13 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     if verb == "proxy":
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeProxyConfiguration")
         parser.add_argument(
-            "--apply", action="store_true", help="write the rules with iptables-restore (Linux, as root)"
+            "--proxy-mode", choices=("iptables", "nftables"), help="what rules to write (the configuration's: iptables)"
+        )
+        parser.add_argument(
+            "--cluster-cidr", metavar="CIDR", default="", help="where pods are (the configuration's clusterCIDR)"
+        )
+        parser.add_argument(
+            "--apply", action="store_true", help="write the rules with iptables-restore or nft (Linux, as root)"
         )
         parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
         parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
@@ -118,23 +124,35 @@ def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Acto
 
 def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.network import KubeProxy
-    from actors.network.applier import IptablesApplier
+    from actors.network.applier import IptablesApplier, NftApplier
     from cli._files import load_objects
 
-    config: Any = load_objects(options.config)[0] if options.config else None
-    applier = Child("iptables", partial(IptablesApplier, netns=options.netns)) if options.apply else None
+    config: dict[str, Any] = dict(load_objects(options.config)[0]) if options.config else {}
+    config |= {"mode": options.proxy_mode} if options.proxy_mode else {}
+    config |= {"clusterCIDR": options.cluster_cidr} if options.cluster_cidr else {}
+    applier = None
+    if options.apply:
+        make = NftApplier if config.get("mode") == "nftables" else IptablesApplier
+        applier = Child("applier", partial(make, netns=options.netns))
     return partial(KubeProxy, options.node_name, apiserver, config, applier=applier)
 
 
 def _clean_up(options: argparse.Namespace) -> int:
-    """Take the rules out of the kernel."""
-    from actors.kernel import LiveSystem
-    from actors.network.applier import ApplyError, CleanUp, IptablesApplier, all_jumps
+    """Take the rules out of the kernel, whichever mode wrote them."""
+    import shutil
 
+    from actors.kernel import LiveSystem
+    from actors.network.applier import ApplyError, CleanUp, IptablesApplier, NftApplier, all_jumps
+
+    programs = {"iptables": IptablesApplier, "nft": NftApplier}
+    present = [make for program, make in programs.items() if shutil.which(program)]
+    if not present:
+        raise Failed("neither iptables nor nft is installed")
     system = LiveSystem("cleanup").start_thread()
     try:
-        applier = system.spawn(Child("iptables", partial(IptablesApplier, netns=options.netns)))
-        applier.ask(CleanUp(all_jumps()), timeout=60.0)
+        for make in present:
+            applier = system.spawn(Child(make.__name__, partial(make, netns=options.netns)))
+            applier.ask(CleanUp(all_jumps()), timeout=60.0)
     except ApplyError as error:
         raise Failed(str(error)) from None
     finally:
