@@ -136,7 +136,12 @@ class Interruption:
 
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
-    """The audit log, under kube-apiserver's names."""
+    """The audit log and the seats that requests share, under kube-apiserver's names."""
+    for name, default, what in (("", 400, "reading"), ("mutating-", 200, "changing")):
+        parser.add_argument(
+            f"--max-{name}requests-inflight", type=int, default=default, metavar="N",
+            help=f"{what} requests under way at a time; priority levels share the sum of both (default {default})",
+        )  # fmt: skip
     parser.add_argument("--audit-log-path", type=Path, metavar="FILE", help="write an audit log of JSON lines here")
     parser.add_argument(
         "--audit-policy-file", type=Path, metavar="FILE", help="what it records (audit.k8s.io/v1 Policy)"
@@ -148,10 +153,16 @@ def audit_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises: UsageError for a policy that cannot be read, or one without a log.
     """
+    limits = {
+        "max_requests_inflight": options.max_requests_inflight,
+        "max_mutating_requests_inflight": options.max_mutating_requests_inflight,
+    }
+    if min(limits.values()) < 0 or not sum(limits.values()):
+        raise UsageError("--max-requests-inflight and --max-mutating-requests-inflight: one of them must be above 0")
     if options.audit_log_path is None:
         if options.audit_policy_file is not None:
             raise UsageError("--audit-policy-file says what to record; --audit-log-path says where")
-        return {}
+        return limits
     from cli._files import load_objects
 
     policy = load_objects(options.audit_policy_file)[0] if options.audit_policy_file is not None else None
@@ -160,7 +171,7 @@ def audit_settings(options: argparse.Namespace) -> dict[str, Any]:
     folder = options.audit_log_path.resolve().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"cannot write the audit log {options.audit_log_path}: {folder} is no writable directory")
-    return {"audit_path": options.audit_log_path, "audit_policy": policy}
+    return {**limits, "audit_path": options.audit_log_path, "audit_policy": policy}
 
 
 def store_settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class HttpReply(Message, frozen=True):
     """The rest of a large body, in pieces."""
     streaming: bool = False
     tunnel: Tunnel | None = None
+    flow: bytes = b""
+    """Header lines that say whose request it was (priority and fairness), ready to send."""
 
 
 class Frames(Message, frozen=True):

@@ -126,7 +126,7 @@ def _resource(entry: Object, wanted: Attributes) -> bool:
 class Trail:
     """What becomes known of a request while it is answered."""
 
-    __slots__ = ("acting", "user", "wanted")
+    __slots__ = ("acting", "flow", "seats", "user", "waited", "wanted")
 
     def __init__(self) -> None:
         self.user: UserInfo | None = None
@@ -134,6 +134,10 @@ class Trail:
         self.acting: UserInfo | None = None
         """Who was impersonated."""
         self.wanted: Attributes | None = None
+        self.flow: Any = None
+        """The flow that it belongs to (`actors.apiserver.flowcontrol`)."""
+        self.seats = 0
+        self.waited: Any = None
 
 
 class Auditor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actors.apiserver._core import Core
     from actors.apiserver._server import ApiServer
 
-__all__ = ["bootstrap"]
+__all__ = ["bootstrap", "owned_flow_object"]
 
 Object = dict[str, Any]
 _MANAGER = "kube-apiserver"
@@ -98,6 +98,11 @@ def _owned(core: Core, manager: str, obj: Object) -> Object:
              "fieldsType": "FieldsV1", "fieldsV1": fields, "subresource": "status"},
         )
     return obj
+
+
+def owned_flow_object(core: Core, obj: Object) -> Object:
+    """A default flow schema or priority level with its managedFields."""
+    return _owned(core, _FLOW_MANAGER, obj)
 
 
 def _common(core: Core) -> Iterator[Object]:

@@ -58,6 +58,7 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Certificate and key (PEM) of `front-proxy-client`, shown to extension API servers; empty: none."""
     kubelet_client: bytes = b""
     """Certificate and key (PEM) shown to kubelets in other processes; empty: those are not asked."""
-    max_in_flight: int = 3000
-    """HTTP requests that may be under way (open watches do not count); more are answered 429."""
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """Together the seats that priority levels share: HTTP requests that may be under way at a time."""
     max_body_bytes: int = 3 * 1024 * 1024

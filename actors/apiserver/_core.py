@@ -18,6 +18,7 @@ from actors.apiserver._resources import Resources, Served
 from actors.apiserver._store import Store, Superseded
 from actors.apiserver._watch import Watches
 from actors.apiserver.admission import Chain, default_plugins
+from actors.apiserver.flowcontrol import FlowControl
 from protocol.api import UserInfo
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Core:
         self.authorizer: Authorizer = Authorizer(self)
         self.allocators: ClusterAllocators = ClusterAllocators(self)
         self.addresses = Addresses(self)
+        self.flow = FlowControl(self, config.max_requests_inflight + config.max_mutating_requests_inflight)
         self.nodes: dict[str, Address] = {}
         """Where each node's kubelet can be asked (logs, exec, ...)."""
         self.server: Any = None
@@ -133,6 +135,7 @@ class Core:
     def _reset(self) -> None:
         self.watches.close_all("storage was read anew")
         self.authorizer.forget()
+        self.flow.forget()
         self.allocators.forget()
         self.server.restock()
 

@@ -21,6 +21,7 @@ from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
 from actors.apiserver._request import Path, Request, parse_path, parse_query, verb_of
 from actors.apiserver._resources import Served
 from actors.apiserver._watch import FrameRenderer
+from actors.apiserver.flowcontrol import Rejected
 from protocol import status
 from protocol.api import StatusError, UserInfo
 
@@ -32,7 +33,10 @@ __all__ = ["serve"]
 _TEXT = "text/plain; charset=utf-8"
 _NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
 _BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_set = msgspec.structs.force_setattr
 _GZIP_FROM_BYTES = 128 * 1024
+_REQUEST_S = 60
+"""What a request may take; a quarter of it is waited for a seat."""
 _JSON_FORM = Form(JSON, "", JSON)
 
 
@@ -41,21 +45,45 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     core = server.core
     started = core.clock.monotonic()
     trail = Trail()
-    server.in_flight += 1
     try:
-        if server.in_flight > core.config.max_in_flight:
-            raise status.too_many_requests("Too many requests, please try again later.", 1)
         reply = await _serve(server, core, call, trail)
     except StatusError as error:
         reply = failure(core, call, error)
+    except Rejected as rejected:
+        reply = _too_many(rejected.retry_after_s)
     finally:
-        server.in_flight -= 1
+        if trail.seats:
+            core.flow.leave(trail.flow, trail.seats, trail.waited)
+    flow = trail.flow
+    if flow is not None and flow.headers is not reply.flow:
+        if reply.flow:  # a reply that others share
+            reply = msgspec.structs.replace(reply, flow=flow.headers)
+        else:
+            _set(reply, "flow", flow.headers)  # nobody else has it yet
     path = parse_path(call.path)
     if path is not None and path.resource:
         server.counters.count(_counter_key(call.method, path, reply.streaming), reply.status, core.clock.monotonic() - started)
     if server.auditor is not None:
         server.auditor.record(call, reply, trail, core.clock.now() - (core.clock.monotonic() - started))
     return reply
+
+
+def _too_many(retry_after_s: int) -> HttpReply:
+    headers = (("Retry-After", str(retry_after_s)), ("X-Content-Type-Options", "nosniff"))
+    return HttpReply(429, _TEXT, b"Too many requests, please try again later.\n", headers)
+
+
+async def _seat(core: Core, user: UserInfo, wanted: Attributes, options: dict[str, str], trail: Trail) -> None:
+    """Take a seat for a request whose flow is limited, or wait for one. Raises `Rejected`."""
+    flow, seats = trail.flow, 1
+    if wanted.verb == "list":
+        limit = options.get("limit", "")
+        seats = core.flow.width(flow, wanted, int(limit) if limit.isdecimal() else 0)
+    if not core.flow.enter(flow, seats):
+        asked = options.get("timeout", "").removesuffix("s")
+        patience = min(int(asked) if asked.isdecimal() else _REQUEST_S, _REQUEST_S) / 4
+        trail.waited = await core.flow.wait(flow, user, wanted, seats, patience)
+    trail.seats = seats
 
 
 _METHOD_VERBS = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
@@ -90,6 +118,8 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
         verb = {"GET": "get", "HEAD": "head", "POST": "post", "PUT": "put"}.get(call.method, call.method.lower())
         wanted = trail.wanted = Attributes(verb, path=call.path)
         user = authn.impersonate(core, call, user, wanted)
+        if core.flow.classify(user, wanted, trail):
+            await _seat(core, user, wanted, options, trail)
         core.authorizer.require(user, wanted)
         from actors.apiserver._paths import other_path
 
@@ -104,6 +134,8 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
     if call.lists:
         user = authn.impersonate(core, call, user, wanted)
         trail.acting = user if user is not trail.user else None
+    if core.flow.classify(user, wanted, trail):
+        await _seat(core, user, wanted, options, trail)
     core.authorizer.require(user, wanted)
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:

@@ -65,6 +65,9 @@ def metrics(server: ApiServer) -> bytes:
         lines.append(f"apiserver_request_duration_seconds_sum{{{_labels(key)}}} {slots[-1]:g}")
         lines.append(f"apiserver_request_duration_seconds_count{{{_labels(key)}}} {total:g}")
     lines += _gauges(server)
+    from actors.apiserver.flowcontrol._metrics import lines as flow_lines
+
+    lines += flow_lines(server.core.flow)
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -242,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     def _write(self, reply: HttpReply, keep_alive: bool, method: str) -> None:
         body = reply.body
-        parts = [_head(reply.status, reply.content_type)]
+        parts = [_head(reply.status, reply.content_type), reply.flow]
         for key, value in reply.headers:
             parts.append(f"{key}: {value}\r\n".encode("utf-8", "replace"))
         if reply.status not in (204, 304):
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
     # --- streams ----------------------------------------------------------------------------
 
     def _begin_stream(self, reply: HttpReply) -> None:
-        parts = [_head(reply.status, reply.content_type)]
+        parts = [_head(reply.status, reply.content_type), reply.flow]
         for key, value in reply.headers:
             parts.append(f"{key}: {value}\r\n".encode())
         parts.append(b"Connection: close\r\n\r\n" if self._plain else b"Transfer-Encoding: chunked\r\n\r\n")
