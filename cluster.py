@@ -79,6 +79,7 @@ class ClusterConfig:
     dns_port: int | None = None
     dns_forward: tuple[tuple[str, int], ...] = ()
     metrics_server: bool = False
+    stages: tuple[Object, ...] = ()
     controllers: Mapping[str, Any] = field(default_factory=dict)
     apiserver: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -176,7 +177,15 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
     from actors.kubelet import KubeletConfig, NodeManager, simulated_node
     from actors.network import KubeProxy
 
-    settings = KubeletConfig(kubelet_version=f"v1.{config.minor}.2", lease_renew_s=config.lease_renew_s)
+    stages, played = [], False
+    if config.stages:
+        from actors.kubelet.stages import load_stages
+
+        stages = load_stages(config.stages)
+        played = any(stage.kind == "Pod" for stage in stages)
+    settings = KubeletConfig(
+        kubelet_version=f"v1.{config.minor}.2", lease_renew_s=config.lease_renew_s, pods=not played
+    )
     refs: list[Ref] = []
     for number in range(config.nodes):
         name = f"node-{number}"
@@ -189,8 +198,15 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
     selector = config.manage_nodes_with_annotation_selector
     if selector:
         plain = replace(config, guise="sim")  # machines that present themselves as what they are: sim://1
-        manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector)
+        bare = KubeletConfig(os_image="sim", kernel_version="sim", machine_id="sim", pods=not played)
+        manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector, bare)
         refs.append(system.spawn(Child("node-manager", manager)))
+    if stages:
+        from actors.kubelet.stages import StagePlayer
+
+        names = [f"node-{number}" for number in range(config.nodes)] if played else []
+        selectors = [selector.partition("=")[::2]] if selector and played else []
+        refs.append(system.spawn(Child("stages", partial(StagePlayer, apiserver, stages, names, selectors))))
     return tuple(refs)
 
 

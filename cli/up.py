@@ -47,6 +47,14 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         help="also run a simulated kubelet for every Node object that has this annotation",
     )
     parser.add_argument(
+        "--stages",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="let KWOK's Stages in this file or folder tell how pods, nodes and other objects fare (may be repeated)",
+    )
+    parser.add_argument(
         "--metrics-server",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -159,6 +167,22 @@ def controller_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
+def _stages(paths: list[Path]) -> tuple[Any, ...]:
+    """The Stage objects of files and folders. Raises: UsageError."""
+    if not paths:
+        return ()
+    from actors.kubelet.stages import StageError, load_stages
+    from cluster import ManifestError, read_manifest
+
+    try:
+        found = tuple(obj for path in paths for obj in read_manifest(path))
+        if not load_stages(found):
+            raise UsageError("--stages: there is no Stage (kwok.x-k8s.io/v1alpha1)")
+    except (OSError, ManifestError, StageError) as error:
+        raise UsageError(f"--stages: {error}") from None
+    return found
+
+
 def check_runtime(name: str) -> None:
     """Raises: UsageError when this machine cannot run containers that way."""
     if name == "namespaces":
@@ -224,6 +248,7 @@ def run(options: argparse.Namespace) -> int:
         dns_address=options.dns_address if options.dns_port is not None else "",
         dns_port=options.dns_port,
         dns_forward=options.dns_forward,
+        stages=_stages(options.stages),
         metrics_server=not selector if options.metrics_server is None else options.metrics_server,
         controllers=controller_options(options),
     )

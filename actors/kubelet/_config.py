@@ -26,6 +26,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     annotations: Mapping[str, str] = {}
     taints: tuple[Mapping[str, str], ...] = ()
+    pods: bool = True
+    """Run the node's pods; without, somebody else tells how they fare (stages)."""
     register: bool = True
     """Make the Node object; without, it is taken as it is found."""
     kubelet_version: str = "v1.36.2"

@@ -122,9 +122,10 @@ class Kubelet(Serving):
     async def begin(self, message: Begin) -> None:
         """Join the cluster. What goes wrong here crashes this actor, and it starts anew."""
         await self.register()
-        self.informer.start()
         period_s = self.config.lease_renew_s
-        await self.informer.synced()
+        if self.config.pods:
+            self.informer.start()
+            await self.informer.synced()
         for sandbox in await self.ask(self.node.runtime, ListPodSandbox()):
             if sandbox.uid not in self.node.pods:
                 self.ask(self.node.runtime, RemovePodSandbox(sandbox.id))

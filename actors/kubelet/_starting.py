@@ -14,6 +14,7 @@ from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
 from actors.kubelet._pulling import Pulling
+from actors.kubelet._security import security_context
 from actors.kubelet._status import rfc3339
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
 from protocol.api import StatusError
@@ -64,6 +65,8 @@ class Starting(Pulling):
             cgroup_parent(pod),
             f"/var/log/pods/{self.namespace}_{meta['name']}_{self.uid}",
             *self._dns(),
+            host_ports(spec),
+            {s["name"]: str(s["value"]) for s in (spec.get("securityContext") or {}).get("sysctls") or ()},
         )
         try:
             answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))
@@ -351,6 +354,7 @@ class Starting(Pulling):
             log_path=f"{member.name}/{attempt}.log",
             termination_message_path=spec.get("terminationMessagePath") or "/dev/termination-log",
             termination_message_policy=spec.get("terminationMessagePolicy") or "File",
+            security=security_context(pod, spec),
         )
 
     def _mounts(self, spec: Object) -> tuple[Mount, ...]:
@@ -371,11 +375,25 @@ class Starting(Pulling):
                     mount["name"],
                     bool(mount.get("readOnly")),
                     mount.get("subPath") or "",
-                    "",
+                    mount.get("mountPropagation") or "",
                     source,
+                    (volume.get("image") or {}).get("reference", ""),
                 )
             )
         return tuple(found)
+
+
+def host_ports(spec: Object) -> tuple[tuple[str, int, int, str], ...]:
+    """(protocol, container port, host port, host IP) of the ports that the node gives to the pod."""
+    if spec.get("hostNetwork"):
+        return ()
+    return tuple(
+        (p.get("protocol") or "TCP", p["containerPort"], p["hostPort"], p.get("hostIP") or "")
+        for group in ("initContainers", "containers")
+        for container in spec.get(group) or ()
+        for p in container.get("ports") or ()
+        if p.get("hostPort")
+    )
 
 
 def port_number(spec: Object, port: Any) -> int:
