@@ -14,12 +14,13 @@ from typing import Any
 from actors.client import authority_of
 from actors.kernel import Actor, Child, Ref
 from cli._errors import Failed, UsageError
+from cli._machines import add_runtime_options
 from cli._remote import remote_system
 from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from cli.kubelet import add_server_options as _add_server_options
 from cli.kubelet import serve_kubelet
-from cli.up import GUISES, RUNTIMES, add_controller_options, controller_options
+from cli.up import GUISES, add_controller_options, controller_options
 
 _FILES = {
     "root-ca-file": "certificate authority that pods are given (the kubeconfig's by default)",
@@ -50,9 +51,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
             "--node-name", metavar="NAME", default=socket.gethostname().lower(), help="the node to be (%(default)s)"
         )
     if verb == "kubelet":
-        parser.add_argument(
-            "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
-        )
+        add_runtime_options(parser)
         parser.add_argument(
             "--guise",
             choices=GUISES,

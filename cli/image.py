@@ -8,26 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli._errors import Failed, UsageError
+from cli._machines import add_image_store_option
 from cli._state import default_data_dir
 
 if TYPE_CHECKING:
     from actors.runtime.images import LocalImages
-
-
-def default_image_store() -> Path:
-    """Where images are unless `--image-store` says otherwise."""
-    return default_data_dir() / "images"
-
-
-def add_image_store_option(parser: argparse.ArgumentParser) -> None:
-    """`--image-store`."""
-    parser.add_argument(
-        "--image-store",
-        type=Path,
-        metavar="DIR",
-        default=None,
-        help="the local image store (by default `images` in the state directory)",
-    )
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -56,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Do what was asked."""
     from actors.runtime.images import ImageError, LocalImages
 
-    store = LocalImages(options.image_store or default_image_store())
+    store = LocalImages(options.image_store or default_data_dir() / "images")
     try:
         _ACTIONS[options.action](store, options)
     except ImageError as error:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from actors.client import authority_of, load_kubeconfig
 from actors.kernel import Child, LiveSystem, Ref
 from cli._errors import UsageError
-from cli._state import find_kubeconfig
+from cli._machines import runtime_settings
+from cli._state import default_data_dir, find_kubeconfig
 
 if TYPE_CHECKING:
     import ssl
@@ -79,10 +80,9 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
     """
     from actors.apiserver import http
     from actors.kubelet import KubeletConfig, KubeletServer, ServeKubelet, ServerConfig, StartKubelet, simulated_node
-    from cli.up import check_runtime
     from cluster import ClusterConfig, make_machine
 
-    check_runtime(options.runtime)
+    runtime = runtime_settings(options)
     kubeconfig = find_kubeconfig(options)
     node_ip = options.node_ip or _own_address(load_kubeconfig(kubeconfig))
     server_config = ServerConfig(anonymous=options.anonymous_auth, authorization=options.authorization_mode)
@@ -104,7 +104,16 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
     config = KubeletConfig(
         node_ips=(node_ip,), port=port, static_pod_path=str(manifests.resolve()) if manifests else ""
     )
-    machine = make_machine(ClusterConfig(nodes=1, runtime=options.runtime, guise=options.guise))
+    machine = make_machine(
+        ClusterConfig(
+            nodes=1,
+            **runtime,
+            guise=options.guise,
+            data_dir=(options.data_dir or default_data_dir()) / "kubelet",
+            keep_containers=True,  # a kubelet that ends leaves its containers running
+        ),
+        name,
+    )
     node = system.spawn(simulated_node(name, apiserver, machine, config=config, own_addresses=True)[0])
     server.tell(ServeKubelet(node.ask(StartKubelet(), timeout=START_S)))
 

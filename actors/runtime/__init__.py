@@ -11,6 +11,10 @@ from actors.runtime._simulated import SimulatedRuntime, simulated_machine
 
 __all__ = [
     "GUISES",
+    "CriMachine",
+    "CriRuntime",
+    "DockerMachine",
+    "DockerRuntime",
     "ImageStore",
     "Machine",
     "NamespaceMachine",
@@ -21,6 +25,8 @@ __all__ = [
     "RuncRuntime",
     "SimulatedRuntime",
     "simulated_machine",
+    "why_no_cri",
+    "why_no_docker",
     "why_no_namespaces",
     "why_no_runc",
 ]
@@ -40,6 +46,14 @@ def __getattr__(name: str) -> Any:
         from actors.runtime import _runc_machine
 
         return getattr(_runc_machine, name)
+    if name in ("CriMachine", "CriRuntime", "why_no_cri"):
+        from actors.runtime import _cri
+
+        return getattr(_cri, name)
+    if name in ("DockerMachine", "DockerRuntime", "why_no_docker"):
+        from actors.runtime import _docker
+
+        return getattr(_docker, name)
     if name == "RuncRuntime":
         from actors.runtime._runc import RuncRuntime
 

@@ -27,6 +27,8 @@ class PodNetwork:
         self.bridge = Bridge(key)
         self.actor: Any = None
         """The Ref of the node's network actor."""
+        self.direct: Any = None
+        """Who carries out `DelPod` when that actor has stopped already."""
         self.cidr = ""
         self.taken: dict[str, str] = {}
         self.last = 1
@@ -83,15 +85,20 @@ class PodNetwork:
     def release(self, sandbox_id: str, config: PodSandboxConfig) -> None:
         """The sandbox's addresses are free."""
         self.taken = {a: s for a, s in self.taken.items() if s != sandbox_id}
-        if self.actor is not None and not config.host_network:
+        if config.host_network:
+            return
+        if self.actor is not None or self.direct is not None:
             message = cni.DelPod(
                 sandbox_id, "", config.namespace, config.name, config.uid, port_mappings=_ports(config)
             )
-            self.actor.ask(message, timeout=TIMEOUT_S)
+            if self.actor is not None:
+                self.actor.ask(message, timeout=TIMEOUT_S)
+            else:
+                self.direct.delete(message)
 
     def down(self) -> None:
         """Remove the bridge, if it is ours."""
-        if self.actor is None:
+        if self.actor is None and self.direct is None:
             self.bridge.down()
         self.cidr = ""
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import socket
 import struct
@@ -152,6 +153,15 @@ class RuncStreams(ThreadActor):
         container, peer, stream_id = self._running(message.container_id), message.peer, message.stream_id
         line, files = self._exec_command(container, message.command, message.tty)
         master = -1
+        held = bytearray()
+
+        def complain(data: bytes) -> None:
+            """Until the command runs, what is said is the OCI runtime's own complaint."""
+            if (files / "pid").exists():
+                self._deliver(peer, StreamData(stream_id, STDERR, data))
+            else:
+                held.extend(data)
+
         if message.tty:
             master, slave = pty.openpty()
             # setsid makes the terminal the controlling one, so that a change of its size reaches the OCI runtime
@@ -170,7 +180,7 @@ class RuncStreams(ThreadActor):
             assert process.stderr is not None
             pumps = [
                 pump(process.stdout, lambda data: self._deliver(peer, StreamData(stream_id, STDOUT, data))),
-                pump(process.stderr, lambda data: self._deliver(peer, StreamData(stream_id, STDERR, data))),
+                pump(process.stderr, complain),
             ]
         self.sessions[stream_id] = _session(process, master, lambda: self._kill_inside(files))
 
@@ -180,8 +190,10 @@ class RuncStreams(ThreadActor):
                 thread.join(timeout=2.0)
             if master >= 0:
                 os.close(master)
+            code = code if code >= 0 else 128 - code
+            problem = _not_started(code, files, bytes(held))
             self._cleared(files)
-            self._deliver(peer, StreamClosed(stream_id, _streams.exit_status(code if code >= 0 else 128 - code)))
+            self._deliver(peer, StreamClosed(stream_id, _internal(problem) if problem else _streams.exit_status(code)))
 
         threading.Thread(target=wait, name="exec-wait", daemon=True).start()
         return StreamOpened(stream_id, self.ref)
@@ -270,12 +282,28 @@ class RuncStreams(ThreadActor):
         return probe_port(msgspec.structs.replace(message, host=host))
 
 
+def _internal(problem: str) -> dict[str, Any]:
+    """The Status of a stream whose command could not be started."""
+    text = f"Internal error occurred: error executing command in container: {problem}"
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {text}",
+        "reason": "InternalError",
+        "details": {"causes": [{"message": text}]},
+        "code": 500,
+    }
+
+
 def _not_started(code: int, files: Path, err: bytes) -> str:
     """Why a command could not be started, where it was the OCI runtime that ended and not the command."""
     if code == 0 or (files / "pid").exists():
         return ""
     text = err.decode(errors="replace").strip().splitlines()
     said = text[-1] if text else f"exit status {code}"
+    logged = re.search(r'level=error msg="((?:[^"\\\\]|\\\\.)*)"', said)
+    if logged:
+        said = logged.group(1).replace('\\"', '"')
     return f"failed to exec in container: failed to start exec: OCI runtime exec failed: {said}: unknown"
 
 

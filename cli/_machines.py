@@ -1,0 +1,118 @@
+"""Which runtime a node's containers run in: the options that choose it, and the machines behind them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli._errors import UsageError
+from cli._state import default_data_dir
+
+if TYPE_CHECKING:
+    from actors.kernel import Actor
+    from cluster import ClusterConfig
+
+__all__ = [
+    "REAL",
+    "RUNTIMES",
+    "add_image_store_option",
+    "add_runtime_options",
+    "check_runtime",
+    "real_machine",
+    "runtime_settings",
+]
+
+REAL = ("namespaces", "runc", "docker", "cri")
+RUNTIMES = ("simulated", "process", *REAL)
+ENDPOINTS = {"docker": "unix:///var/run/docker.sock", "cri": "unix:///run/containerd/containerd.sock"}
+
+
+def add_image_store_option(parser: argparse.ArgumentParser) -> None:
+    """`--image-store`."""
+    parser.add_argument(
+        "--image-store",
+        type=Path,
+        metavar="DIR",
+        help="the local image store (by default `images` in the state directory)",
+    )
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """`--runtime` and what belongs to it."""
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
+    )
+    add_image_store_option(parser)
+    parser.add_argument(
+        "--oci-runtime",
+        default="runc",
+        metavar="PROGRAM",
+        help="the program behind --runtime runc, e.g. crun (%(default)s)",
+    )
+    parser.add_argument(
+        "--container-runtime-endpoint",
+        default="",
+        metavar="URL",
+        help=f"where --runtime docker ({ENDPOINTS['docker']}) or cri ({ENDPOINTS['cri']}) listens",
+    )
+
+
+def runtime_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The same as fields of `ClusterConfig`. Raises: UsageError when this machine cannot run containers that way."""
+    endpoint = options.container_runtime_endpoint or ENDPOINTS.get(options.runtime, "")
+    check_runtime(options.runtime, options.oci_runtime, endpoint)
+    return {
+        "runtime": options.runtime,
+        "image_store": options.image_store,
+        "oci_runtime": options.oci_runtime,
+        "runtime_endpoint": endpoint,
+    }
+
+
+def check_runtime(name: str, program: str = "runc", endpoint: str = "") -> None:
+    """Raises: UsageError, with what is missing."""
+    import actors.runtime as runtimes
+
+    missing = ""
+    if name == "namespaces":
+        missing = runtimes.why_no_namespaces()
+    elif name == "runc":
+        missing = runtimes.why_no_runc(program)
+    elif name == "docker":
+        missing = runtimes.why_no_docker(endpoint)
+    elif name == "cri":
+        missing = runtimes.why_no_cri(endpoint)
+    if missing:
+        raise UsageError(f"--runtime {name} cannot run containers here: {missing}")
+
+
+def real_machine(config: ClusterConfig, name: str, cluster_cidr: str) -> Callable[[], Actor]:
+    """The machine `name` with real containers; what this answers makes the runtime on it, again after each crash."""
+    import actors.runtime as runtimes
+    from actors.kernel import Child
+    from actors.network.cni import Bridge, Cni
+    from actors.runtime.images import LocalImages
+
+    root = config.data_dir / "nodes" / name if config.data_dir is not None else None
+    if config.runtime == "namespaces":
+        return partial(runtimes.NamespaceRuntime, runtimes.NamespaceMachine())
+    images = LocalImages(config.image_store or default_data_dir() / "images")
+    if config.runtime == "cri":
+        return partial(
+            runtimes.CriRuntime, runtimes.CriMachine(config.runtime_endpoint, images, root, config.keep_containers)
+        )
+    if config.runtime == "docker":
+        machine: Any = runtimes.DockerMachine(config.runtime_endpoint, images, root, config.keep_containers)
+        make: Any = runtimes.DockerRuntime
+    else:
+        machine = runtimes.RuncMachine(images, root, config.oci_runtime, config.keep_containers)
+        make = runtimes.RuncRuntime
+    key = hashlib.sha256(str(machine.root).encode()).hexdigest()[:8]
+    bridge = Bridge(f"kb{key}", cluster_cidr=cluster_cidr, folder=machine.root / "addresses")
+    machine.network.direct = bridge
+    machine.cleanups.append(bridge.remove)
+    return partial(make, machine, Child("network", partial(Cni, bridge)))
