@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
 STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
+PUTS_PER_TXN = 100  # etcd takes 128 operations in one
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 DEFAULT_PORT = 6443
 CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
@@ -55,7 +56,9 @@ class ClusterConfig:
     `nodes` simulated machines named `node-0`, `node-1`, ...; everything in memory unless
     `data_dir` is given; `minor` selects Kubernetes 1.`minor`; `seed` makes names and uids
     repeatable. With `debug`, whoever changes an object that the API server shares (with all clients
-    of this process) gets a `TypeError`; tests should have it on.
+    of this process) gets a `TypeError`; tests should have it on. `record` names a file to which
+    every revision of the store is written (`protocol.recording`). `state` are the objects of another
+    cluster (`kubectl get -o yaml`) to begin with; each Node among them gets a machine.
     """
 
     nodes: int = 3
@@ -69,6 +72,10 @@ class ClusterConfig:
     etcd_cert_file: Path | None = None
     etcd_key_file: Path | None = None
     runtime: str = "simulated"
+    image_store: Path | None = None
+    oci_runtime: str = "runc"
+    runtime_endpoint: str = ""
+    keep_containers: bool = False
     guise: str = "containerd"
     node_capacity: Mapping[str, str] = field(default_factory=dict)
     lease_renew_s: float = 10.0
@@ -84,6 +91,8 @@ class ClusterConfig:
     apiserver: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     debug: bool = False
+    record: Path | None = None
+    state: Sequence[Object] = ()
 
     def __post_init__(self) -> None:
         if self.nodes < 0:
@@ -122,6 +131,49 @@ def start_store(system: ActorSystem, config: ClusterConfig) -> Ref:
     data_dir = None if config.data_dir is None else config.data_dir / "etcd"
     settings = EtcdConfig(data_dir=data_dir, unsafe_no_fsync=config.unsafe_no_fsync)
     return system.spawn(Child("etcd", lambda: Etcd(settings)), host="etcd")
+
+
+def fill_store(etcd: Ref, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    """Put keys and values into a store, some in each transaction."""
+    from protocol.etcd import Put, Txn
+
+    puts = [Put(key, value) for key, value in pairs]
+    for first in range(0, len(puts), PUTS_PER_TXN):
+        etcd.ask(Txn(success=tuple(puts[first : first + PUTS_PER_TXN])), timeout=STORE_OPENS_S)
+
+
+def import_state(etcd: Ref, config: ClusterConfig) -> None:
+    """Begin with the objects of another cluster, if any are given.
+
+    Raises: ValueError when the store holds a cluster already, or for what is no object.
+    """
+    if not config.state:
+        return
+    from actors.apiserver.importing import import_objects
+
+    if etcd.ask(Range(b"/registry/", b"/registry0", limit=1), timeout=STORE_OPENS_S).kvs:
+        raise ValueError("the store holds a cluster already; another one's state can only be the beginning of a new one")
+    fill_store(etcd, import_objects(config.state, config.minor).pairs)
+
+
+def start_recorder(system: ActorSystem, config: ClusterConfig, etcd: Ref) -> Ref | None:
+    """The actor that records everything, if asked for. Raises: OSError when it cannot write."""
+    if config.record is None:
+        return None
+    from actors.recorder import Recorder
+
+    with config.record.open("ab"):  # says at once what the actor would run into
+        pass
+    recorder = partial(Recorder, config.record, etcd, config.minor)
+    return system.spawn(Child("recorder", recorder), host="recorder")
+
+
+def finish_recording(recorder: Ref | None) -> None:
+    """Have everything that was seen in the file."""
+    if recorder is not None and recorder.is_alive():
+        from actors.recorder import FinishRecording
+
+        recorder.ask(FinishRecording(), timeout=STORE_OPENS_S)
 
 
 def start_apiserver(system: ActorSystem, config: ClusterConfig, etcd: Ref, **settings: Any) -> Ref:
@@ -171,6 +223,21 @@ def start_dns(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> Ref
     return system.spawn(Child("dns", partial(ClusterDns, apiserver, forward=forward)), host="dns")
 
 
+def _machines(config: ClusterConfig) -> list[tuple[str, int | None, Mapping[str, str]]]:
+    """Name, number and capacity of each simulated machine; those of imported nodes have no number:
+    their addresses come from the Node object."""
+    found: list[tuple[str, int | None, Mapping[str, str]]] = [
+        (f"node-{number}", number, config.node_capacity) for number in range(config.nodes)
+    ]
+    for obj in config.state:
+        if obj.get("kind") == "Node" and obj.get("apiVersion") == "v1":
+            found.append((obj["metadata"]["name"], None, (obj.get("status") or {}).get("capacity") or {}))
+    names = [name for name, *_ in found]
+    if len(set(names)) < len(names):
+        raise ValueError("an imported node has the name of one that is to be made; begin with fewer `nodes`")
+    return found
+
+
 def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
     """The simulated machines, each with its kube-proxy, and the actor that takes on annotated Node
     objects if asked for."""
@@ -187,17 +254,16 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         kubelet_version=f"v1.{config.minor}.2", lease_renew_s=config.lease_renew_s, pods=not played
     )
     refs: list[Ref] = []
-    for number in range(config.nodes):
-        name = f"node-{number}"
+    for name, number, capacity in _machines(config):
         specs = simulated_node(
-            name, apiserver, make_machine(config), number=number, capacity=config.node_capacity, config=settings
+            name, apiserver, make_machine(config, name), number=number, capacity=capacity, config=settings
         )
         refs.extend(system.spawn(spec, host=name) for spec in specs)
         proxy = partial(KubeProxy, name, apiserver, {"clusterCIDR": CLUSTER_CIDR})
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:
-        plain = replace(config, guise="sim")  # machines that present themselves as what they are: sim://1
+        plain = replace(config, runtime="simulated", guise="sim")  # machines that present themselves as what they are: sim://1
         bare = KubeletConfig(os_image="sim", kernel_version="sim", machine_id="sim", pods=not played)
         manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector, bare)
         refs.append(system.spawn(Child("node-manager", manager)))
@@ -210,16 +276,16 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
     return tuple(refs)
 
 
-def make_machine(config: ClusterConfig) -> Callable[[], Actor]:
+def make_machine(config: ClusterConfig, name: str = "node") -> Callable[[], Actor]:
     """A new machine; what this answers makes the runtime on it, again after each crash."""
     if config.runtime == "process":
         from actors.runtime import ProcessMachine, ProcessRuntime
 
         return partial(ProcessRuntime, ProcessMachine())
-    if config.runtime == "namespaces":
-        from actors.runtime import NamespaceMachine, NamespaceRuntime
+    if config.runtime != "simulated":
+        from cli._machines import real_machine
 
-        return partial(NamespaceRuntime, NamespaceMachine())
+        return real_machine(config, name, CLUSTER_CIDR)
     from actors.runtime import Machine, SimulatedRuntime
 
     return partial(SimulatedRuntime, Machine(), config.guise)
@@ -384,6 +450,7 @@ class _Served:
         self._close_http: Callable[[], None] | None = None
         self._port = 0
         self._certificates: _Certificates | None = None
+        self._recorder: Ref | None = None
 
     def _serve(self) -> Ref:
         """Start the system, the store, the API server and the HTTP front; answers the API server.
@@ -396,6 +463,8 @@ class _Served:
         self._system = system.start_thread()
         etcd = start_store(system, self.config)
         etcd.ask(Range(b"\0", limit=1), timeout=STORE_OPENS_S)  # a store that cannot be opened says so here
+        import_state(etcd, self.config)
+        self._recorder = start_recorder(system, self.config, etcd)
         self._certificates = _Certificates(self.config, system.clock.now())
         settings = {
             "advertise_address": self.config.host,
@@ -415,6 +484,8 @@ class _Served:
             self._close_http()
             self._close_http = None
         if self._system is not None:
+            if not self._system.failure:
+                finish_recording(self._recorder)
             self._system.shutdown()
             self._system = None
         if self._folder is not None:
@@ -559,7 +630,7 @@ class Cluster(_Served, _Commands):
             assert self._certificates is not None
             self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
             self._serve_dns()
-            if wait_for_nodes and self.config.nodes:
+            if wait_for_nodes and _machines(self.config):
                 self.client.wait("nodes", self._nodes_ready)
         except BaseException:
             self.stop()
@@ -593,7 +664,7 @@ class Cluster(_Served, _Commands):
         super().stop()
 
     def _nodes_ready(self, nodes: list[Object]) -> bool:
-        return len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
+        return len(nodes) >= len(_machines(self.config)) and all(map(_predicate("Ready"), nodes))
 
     def __enter__(self) -> Cluster:
         return self.start()
@@ -643,12 +714,15 @@ class SimulatedCluster(_Commands):
         self.config = replace(config or ClusterConfig(), seed=seed, **settings)
         self.tracer = tracer
         self.sim = Simulation(seed, choose=choose, tracer=tracer)
-        apiserver = start_apiserver(self.sim, self.config, start_store(self.sim, self.config))
+        etcd = start_store(self.sim, self.config)
+        import_state(etcd, self.config)
+        start_recorder(self.sim, self.config, etcd)
+        apiserver = start_apiserver(self.sim, self.config, etcd)
         self.parts = start_rest(self.sim, self.config, apiserver, root_ca=STAND_IN_CA)
         self.client = OutsideClient(self.sim, self.parts.apiserver, timeout_s=600.0)
-        if self.config.nodes:
+        if expected := len(_machines(self.config)):
             self.client.wait(
-                "nodes", lambda nodes: len(nodes) >= self.config.nodes and all(map(_predicate("Ready"), nodes))
+                "nodes", lambda nodes: len(nodes) >= expected and all(map(_predicate("Ready"), nodes))
             )
 
 

@@ -24,11 +24,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "proxy": ("components", "run a node's kube-proxy against any API server"),
     "kubectl": ("kubectl", "kubectl with this cluster's kubeconfig"),
     "trace": ("trace", "the causal tree of messages that a manifest sets off"),
+    "replay": ("replay", "step through a recording of a cluster, and see it as of then"),
+    "snapshot": ("snapshot", "every object of a running cluster in a file, for `up --import`"),
     "iptables": ("iptables", "the iptables rules of a node"),
     "packet": ("packet", "the chains and rules that a packet meets"),
     "cgroups": ("cgroups", "the cgroup values of a pod"),
-    "explain-schedule": ("explain", "why the scheduler puts a pod where it does"),
     "image": ("image", "the local image store: load, import-rootfs, list, rm, inspect"),
+    "explain-schedule": ("explain", "why the scheduler puts a pod where it does"),
 }
 
 
