@@ -11,7 +11,7 @@ from typing import NamedTuple
 from protocol import status
 from protocol.api import StatusError
 
-__all__ = ["Form", "negotiate", "unacceptable"]
+__all__ = ["Form", "clauses", "negotiate", "unacceptable"]
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 _MEDIA = (JSON, YAML, PROTOBUF)
@@ -27,8 +27,8 @@ class Form(NamedTuple):
 
 
 @lru_cache(1024)
-def _clauses(accept: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Media ranges in order of preference."""
+def clauses(accept: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """An Accept header's media ranges and their parameters, in order of preference."""
     found = []
     for position, clause in enumerate(accept.split(",")):
         words = [word.strip() for word in clause.split(";")]
@@ -54,7 +54,7 @@ def negotiate(accept: str, watching: bool = False) -> Form | None:
     """The best representation that is served, or None. Clients that take protobuf and JSON get JSON,
     which is encoded once per revision; protobuf is for those that take nothing else."""
     shaped_but_wrong = binary = False
-    for media, parameters in _clauses(accept or "*/*"):
+    for media, parameters in clauses(accept or "*/*"):
         if media == "*/*":
             media = JSON
         if media == PROTOBUF and not parameters:

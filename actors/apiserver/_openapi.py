@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from actors.apiserver._messages import HttpReply
-from actors.apiserver._negotiate import JSON
+from actors.apiserver._negotiate import JSON, clauses
 from protocol import status
 
 if TYPE_CHECKING:
@@ -40,25 +40,64 @@ def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> H
     if path == "/openapi/v3":
         return HttpReply(200, "text/plain; charset=utf-8", orjson.dumps(made.index()))
     if path == "/openapi/v2":
-        return _document(core, call, "v2", made.v2(), "")
+        media = _accepted(call, _V2)
+        if media is None:
+            return HttpReply(406, "", b"", _VARY)
+        data = made.v2() if media == JSON else made.v2_protobuf()
+        return _document(core, call, _Served("v2" if media == JSON else "v2.protobuf", data, media, made.v2_hash(), _VARY))
     if path.startswith("/openapi/v3/"):
         name = path[len("/openapi/v3/") :]
-        data = made.v3(name)
-        if data is None:
+        if _accepted(call, _V3) is None:
+            return HttpReply(406, "", b"", _VARY)
+        document = made.v3(name)
+        if document is None:
             return HttpReply(404, "")
-        return _document(core, call, name, data, made.hash(name))
+        tag, headers = made.hash(name), _VARY
+        wanted = options.get("hash", "")
+        if wanted and wanted != tag:
+            return HttpReply(301, "text/html; charset=utf-8", b"", (*_VARY, ("Location", f"{path}?hash={tag}")))
+        if wanted:
+            headers = (*_VARY, ("Cache-Control", "public, immutable"))
+        return _document(core, call, _Served(name, document, JSON, tag, headers))
     raise status.page_not_found()
 
 
-def _document(core: Core, call: HttpCall, name: str, data: bytes, tag: str) -> HttpReply:
-    headers: tuple[tuple[str, str], ...] = (("ETag", f'"{tag}"'),) if tag else ()
-    if tag and call.headers.get("if-none-match", "").strip('"') == tag:
-        return HttpReply(304, JSON, b"", headers)
-    if len(data) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
-        packed = core.openapi_packed.get(name)
-        if packed is None or packed[0] is not data:
+class _Served(NamedTuple):
+    """A document ready to be sent; `name` is its key among the packed ones."""
+
+    name: str
+    data: bytes
+    media: str
+    tag: str
+    headers: tuple[tuple[str, str], ...]
+
+
+_VARY = (("Vary", "Accept"),)
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_V3 = {JSON: JSON}
+_V2 = {JSON: JSON, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": _PROTOBUF, _PROTOBUF: _PROTOBUF}
+
+
+def _accepted(call: HttpCall, offered: dict[str, str]) -> str | None:
+    """The media type to answer with: of what the client takes, in its order, the first one offered."""
+    for media, _ in clauses(call.headers.get("accept") or "*/*"):
+        if media in ("*/*", "application/*"):
+            return JSON
+        if media in offered:
+            return offered[media]
+    return None
+
+
+def _document(core: Core, call: HttpCall, served: _Served) -> HttpReply:
+    headers = (*served.headers, ("ETag", f'"{served.tag}"'))
+    if call.headers.get("if-none-match", "").strip('"') == served.tag:
+        return HttpReply(304, served.media, b"", headers)
+    if len(served.data) > _GZIP_FROM_BYTES and "gzip" in call.headers.get("accept-encoding", ""):
+        packed = core.openapi_packed.get(served.name)
+        if packed is None or packed[0] is not served.data:
             from actors.apiserver._gzip import gzip
 
-            packed = core.openapi_packed[name] = (data, gzip(data))
-        return HttpReply(200, JSON, packed[1], (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")))
-    return HttpReply(200, JSON, data, headers)
+            packed = core.openapi_packed[served.name] = (served.data, gzip(served.data))
+        headers = (*headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+        return HttpReply(200, served.media, packed[1], headers)
+    return HttpReply(200, served.media, served.data, headers)

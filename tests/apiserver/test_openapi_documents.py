@@ -83,3 +83,68 @@ def test_version_two_has_definitions_and_paths() -> None:
     assert found["swagger"] == "2.0"
     assert "io.k8s.api.core.v1.Pod" in found["definitions"]
     assert "/api/v1/namespaces/{namespace}/pods/{name}" in found["paths"]
+
+
+def fields(data: bytes) -> dict[int, list[Any]]:
+    """The fields of a protobuf message, read without its description: number to values."""
+    found: dict[int, list[Any]] = {}
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            found.setdefault(key >> 3, []).append(varint())
+        elif key & 7 == 1:
+            found.setdefault(key >> 3, []).append(data[at : at + 8])
+            at += 8
+        else:
+            assert key & 7 == 2
+            size = varint()
+            found.setdefault(key >> 3, []).append(data[at : at + size])
+            at += size
+    return found
+
+
+def named(values: list[bytes]) -> dict[str, dict[int, list[Any]]]:
+    return {(pair := fields(value))[1][0].decode(): fields(pair[2][0]) for value in values}
+
+
+def test_the_protobuf_form_of_v2_says_what_its_json_says() -> None:
+    text = orjson.loads(DOCUMENTS.v2())
+    binary = fields(DOCUMENTS.v2_protobuf())
+    assert binary[1] == [b"2.0"]
+    schemas = named(fields(binary[9][0])[1])
+    assert schemas.keys() == text["definitions"].keys()
+    for name, schema in text["definitions"].items():
+        properties = schemas[name].get(25)
+        assert (named(fields(properties[0])[1]).keys() if properties else set()) == schema.get("properties", {}).keys(), name
+        assert [word.decode() for word in schemas[name].get(19, [])] == schema.get("required", [])
+        assert schemas[name].get(4, [b""])[0].decode() == schema.get("description", "")
+    paths = named(fields(binary[8][0])[2])
+    assert paths.keys() == text["paths"].keys()
+    verbs = {2: "get", 3: "put", 4: "post", 5: "delete", 8: "patch"}
+    for path, item in text["paths"].items():
+        assert {verbs[number] for number in paths[path] if number in verbs} == item.keys() - {"parameters"}
+
+
+def test_the_protobuf_form_tells_the_kind_of_a_schema_and_of_a_patch() -> None:
+    binary = fields(DOCUMENTS.v2_protobuf())
+    deployment = named(fields(binary[9][0])[1])["io.k8s.api.apps.v1.Deployment"]
+    extensions = {(pair := fields(value))[1][0].decode(): fields(pair[2][0])[2][0] for value in deployment[31]}
+    assert extensions["x-kubernetes-group-version-kind"] == b"- group: apps\n  kind: Deployment\n  version: v1\n"
+    patch = fields(named(fields(binary[8][0])[2])["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"][8][0])
+    parameters = [fields(fields(value)[1][0]) for value in patch[8]]
+    assert any(1 in parameter for parameter in parameters), "one of them is the body"
+    queries = [fields(fields(parameter[2][0])[3][0]) for parameter in parameters if 2 in parameter]
+    assert {b"dryRun", b"fieldManager", b"fieldValidation", b"force"} <= {query[4][0] for query in queries}

@@ -48,7 +48,7 @@ class Documents:
         self._custom = {}
         for document in custom:
             self._custom.setdefault(_document_path(document.kind), []).append(document)
-        for path in (*stale, *self._custom, "v2"):
+        for path in (*stale, *self._custom, "v2", "v2.protobuf"):
             self._built.pop(path, None)
 
     def index(self) -> Node:
@@ -79,6 +79,20 @@ class Documents:
         found = self._built.get("v2")
         if found is None:
             found = self._built["v2"] = orjson.dumps(self._v2())
+        return found
+
+    def v2_hash(self) -> str:
+        """Changes when `v2` does."""
+        seed = [self.hash(path) for path in sorted({*self._builtin, *self._custom})]
+        return hashlib.sha512(orjson.dumps(seed)).hexdigest().upper()
+
+    def v2_protobuf(self) -> bytes:
+        """`v2` in gnostic's protobuf messages."""
+        found = self._built.get("v2.protobuf")
+        if found is None:
+            from actors.apiserver.openapi._protobuf import encode_document
+
+            found = self._built["v2.protobuf"] = encode_document(self._v2())
         return found
 
     def _info(self) -> Node:
