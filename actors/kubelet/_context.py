@@ -14,7 +14,8 @@ Object = dict[str, Any]
 
 class NodeContext:
     """`pods` holds the API's latest pod by uid, `workers` its worker, `removed` the uids of pods that
-    the API has forgotten while their worker still cleans up."""
+    the API has forgotten while their worker still cleans up, `mirrors` the API's pods that only show
+    static ones, by (namespace, name)."""
 
     __slots__ = (
         "allocatable",
@@ -22,6 +23,7 @@ class NodeContext:
         "config",
         "kubelet",
         "memory_bytes",
+        "mirrors",
         "name",
         "pods",
         "prefix",
@@ -42,3 +44,4 @@ class NodeContext:
         self.pods: dict[str, Object] = {}
         self.workers: dict[str, Ref] = {}
         self.removed: set[str] = set()
+        self.mirrors: dict[tuple[str, str], Object] = {}

@@ -32,8 +32,8 @@ from actors.kubelet._messages import (
     WorkerGone,
 )
 from actors.kubelet._pod import Pod
-from actors.kubelet._serving import Serving
 from actors.kubelet._spec import is_terminal
+from actors.kubelet._static import StaticPods, is_mirror
 from actors.kubelet._worker_base import node_user
 from protocol.api import StatusError
 from protocol.cri import (
@@ -79,7 +79,7 @@ class MoreEvents(Message, frozen=True):
     """Events wait, and may be recorded again."""
 
 
-class Kubelet(Serving):
+class Kubelet(StaticPods):
     """See the module."""
 
     def __init__(self, node_name: str, apiserver: Ref, runtime: Ref, config: KubeletConfig | None = None) -> None:
@@ -109,6 +109,7 @@ class Kubelet(Serving):
         self.events_due = False
         self.events_dropped = 0
         self.begin_heartbeat()
+        self.begin_static()
 
     async def on_start(self) -> None:  # type: ignore[override]
         """Runtime first, so that no end of a container is missed; then the API, in the background."""
@@ -116,6 +117,7 @@ class Kubelet(Serving):
         await self.ask(self.node.runtime, GetContainerEvents(self.ref))
         found = await self.ask(self.node.runtime, ListPodSandbox())
         self.found_sandboxes = {s.uid for s in found}
+        await self.start_static()
         self.ref.tell(Begin())
 
     @handles(Begin)
@@ -126,6 +128,8 @@ class Kubelet(Serving):
         if self.config.pods:
             self.informer.start()
             await self.informer.synced()
+            self.informer_ready = True
+            self.mirror()
         for sandbox in await self.ask(self.node.runtime, ListPodSandbox()):
             if sandbox.uid not in self.node.pods:
                 self.ask(self.node.runtime, RemovePodSandbox(sandbox.id))
@@ -163,6 +167,9 @@ class Kubelet(Serving):
     # -- pods
 
     def _added(self, pod: Object) -> None:
+        if is_mirror(pod):
+            self.mirror_seen(pod)
+            return
         uid = pod["metadata"]["uid"]
         if uid in self.node.workers:
             self._changed(pod, pod)
@@ -207,6 +214,9 @@ class Kubelet(Serving):
                 worker.tell(Evict(*refusal))
 
     def _changed(self, old: Object, pod: Object) -> None:
+        if is_mirror(pod):
+            self.mirror_seen(pod)
+            return
         uid = pod["metadata"]["uid"]
         worker = self.node.workers.get(uid)
         if worker is None:
@@ -221,6 +231,9 @@ class Kubelet(Serving):
         worker.tell(PodUpdated(pod))
 
     def _deleted(self, pod: Object) -> None:
+        if is_mirror(pod):
+            self.mirror_gone(pod)
+            return
         worker = self.node.workers.get(pod["metadata"]["uid"])
         if worker is not None:
             self.node.removed.add(pod["metadata"]["uid"])
@@ -231,12 +244,13 @@ class Kubelet(Serving):
     @handles(WorkerGone)
     def worker_gone(self, message: WorkerGone) -> None:
         self.node.workers.pop(message.uid, None)
-        self.node.pods.pop(message.uid, None)
+        pod = self.node.pods.pop(message.uid, None)
         self.node.removed.discard(message.uid)
         self.evicted.discard(message.uid)
         self.admission.release(message.uid)
         for request in [r for r in self.tokens if r.pod_uid == message.uid]:
             del self.tokens[request]
+        self.static_gone(message.uid, pod)
 
     @handles(ContainerEvent)
     def container_event(self, message: ContainerEvent) -> None:

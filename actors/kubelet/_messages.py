@@ -19,6 +19,10 @@ class PodRemoved(Message, frozen=True):
     """The API has no such pod any more."""
 
 
+class MirrorChanged(Message, frozen=True):
+    """The pod is a static one, and the API's mirror of it has changed."""
+
+
 class Kick(Message, frozen=True):
     """Look whether there is something to do."""
 

@@ -24,6 +24,7 @@ from actors.kubelet._messages import (
     Flush,
     ImageBackOff,
     Kick,
+    MirrorChanged,
     PodRemoved,
     PodUpdated,
     ProbeDue,
@@ -136,6 +137,11 @@ class Pod(Recovering):
             return
         self.ended(member, message.status)
         self.kick()
+
+    @handles(MirrorChanged)
+    def mirror_changed(self, message: MirrorChanged) -> None:
+        """A mirror pod that is new, or that somebody wrote to, is to say how it is."""
+        self.flush()
 
     @handles(Kick)
     def kicked(self, message: Kick) -> None:
@@ -353,7 +359,7 @@ class Pod(Recovering):
                 self.grace_s = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
             elif self.facts.reason != "Evicted":
                 self.grace_s = float(default_grace_s(self.pod))
-            if self.gone:
+            if self.gone and not self.is_static:
                 self.grace_s = min(self.grace_s, 2.0)
             await self.stop_all(self.grace_s)
             if any(m.state == RUNNING for m in self.members):

@@ -20,6 +20,7 @@ from protocol.api import StatusError
 __all__ = ["Reporting"]
 
 Object = dict[str, Any]
+MIRROR = "kubernetes.io/config.mirror"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 FIRST_REPORT_S = 0.6
@@ -46,7 +47,7 @@ class Reporting(Probing):
         if self.held or self.writing or self.gone:
             return
         self.writing = True
-        self.aside(self._write())
+        self.aside(self._write_mirror() if self.is_static else self._write())
 
     def current_status(self) -> Object:
         """The status as it is now."""
@@ -84,6 +85,38 @@ class Reporting(Probing):
                 failures = 0
                 self.sent = fingerprint(new)
                 self.adopt(answer)
+        finally:
+            self.writing = False
+
+    async def _write_mirror(self) -> None:
+        """Show a static pod's status on its mirror pod, if there is one."""
+        key, failures = (self.namespace, self.pod_name), 0
+        try:
+            while not self.gone:
+                mirror = self.node.mirrors.get(key)
+                if mirror is None or mirror["metadata"]["annotations"].get(MIRROR) != self.uid:
+                    break  # the kubelet makes one, and says so
+                new = pod_status(mirror, self.members, self.facts, self.clock.now())
+                patch = status_patch(mirror, new)
+                if patch is None:
+                    break
+                try:
+                    answer = await self.client.patch(
+                        "pods", key[1], key[0], patch, patch_type=STRATEGIC_PATCH, subresource="status"
+                    )
+                except StatusError as error:
+                    if error.code in (404, 409):
+                        break
+                    await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                    failures += 1
+                    continue
+                known = self.node.mirrors.get(key)
+                if (
+                    known is not None
+                    and known["metadata"]["uid"] == answer["metadata"]["uid"]
+                    and _newer(answer, known)
+                ):
+                    self.node.mirrors[key] = answer
         finally:
             self.writing = False
 

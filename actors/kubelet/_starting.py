@@ -306,7 +306,7 @@ class Starting(Pulling):
         spec, node, pod = member.spec, self.node, self.pod
         pairs: list[tuple[str, str]] = []
         services: dict[str, str] = {}
-        if node.config.service_links:
+        if node.config.service_links and not self.is_static:  # a static pod waits for no API server
             found = await self.ask(node.kubelet, GetServices(self.namespace))
             services = service_variables(
                 found, self.namespace, pod["spec"].get("enableServiceLinks", True) is not False

@@ -18,6 +18,7 @@ from protocol.api import ADMIN, UserInfo
 __all__ = ["WorkerBase", "node_user"]
 
 Object = dict[str, Any]
+STATIC = "kubernetes.io/config.hash"
 
 
 def node_user(node: NodeContext) -> UserInfo:
@@ -93,6 +94,11 @@ class WorkerBase(Actor):
     def pod_name(self) -> str:
         """The pod's name."""
         return str(self.pod["metadata"]["name"])
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the pod comes from a manifest on the machine."""
+        return STATIC in (self.pod["metadata"].get("annotations") or {})
 
     def full_name(self) -> str:
         """As the kubelet prints pods: `web_default(uid)`."""
