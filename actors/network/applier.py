@@ -29,6 +29,7 @@ __all__ = [
     "Install",
     "IptablesApplier",
     "NftApplier",
+    "PolicyApplier",
     "all_jumps",
 ]
 
@@ -37,7 +38,9 @@ RUN_TIMEOUT_S = 60.0
 CANARY = "KUBE-PROXY-CANARY"
 TABLES = ("nat", "filter", "mangle")
 _OWN_CHAIN = re.compile(r"^:(KUBE-(?:SVC|SVL|SEP|FW|EXT)-\S+) ", re.MULTILINE)
-_ANY_CHAIN = re.compile(r"^:(KUBE-(?!KUBELET)\S+) ", re.MULTILINE)
+_ANY_CHAIN = re.compile(r"^:(KUBE-(?!KUBELET|NETPOL)\S+) ", re.MULTILINE)
+_POLICY_CHAIN = re.compile(r"^:(KUBE-NETPOL\S*) ", re.MULTILINE)
+POLICIES = "KUBE-NETPOL"
 
 
 class ApplyError(Exception):
@@ -137,18 +140,35 @@ class IptablesApplier(ThreadActor):
             file = "/proc/sys/" + name.replace(".", "/")
             self._succeeds("sh", "-c", f"echo {value} > {file}")  # rules without it are better than none
         self._restore(message.text)
-        for table, chain, rule in reversed(message.jumps):
-            arguments = shlex.split(rule)
-            if not self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
-                self._call(*self._iptables(table, "-I", chain, *arguments))
+        self._insert(message.jumps)
         for table in TABLES:
             if not self._succeeds(*self._iptables(table, "-S", CANARY)):
                 self._call(*self._iptables(table, "-N", CANARY))
-        wanted = set(_OWN_CHAIN.findall(message.text))
-        saved = self._call(f"{self.program}-save", "-t", "nat")
-        stale = [c for c in _OWN_CHAIN.findall(saved) if c not in wanted]
-        if stale:
-            lines = ["*nat", *(f":{c} - [0:0]" for c in stale), *(f"-X {c}" for c in stale), "COMMIT"]
+        self._delete_stale("nat", _OWN_CHAIN, message.text)
+
+    def _insert(self, jumps: Sequence[tuple[str, str, str]]) -> None:
+        for table, chain, rule in reversed(jumps):
+            arguments = shlex.split(rule)
+            if not self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
+                self._call(*self._iptables(table, "-I", chain, *arguments))
+
+    def _remove(self, jumps: Sequence[tuple[str, str, str]]) -> None:
+        for table, chain, rule in jumps:
+            arguments = shlex.split(rule)
+            while self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
+                self._call(*self._iptables(table, "-D", chain, *arguments))
+
+    def _delete_stale(self, table: str, ours: re.Pattern[str], text: str) -> None:
+        """Delete chains of ours, from a former life, that the text does not declare."""
+        wanted = set(ours.findall(text))
+        self._delete_chains(table, [c for c in ours.findall(self._save(table)) if c not in wanted])
+
+    def _save(self, table: str) -> str:
+        return self._call(f"{self.program}-save", "-t", table)
+
+    def _delete_chains(self, table: str, chains: Sequence[str]) -> None:
+        if chains:
+            lines = [f"*{table}", *(f":{c} - [0:0]" for c in chains), *(f"-X {c}" for c in chains), "COMMIT"]
             self._restore("".join(line + "\n" for line in lines))
 
     @handles(Apply)
@@ -183,15 +203,28 @@ class IptablesApplier(ThreadActor):
 
     @handles(CleanUp)
     def clean_up(self, message: CleanUp) -> None:
-        for table, chain, rule in message.jumps:
-            arguments = shlex.split(rule)
-            while self._succeeds(*self._iptables(table, "-C", chain, *arguments)):
-                self._call(*self._iptables(table, "-D", chain, *arguments))
+        self._remove(message.jumps)
         for table in TABLES:
-            chains = _ANY_CHAIN.findall(self._call(f"{self.program}-save", "-t", table))
-            if chains:
-                lines = [f"*{table}", *(f":{c} - [0:0]" for c in chains), *(f"-X {c}" for c in chains), "COMMIT"]
-                self._restore("".join(line + "\n" for line in lines))
+            self._delete_chains(table, _ANY_CHAIN.findall(self._save(table)))
+
+
+class PolicyApplier(IptablesApplier):
+    """The same for NetworkPolicies: chains of the mangle table."""
+
+    @handles(Install)
+    def install(self, message: Install) -> None:
+        self._restore(message.text)
+        self._insert(message.jumps)
+        self._delete_stale("mangle", _POLICY_CHAIN, message.text)
+
+    @handles(Check)
+    def check(self, message: Check) -> bool:
+        return POLICIES in self._targets("mangle", "FORWARD") and "RETURN" in self._targets("mangle", POLICIES)
+
+    @handles(CleanUp)
+    def clean_up(self, message: CleanUp) -> None:
+        self._remove(message.jumps)
+        self._delete_chains("mangle", _POLICY_CHAIN.findall(self._save("mangle")))
 
 
 class NftApplier(IptablesApplier):

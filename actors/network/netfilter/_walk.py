@@ -143,10 +143,12 @@ class Walker:
         try:
             if connection is not None:
                 self.ctstates = frozenset(("ESTABLISHED", "DNAT") if connection.dnat else ("ESTABLISHED",))
+                packet = self._chain("mangle", entry, packet)
                 if not reply:
                     packet = self._with_destination(packet, connection.translated[3], connection.translated[4])
             else:
                 self.ctstates = frozenset(("NEW",))
+                packet = self._chain("mangle", entry, packet)
                 packet = self._chain("nat", entry, packet)
                 if packet.flow != original:
                     self.ctstates |= {"DNAT"}
@@ -155,7 +157,10 @@ class Walker:
             if entry == "OUTPUT":
                 packet = self._chain("filter", "OUTPUT", packet)
             else:
-                packet = self._chain("filter", "INPUT" if local else "FORWARD", packet)
+                for table in ("mangle", "filter"):
+                    packet = self._chain(table, "INPUT" if local else "FORWARD", packet)
+            if not local or entry == "OUTPUT":
+                packet = self._chain("mangle", "POSTROUTING", packet)
             if connection is None and (not local or entry == "OUTPUT"):
                 packet = self._chain("nat", "POSTROUTING", packet)
         except _Lost as lost:
