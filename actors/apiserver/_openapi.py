@@ -52,7 +52,8 @@ def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> H
         document = made.v3(name)
         if document is None:
             return HttpReply(404, "")
-        tag, headers = made.hash(name), _VARY
+        tag = made.hash(name)
+        headers: tuple[tuple[str, str], ...] = _VARY
         wanted = options.get("hash", "")
         if wanted and wanted != tag:
             return HttpReply(301, "text/html; charset=utf-8", b"", (*_VARY, ("Location", f"{path}?hash={tag}")))

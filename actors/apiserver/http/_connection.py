@@ -43,11 +43,14 @@ _PHRASES = {
 _serial = count(1)
 
 
+_NO_CACHE = b"Cache-Control: no-cache, private\r\n"
+
+
 @lru_cache(256)
 def _head(code: int, content_type: str) -> bytes:
     kind = f"Content-Type: {content_type}\r\n" if content_type else ""
     return (
-        f"HTTP/1.1 {code} {_PHRASES.get(code, 'Unknown')}\r\nCache-Control: no-cache, private\r\n{kind}".encode()
+        f"HTTP/1.1 {code} {_PHRASES.get(code, 'Unknown')}\r\n".encode() + _NO_CACHE + kind.encode()
     )
 
 
@@ -244,6 +247,8 @@ class Connection(asyncio.Protocol):
         body = reply.body
         parts = [_head(reply.status, reply.content_type), reply.flow]
         for key, value in reply.headers:
+            if key == "Cache-Control":  # this answer says itself how long it lasts
+                parts[0] = parts[0].replace(_NO_CACHE, b"")
             parts.append(f"{key}: {value}\r\n".encode("utf-8", "replace"))
         if reply.status not in (204, 304):
             parts.append(b"Content-Length: %d\r\n" % (len(body) + sum(map(len, reply.more))))
