@@ -17,7 +17,7 @@ import orjson
 from actors.runtime._seccomp import default_profile
 from protocol import cri
 
-__all__ = ["Identity", "container_spec", "identity", "pause_spec", "process_spec", "resources_spec"]
+__all__ = ["Identity", "container_spec", "identity", "lowest_oom_score", "pause_spec", "process_spec", "resources_spec"]
 
 Object = dict[str, Any]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -129,7 +129,7 @@ def _may_use_resources() -> bool:
         return True
 
 
-def _oom_score(wanted: int) -> int:
+def lowest_oom_score(wanted: int) -> int:
     """Only who has CAP_SYS_RESOURCE may lower it below its own."""
     try:
         own = int(Path("/proc/self/oom_score_adj").read_text())
@@ -191,7 +191,7 @@ def process_spec(
         "cwd": config.working_dir or image.get("WorkingDir") or "/",
         "capabilities": sets,
         "noNewPrivileges": config.security.no_new_privs,
-        "oomScoreAdj": _oom_score(config.resources.oom_score_adj),
+        "oomScoreAdj": lowest_oom_score(config.resources.oom_score_adj),
     }
 
 
@@ -318,7 +318,7 @@ def pause_spec(sandbox: cri.PodSandboxConfig, rootfs: str, group: str, oom_score
             "env": [f"PATH={PATH}"],
             "cwd": "/",
             "noNewPrivileges": True,
-            "oomScoreAdj": _oom_score(oom_score),
+            "oomScoreAdj": lowest_oom_score(oom_score),
         },
         "root": {"path": rootfs, "readonly": True},
         "mounts": _base_mounts(False, sandbox.host_network)[:5],

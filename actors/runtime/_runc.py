@@ -21,15 +21,16 @@ from typing import Any
 import msgspec
 import orjson
 
-from actors.kernel import ActorDead, Child, Future, Ref, handles
+from actors.kernel import Child, Future, handles
 from actors.runtime._images import normal_reference
 from actors.runtime._linux import LinuxError, pod_resources, started_ticks
 from actors.runtime._log_files import tail_text
 from actors.runtime._oci_spec import bind, container_spec, identity, pause_spec, process_spec, resources_spec
-from actors.runtime._pod_files import etc_files, write_volume
+from actors.runtime._pod_files import etc_files
 from actors.runtime._process_io import Relay, tell
 from actors.runtime._runc_machine import OciContainer, OciSandbox, RuncMachine
 from actors.runtime._runc_streams import RuncStreams, connect_shim
+from actors.runtime._volume_mounts import VOLUME_REFRESH_S, VolumeMounts, inside
 from actors.runtime.images import ImageError, LocalImage
 from protocol import cri
 from protocol.message import Message
@@ -37,8 +38,6 @@ from protocol.message import Message
 __all__ = ["RuncRuntime"]
 
 SHIM = Path(__file__).with_name("_shim.py")
-VOLUME_TIMEOUT_S = 10.0
-VOLUME_REFRESH_S = 20.0
 LOG_MAX_BYTES, LOG_MAX_FILES = 10 << 20, 5
 """The kubelet's containerLogMaxSize and containerLogMaxFiles."""
 MESSAGE_MAX_BYTES, MESSAGE_LINES, MESSAGE_LOG_BYTES = 4096, 80, 2048
@@ -71,7 +70,7 @@ class RuncRuntime(RuncStreams):
         self.network = network
         self.sessions = {}
         self.stop_waiters: dict[str, list[Future[None]]] = {}
-        self.sources: dict[str, tuple[str, cri.Mount]] = {}
+        self.volumes = VolumeMounts(machine.root / "volumes")
         self.samples: dict[str, tuple[float, int, int]] = {}
 
     def on_start(self) -> None:
@@ -84,9 +83,7 @@ class RuncRuntime(RuncStreams):
         self.every(VOLUME_REFRESH_S, _Refresh())
 
     def on_stop(self) -> None:
-        for session in self.sessions.values():
-            with contextlib.suppress(OSError):
-                session.close()
+        self.close_sessions()
         if not self.machine.keep:
             self.machine.network.actor = None  # our children have stopped before us; interfaces go with their pods
             self.machine.remove_all()
@@ -158,8 +155,7 @@ class RuncRuntime(RuncStreams):
     def _forget(self, ident: str) -> None:
         self.machine.delete_container(ident)
         self.samples.pop(ident, None)
-        for key in [k for k, _ in self.sources.items() if k.startswith(ident)]:
-            del self.sources[key]
+        self.volumes.forget(ident)
         for future in self.stop_waiters.pop(ident, ()):
             future.resolve(None)
 
@@ -293,37 +289,12 @@ class RuncRuntime(RuncStreams):
             volume = place / f"image-{number}"
             volume.mkdir()
             self.machine.mount_image(image, f"{container.id}-{number}", volume, writable=False)
-            return _inside(volume / "rootfs", mount.sub_path)
-        source = self.machine.root / "volumes" / mount.host_path.strip("/")
-        if mount.source is not None:
-            assert isinstance(mount.source, Ref)
-            self.sources[f"{container.id} {number}"] = (container.pod_uid, mount)
-            content = mount.source.ask(cri.ReadVolume(container.pod_uid, mount.volume), timeout=VOLUME_TIMEOUT_S)
-            write_volume(source, content)
-        elif "/var/lib/kubelet/" not in mount.host_path:
-            source = Path(mount.host_path)  # a hostPath is what it says
-        if not source.exists():
-            source.mkdir(parents=True)
-            source.chmod(0o777)
-        inside = _inside(source, mount.sub_path)
-        if not inside.exists():
-            inside.mkdir(parents=True)
-        return inside
+            return inside(volume / "rootfs", mount.sub_path)
+        return self.volumes.place(container.id, number, container.pod_uid, mount)
 
     @handles(_Refresh)
     def refresh(self, message: _Refresh) -> None:
-        """configMaps and secrets that have changed change in the containers that mount them."""
-        for key, (uid, mount) in list(self.sources.items()):
-            assert isinstance(mount.source, Ref)
-            try:
-                content = mount.source.ask(cri.ReadVolume(uid, mount.volume), timeout=VOLUME_TIMEOUT_S)
-            except ActorDead:
-                del self.sources[key]
-                continue
-            except Exception as error:
-                self.log.debug("volume_unreadable", volume=mount.volume, error=str(error))
-                continue
-            write_volume(self.machine.root / "volumes" / mount.host_path.strip("/"), content)
+        self.volumes.refresh(self.log)
 
     @handles(cri.StartContainer)
     def start_container(self, message: cri.StartContainer) -> cri.StartContainerResponse:
@@ -565,14 +536,6 @@ def _complaint(log: Path) -> str:
             if entry.get("level") == "error":
                 return str(entry["msg"])
     return ""
-
-
-def _inside(root: Path, sub_path: str) -> Path:
-    """A subPath of a volume. Raises: CriError for one that leads out of it."""
-    path = root / sub_path if sub_path else root
-    if sub_path and not path.resolve().is_relative_to(root.resolve()):
-        raise cri.CriError("InvalidArgument", f"subpath {sub_path!r} leads out of the volume")
-    return path
 
 
 def _usage(directory: Path) -> cri.FilesystemUsage:

@@ -19,36 +19,26 @@ import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import orjson
 
-from actors.kernel import Future, Ref, ThreadActor, handles
+from actors.kernel import Future, handles
 from actors.runtime import _streams
 from actors.runtime._linux import connect_inside
 from actors.runtime._log_files import follow, read_file
-from actors.runtime._process_io import Deliver, forward_ports, probe_port, pump, tell
+from actors.runtime._process_io import forward_ports, probe_port, pump
 from actors.runtime._runc_machine import OciContainer, OciSandbox, RuncMachine
+from actors.runtime._sessions import Session, Sessions, internal_error
 from protocol import cri
-from protocol.message import Address
 from protocol.node import RESIZE, STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
 
-__all__ = ["RuncStreams", "Session", "connect_shim"]
+__all__ = ["RuncStreams", "connect_shim"]
 
 HEAD = struct.Struct(">BI")
 CHUNK = 1 << 16
 NO_PROGRAM = (126, 127)
 """Exit codes of the OCI runtime itself when the command cannot be started."""
-
-
-class Session:
-    """An open stream's other end: how to give it input, resize it and end it."""
-
-    def __init__(
-        self, write: Callable[[bytes, bool], None], close: Callable[[], None], resize: Callable[[int, int], None] | None
-    ) -> None:
-        self.write, self.close, self.resize = write, close, resize
 
 
 def connect_shim(place: Path, greeting: bytes) -> socket.socket:
@@ -67,16 +57,10 @@ def connect_shim(place: Path, greeting: bytes) -> socket.socket:
     return connection
 
 
-class RuncStreams(ThreadActor):
+class RuncStreams(Sessions):
     """See the module."""
 
     machine: RuncMachine
-    relay: Ref
-    sessions: dict[int, Session]
-
-    def _deliver(self, peer: Address, message: Any) -> None:
-        tell(self.relay, Deliver(peer, message))
-
     def _sandbox(self, ident: str) -> OciSandbox:
         if ident not in self.machine.sandboxes:
             raise cri.CriError("NotFound", f'sandbox "{ident}": not found')
@@ -193,7 +177,7 @@ class RuncStreams(ThreadActor):
             code = code if code >= 0 else 128 - code
             problem = _not_started(code, files, bytes(held))
             self._cleared(files)
-            self._deliver(peer, StreamClosed(stream_id, _internal(problem) if problem else _streams.exit_status(code)))
+            self._deliver(peer, StreamClosed(stream_id, internal_error(problem) if problem else _streams.exit_status(code)))
 
         threading.Thread(target=wait, name="exec-wait", daemon=True).start()
         return StreamOpened(stream_id, self.ref)
@@ -234,25 +218,6 @@ class RuncStreams(ThreadActor):
         child = forward_ports(message, self.relay, lambda port: connect_inside(sandbox.pid, port))
         return StreamOpened(message.stream_id, self.spawn(child))
 
-    @handles(StreamData)
-    def stream_data(self, message: StreamData) -> None:
-        session = self.sessions.get(message.stream_id)
-        if session is None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            if message.channel == STDIN:
-                session.write(message.data, message.eof)
-            elif message.channel == RESIZE and session.resize is not None:
-                size = orjson.loads(message.data)
-                session.resize(int(size["Width"]), int(size["Height"]))
-
-    @handles(StreamClosed)
-    def stream_closed(self, message: StreamClosed) -> None:
-        session = self.sessions.pop(message.stream_id, None)
-        if session is not None:
-            with contextlib.suppress(OSError):
-                session.close()
-
     # -- logs and ports
 
     @handles(cri.ReadLog)
@@ -280,19 +245,6 @@ class RuncStreams(ThreadActor):
         sandbox = self._sandbox(container.sandbox_id)
         host = message.host or (sandbox.ips[0] if sandbox.ips else "")
         return probe_port(msgspec.structs.replace(message, host=host))
-
-
-def _internal(problem: str) -> dict[str, Any]:
-    """The Status of a stream whose command could not be started."""
-    text = f"Internal error occurred: error executing command in container: {problem}"
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"Internal error occurred: {text}",
-        "reason": "InternalError",
-        "details": {"causes": [{"message": text}]},
-        "code": 500,
-    }
 
 
 def _not_started(code: int, files: Path, err: bytes) -> str:

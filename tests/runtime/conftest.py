@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,40 @@ def image_store(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     store = LocalImages(tmp_path_factory.mktemp("images"))
     import_rootfs(store, rootfs, IMAGE, {"Cmd": ["sh"], "Env": ["FROM_IMAGE=yes"]})
     return store
+
+
+def run_daemon(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+    """Run a daemon while it is needed; skips the test where it does not come up."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    try:
+        end = time.monotonic() + WAIT_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.skip(f"{command[0]} does not run here: {log.read_text(errors='replace')[-300:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(WAIT_S)
+
+
+@pytest.fixture(scope="session")
+def docker_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Docker daemon of the tests' own."""
+    from actors.runtime import why_no_docker
+
+    if shutil.which("dockerd") is None or os.geteuid() != 0:
+        pytest.skip("dockerd is not installed (Debian: apt-get install docker.io), or this is not root")
+    root = Path(tempfile.mkdtemp(prefix="kd-"))  # the path of a socket must be short
+    endpoint = f"unix://{root}/d.sock"
+    command = ["dockerd", "--host", endpoint, "--data-root", f"{root}/data", "--exec-root", f"{root}/exec"]
+    command += ["--pidfile", f"{root}/pid", "--bridge=none", "--iptables=false", "--ip6tables=false"]
+    try:
+        for _ in run_daemon(command, root / "log", lambda: not why_no_docker(endpoint)):
+            yield endpoint
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 class Listener(Actor):
@@ -180,9 +215,19 @@ def _runc(program: str) -> Callable[..., Any]:
     return make
 
 
+def _docker(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[LiveSystem], Ref], str]:
+    from actors.runtime import DockerMachine, DockerRuntime
+
+    store = request.getfixturevalue("image_store")
+    machine = DockerMachine(request.getfixturevalue("docker_endpoint"), store, tmp_path / "node")
+    machine.load_image(IMAGE)
+    return lambda system: system.spawn(Child("runtime", lambda: DockerRuntime(machine))), IMAGE
+
+
 KINDS: dict[str, Callable[..., tuple[Callable[[LiveSystem], Ref], str]]] = {
     "runc": _runc("runc"),
     "crun": _runc("crun"),
+    "docker": _docker,
 }
 
 

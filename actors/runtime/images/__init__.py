@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from actors.runtime.images._archive import import_rootfs, load
 from actors.runtime.images._blobs import ImageError
+from actors.runtime.images._export import export
 from actors.runtime.images._store import LocalImage, LocalImages
 
-__all__ = ["ImageError", "LocalImage", "LocalImages", "import_rootfs", "load"]
+__all__ = ["ImageError", "LocalImage", "LocalImages", "export", "import_rootfs", "load"]

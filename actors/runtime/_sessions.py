@@ -1,0 +1,80 @@
+"""Part of a runtime: streams that are open, and what their peers send.
+
+Owns which stream leads where. What a stream does with its input, its `Session` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from actors.kernel import Ref, ThreadActor, handles
+from actors.runtime._process_io import Deliver, tell
+from protocol.message import Address
+from protocol.node import RESIZE, STDIN, StreamClosed, StreamData
+
+__all__ = ["Session", "Sessions", "internal_error"]
+
+
+class Session:
+    """An open stream's other end: how to give it input, resize it and end it."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes, bool], None],
+        close: Callable[[], None],
+        resize: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.write, self.close, self.resize = write, close, resize
+
+
+class Sessions(ThreadActor):
+    """See the module."""
+
+    relay: Ref
+    sessions: dict[int, Session]
+
+    def _deliver(self, peer: Address, message: Any) -> None:
+        tell(self.relay, Deliver(peer, message))
+
+    def close_sessions(self) -> None:
+        """End every stream."""
+        for session in self.sessions.values():
+            with contextlib.suppress(OSError):
+                session.close()
+        self.sessions.clear()
+
+    @handles(StreamData)
+    def stream_data(self, message: StreamData) -> None:
+        session = self.sessions.get(message.stream_id)
+        if session is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            if message.channel == STDIN:
+                session.write(message.data, message.eof)
+            elif message.channel == RESIZE and session.resize is not None:
+                size = orjson.loads(message.data)
+                session.resize(int(size["Width"]), int(size["Height"]))
+
+    @handles(StreamClosed)
+    def stream_closed(self, message: StreamClosed) -> None:
+        session = self.sessions.pop(message.stream_id, None)
+        if session is not None:
+            with contextlib.suppress(OSError):
+                session.close()
+
+
+def internal_error(problem: str) -> dict[str, Any]:
+    """The Status of a stream whose command could not be started."""
+    text = f"Internal error occurred: error executing command in container: {problem}"
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {text}",
+        "reason": "InternalError",
+        "details": {"causes": [{"message": text}]},
+        "code": 500,
+    }
