@@ -50,7 +50,8 @@ class KubeProxy(ClientActor):
 
     `backend(text)` is given `iptables-restore --noflush` (or, by the mode, `nft -f`) input: the whole tables first, then only
     what changed. `applier` is an `IptablesApplier` (or how to start one, as a child) that does the same
-    for real. Without either the rules are kept as data. `config`: a KubeProxyConfiguration.
+    for real. Without either the rules are kept as data. `config`: a KubeProxyConfiguration. `policies`:
+    a `NetworkPolicyAgent` to run below, where nothing else enforces policies.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class KubeProxy(ClientActor):
         backend: Backend | None = None,
         applier: Ref | Child | None = None,
         family: str = "IPv4",
+        policies: Child | None = None,
     ) -> None:
         super().__init__()
+        self._policies = policies
         self.node_name = node_name
         self.family = family
         self.given = config or {}
@@ -100,6 +103,8 @@ class KubeProxy(ClientActor):
     def on_start(self) -> None:
         if self._applier_child is not None:
             self.applier = self.spawn(self._applier_child)
+        if self._policies is not None:
+            self.spawn(self._policies)
         for informer in self.informers:
             informer.start()
         if self.applier is not None:
