@@ -81,6 +81,7 @@ class ClusterConfig:
     lease_renew_s: float = 10.0
     manage_nodes_with_annotation_selector: str = ""
     load_balancer_pool: str = ""
+    apply_services: str = ""
     dns: bool = True
     dns_address: str = ""
     dns_port: int | None = None
@@ -259,7 +260,12 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
             name, apiserver, make_machine(config, name), number=number, capacity=capacity, config=settings
         )
         refs.extend(system.spawn(spec, host=name) for spec in specs)
-        proxy = partial(KubeProxy, name, apiserver, {"clusterCIDR": CLUSTER_CIDR})
+        proxy: Callable[[], Actor] = partial(KubeProxy, name, apiserver, {"clusterCIDR": CLUSTER_CIDR})
+        if config.apply_services and number == 0:  # one kernel, whose rules serve all nodes on this machine
+            from actors.network.applying import applying_proxy
+
+            mode = {"clusterCIDR": CLUSTER_CIDR, "mode": config.apply_services}
+            proxy = applying_proxy(name, apiserver, mode, policies=True)
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:
@@ -661,7 +667,19 @@ class Cluster(_Served, _Commands):
         if self._dns is not None and self._system is not None:
             self._system.call(self._dns.close)
             self._dns = None
+        applied = self._system if self.config.apply_services else None
+        if applied is not None and not applied.failure:
+            self._take_rules_out(applied)
         super().stop()
+
+    def _take_rules_out(self, system: LiveSystem) -> None:
+        """Leave the machine's kernel as it was."""
+        from actors.network.applying import clean_up
+
+        proxy = system.lookup("kube-proxy-node-0")
+        if proxy is not None:
+            proxy.stop(timeout=10.0)
+            clean_up(system)
 
     def _nodes_ready(self, nodes: list[Object]) -> bool:
         return len(nodes) >= len(_machines(self.config)) and all(map(_predicate("Ready"), nodes))

@@ -70,6 +70,9 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument(
             "--apply", action="store_true", help="write the rules with iptables-restore or nft (Linux, as root)"
         )
+        parser.add_argument(
+            "--network-policies", action="store_true", help="with --apply: also enforce NetworkPolicies, with iptables"
+        )
         parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
         parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
 
@@ -123,35 +126,29 @@ def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Acto
 
 def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.network import KubeProxy
-    from actors.network.applier import IptablesApplier, NftApplier
     from cli._files import load_objects
 
     config: dict[str, Any] = dict(load_objects(options.config)[0]) if options.config else {}
     config |= {"mode": options.proxy_mode} if options.proxy_mode else {}
     config |= {"clusterCIDR": options.cluster_cidr} if options.cluster_cidr else {}
-    applier = None
-    if options.apply:
-        make = NftApplier if config.get("mode") == "nftables" else IptablesApplier
-        applier = Child("applier", partial(make, netns=options.netns))
-    return partial(KubeProxy, options.node_name, apiserver, config, applier=applier)
+    if not options.apply:
+        return partial(KubeProxy, options.node_name, apiserver, config)
+    from actors.network.applying import applying_proxy
+
+    policies = options.network_policies
+    return applying_proxy(options.node_name, apiserver, config, netns=options.netns, policies=policies)
 
 
 def _clean_up(options: argparse.Namespace) -> int:
     """Take the rules out of the kernel, whichever mode wrote them."""
-    import shutil
-
     from actors.kernel import LiveSystem
-    from actors.network.applier import ApplyError, CleanUp, IptablesApplier, NftApplier, all_jumps
+    from actors.network.applier import ApplyError
+    from actors.network.applying import clean_up
 
-    programs = {"iptables": IptablesApplier, "nft": NftApplier}
-    present = [make for program, make in programs.items() if shutil.which(program)]
-    if not present:
-        raise Failed("neither iptables nor nft is installed")
     system = LiveSystem("cleanup").start_thread()
     try:
-        for make in present:
-            applier = system.spawn(Child(make.__name__, partial(make, netns=options.netns)))
-            applier.ask(CleanUp(all_jumps()), timeout=60.0)
+        if not clean_up(system, options.netns):
+            raise Failed("neither iptables nor nft is installed")
     except ApplyError as error:
         raise Failed(str(error)) from None
     finally:

@@ -67,8 +67,25 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="CIDR",
         help="give Services of type LoadBalancer addresses from here",
     )
+    parser.add_argument(
+        "--apply-services",
+        choices=("iptables", "nftables"),
+        default="",
+        help="write the rules of Services and NetworkPolicies to this machine's kernel, for real runtimes (root)",
+    )
     add_dns_options(parser)
     add_controller_options(parser)
+
+
+def _appliable(mode: str) -> str:
+    """Raises: UsageError when this machine takes no rules."""
+    if mode:
+        from actors.network.applying import why_not
+
+        missing = why_not(mode)
+        if missing:
+            raise UsageError(f"--apply-services: {missing}")
+    return mode
 
 
 def add_dns_options(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +261,7 @@ def run(options: argparse.Namespace) -> int:
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
         load_balancer_pool=options.load_balancer_pool or "",
+        apply_services=_appliable(options.apply_services),
         dns=options.dns,
         dns_address=options.dns_address if options.dns_port is not None else "",
         dns_port=options.dns_port,
