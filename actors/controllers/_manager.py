@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.client import Client, ClientActor, EventRecorder, LeaderElector, SharedInformers
+from actors.controllers._identity import MANAGER_USER, OwnContext, account_of
 from actors.controllers._reconcile import CONTROLLER_USER, USER_AGENT, Context, Options
 from actors.controllers._registry import Entry, load, selected
 from actors.kernel import Actor, Child, Ref, Restart
@@ -29,7 +30,7 @@ class ControllerManager(ClientActor):
         apiserver: Ref,
         options: Options | None = None,
         *,
-        user: UserInfo = CONTROLLER_USER,
+        user: UserInfo = MANAGER_USER,
         identity: str = "",
     ) -> None:
         super().__init__()
@@ -45,7 +46,8 @@ class ControllerManager(ClientActor):
 
     def make_client(self, actor: Actor) -> Client:
         """A client for a child."""
-        return Client(actor, self.apiserver, user=self.user, user_agent=USER_AGENT)
+        reader = CONTROLLER_USER if self.user is MANAGER_USER else self.user
+        return Client(actor, self.apiserver, user=self.user, user_agent=USER_AGENT, reader=reader)
 
     def on_start(self) -> None:
         if not self.options.leader_elect:
@@ -81,6 +83,10 @@ class ControllerManager(ClientActor):
         self.log.info("controllers_started", controllers=len(loaded))
 
     def _spawn(self, entry: Entry, controller: Any, context: Context) -> Ref:
+        if self.user is MANAGER_USER:
+            context = OwnContext(
+                context.apiserver, context.informers, context.options, account_of(entry.name), context.restarted
+            )
         return self.spawn(
             Child(entry.name, lambda: controller(context), restart=Restart.PERMANENT)
         )

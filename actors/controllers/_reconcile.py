@@ -65,6 +65,7 @@ class Options:
     cluster_cidr: str = "10.244.0.0/16"
     service_cluster_ip_range: str = "10.96.0.0/16"
     node_cidr_mask_size_ipv4: int = 24
+    legacy_service_account_token_clean_up_period: float = 365 * 24 * 3600.0
     leader_elect: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 

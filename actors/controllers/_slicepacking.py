@@ -163,10 +163,9 @@ def _place(plan: Plan, endpoints: list[Object], template: Object, limit: int) ->
     """Put endpoints, at most a slice's worth, in the fullest unchanged slice that takes them all,
     or in a new one."""
     fitting = [s for s in plan.unchanged if len(s.get("endpoints") or ()) + len(endpoints) <= limit]
-    fitting = [s for s in fitting if s.get("endpoints")]
     if fitting and len(endpoints) < limit:
-        fullest = max(fitting, key=lambda s: len(s["endpoints"]))
+        fullest = max(fitting, key=lambda s: len(s.get("endpoints") or ()))
         plan.unchanged = [s for s in plan.unchanged if s is not fullest]
-        plan.update.append(_with(fullest, [*fullest["endpoints"], *endpoints], labels(template)))
+        plan.update.append(_with(fullest, [*(fullest.get("endpoints") or ()), *endpoints], labels(template)))
     else:
         plan.create.append({**template, "endpoints": list(endpoints)})

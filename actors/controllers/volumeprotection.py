@@ -1,8 +1,9 @@
-"""Protection of claims and volumes that are in use.
+"""Protection of claims, volumes and their attributes' classes that are in use.
 
-Owns the finalizers `kubernetes.io/pvc-protection` and `kubernetes.io/pv-protection`: a claim goes
-when no pod uses it, a volume when no claim is bound to it. Facts: kubernetes
-pkg/controller/volume/{pvcprotection,pvprotection}.
+Owns the finalizers `kubernetes.io/pvc-protection`, `kubernetes.io/pv-protection` and
+`kubernetes.io/vac-protection`: a claim goes when no pod uses it, a volume when no claim is bound to
+it, a VolumeAttributesClass when neither names it. Facts: kubernetes
+pkg/controller/volume/{pvcprotection,pvprotection,vacprotection}.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from actors.client import StatusError
 from actors.controllers._reconcile import Context, Controller
 from protocol.objects import Object, deleting, key, metadata, mutable, namespace, spec, split_key, status, uid
 
-__all__ = ["ClaimProtection", "VolumeProtection"]
+__all__ = ["AttributesClassProtection", "ClaimProtection", "VolumeProtection"]
 
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 CLAIMS, VOLUMES = "persistentvolumeclaims", "persistentvolumes"
+CLASSES, CLASS_FINALIZER = "volumeattributesclasses.storage.k8s.io", "kubernetes.io/vac-protection"
 
 
 def _finalizers(obj: Object) -> list[str]:
@@ -130,3 +132,64 @@ class VolumeProtection(Controller):
         except StatusError as error:
             if error.code != 404:
                 raise
+
+
+class AttributesClassProtection(Controller):
+    """Keeps VolumeAttributesClasses that a claim or a volume names. Keys: classes."""
+
+    component: ClassVar[str] = "volumeattributesclass-protection-controller"
+    resources: ClassVar[tuple[str, ...]] = (CLASSES, CLAIMS, VOLUMES)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.on_change(CLASSES, self._changed)
+        for what in (CLAIMS, VOLUMES):
+            self.store(what).add_index("attributes-class", attributes_classes)
+            self.on_change(what, self._user_changed)
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and (deleting(new) or CLASS_FINALIZER not in _finalizers(new)):
+            self.queue.add(metadata(new)["name"])
+
+    def _user_changed(self, old: Object | None, new: Object | None) -> None:
+        """Who named a class and does so no longer may have been the last."""
+        for name in attributes_classes(old) if old is not None else ():
+            found = self.store(CLASSES).get(name)
+            if found is not None and deleting(found) and (new is None or name not in attributes_classes(new)):
+                self.queue.add(name)
+
+    async def reconcile(self, key: str) -> None:
+        found = self.store(CLASSES).get(key)
+        if found is None:
+            return
+        held = CLASS_FINALIZER in _finalizers(found)
+        if deleting(found) and held and not await self._in_use(key):
+            finalizers = [f for f in _finalizers(found) if f != CLASS_FINALIZER]
+        elif not deleting(found) and not held:
+            finalizers = [*_finalizers(found), CLASS_FINALIZER]
+        else:
+            return
+        changed = mutable(found)
+        changed["metadata"]["finalizers"] = finalizers
+        try:
+            await self.client.update(CLASSES, changed)
+        except StatusError as error:
+            if error.code != 404:
+                raise
+
+    async def _in_use(self, name: str) -> bool:
+        if any(self.store(what).by("attributes-class", name) for what in (CLAIMS, VOLUMES)):
+            return True
+        for what in (CLAIMS, VOLUMES):  # the stores may lag
+            listed = await self.client.list(what)
+            if any(name in attributes_classes(obj) for obj in listed.get("items") or ()):
+                return True
+        return False
+
+
+def attributes_classes(obj: Object) -> tuple[str, ...]:
+    """Index function: the VolumeAttributesClasses that a claim or a volume has, wants or goes to."""
+    state = status(obj)
+    going = (state.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName")
+    named = (spec(obj).get("volumeAttributesClassName"), state.get("currentVolumeAttributesClassName"), going)
+    return tuple(dict.fromkeys(n for n in named if n))
