@@ -522,6 +522,7 @@ class ContainerStats(Message, frozen=True):
     throttled_time_ns: int = 0
     periods: int = 0
     writable_layer: FilesystemUsage = FilesystemUsage(0, 0)
+    pids: int = 0
 
 
 # ----------------------------------------------------------------------------------------- images

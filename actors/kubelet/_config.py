@@ -56,8 +56,16 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     cluster_domain: str = "cluster.local"
     crash_loop_max_s: float = 300.0
-    eviction_memory_bytes: int = 100 * 1024 * 1024
-    """Memory that must stay available: below it pods are evicted."""
+    eviction_hard: Mapping[str, str] = msgspec.field(
+        default_factory=lambda: {"memory.available": "100Mi", "nodefs.available": "10%"}
+    )
+    """What must stay available, by signal (also `pid.available`): below it pods are evicted at once."""
+    eviction_soft: Mapping[str, str] = {}
+    """Likewise, but only after the signal's grace time, with a grace period."""
+    eviction_soft_grace_s: Mapping[str, float] = {}
+    eviction_max_pod_grace_s: int = 0
+    pid_max: int = 32768
+    """How many processes the node can have."""
     pressure_transition_s: float = 300.0
     """How long the node says that it is under pressure after it was."""
     port: int = 10250

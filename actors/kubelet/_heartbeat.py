@@ -46,7 +46,7 @@ class Heartbeat(ClientActor):
         self.status_at = 0.0
         self.renewed_at = 0.0
         self.pressures: frozenset[str] = frozenset()
-        self.pressure_seen_at = 0.0
+        self.pressure_seen_at: dict[str, float] = {}
         self.renewing = False
 
     async def learn_runtime(self) -> None:
@@ -154,14 +154,12 @@ class Heartbeat(ClientActor):
                 self.lease = None  # gone or changed by somebody: look anew next time
             raise
 
-    async def set_pressure(self, under: bool) -> None:
-        """Report MemoryPressure when it begins; when it ends, a while later."""
+    async def set_pressure(self, under: frozenset[str]) -> None:
+        """Report pressure conditions when they begin; when one ends, a while later."""
         now = self.clock.monotonic()
-        if under:
-            self.pressure_seen_at = now
-        elif self.pressures and now - self.pressure_seen_at < self.config.pressure_transition_s:
-            return
-        wanted = frozenset(("MemoryPressure",)) if under else frozenset()
+        self.pressure_seen_at.update(dict.fromkeys(under, now))
+        lasting = {c for c in self.pressures if now - self.pressure_seen_at[c] < self.config.pressure_transition_s}
+        wanted = under | lasting
         if wanted != self.pressures:
             self.pressures = wanted
             try:

@@ -19,7 +19,6 @@ from actors.kernel import Child, Future, Ref, handles
 from actors.kubelet._admission import Admission
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
-from actors.kubelet._eviction import eviction_message, memory_by_pod, victims
 from actors.kubelet._heartbeat import Tick
 from actors.kubelet._messages import (
     Evict,
@@ -32,14 +31,14 @@ from actors.kubelet._messages import (
     WorkerGone,
 )
 from actors.kubelet._pod import Pod
+from actors.kubelet._relief import Relief
 from actors.kubelet._spec import is_terminal
-from actors.kubelet._static import StaticPods, is_mirror
+from actors.kubelet._static import is_mirror
 from actors.kubelet._worker_base import node_user
 from protocol.api import StatusError
 from protocol.cri import (
     ContainerEvent,
     GetContainerEvents,
-    ListContainerStats,
     ListPodSandbox,
     ProcessEntry,
     RemovePodSandbox,
@@ -79,7 +78,7 @@ class MoreEvents(Message, frozen=True):
     """Events wait, and may be recorded again."""
 
 
-class Kubelet(StaticPods):
+class Kubelet(Relief):
     """See the module."""
 
     def __init__(self, node_name: str, apiserver: Ref, runtime: Ref, config: KubeletConfig | None = None) -> None:
@@ -98,7 +97,6 @@ class Kubelet(StaticPods):
         )
         self.admission = Admission(self.config)
         self.found_sandboxes: set[str] = set()
-        self.evicted: set[str] = set()
         self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
         self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
         self.services: dict[str, tuple[float, list[Object]]] = {}
@@ -110,6 +108,7 @@ class Kubelet(StaticPods):
         self.events_dropped = 0
         self.begin_heartbeat()
         self.begin_static()
+        self.begin_relief()
 
     async def on_start(self) -> None:  # type: ignore[override]
         """Runtime first, so that no end of a container is missed; then the API, in the background."""
@@ -143,26 +142,7 @@ class Kubelet(StaticPods):
     @handles(Tick)
     async def tick(self, message: Tick) -> None:
         await self.beat()
-        await self.relieve_memory()
-
-    async def relieve_memory(self) -> None:
-        """Evict one pod if the node runs out of memory. Nodes whose pods' use cannot be told from
-        their requests (none is scripted) are not looked at: that keeps thousands of them cheap."""
-        if not self.pressures and not any(_uses_memory(p) for p in self.node.pods.values()):
-            return
-        usage = memory_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
-        available = self.node.memory_bytes - sum(u.total for u in usage.values())
-        threshold = self.config.eviction_memory_bytes
-        await self.set_pressure(available < threshold)
-        if available >= threshold:
-            return
-        for pod in victims(self.node.pods, usage):
-            uid = pod["metadata"]["uid"]
-            worker = self.node.workers.get(uid)
-            if worker is not None and uid not in self.evicted:
-                self.evicted.add(uid)
-                worker.tell(Evict("Evicted", eviction_message(pod, usage[uid], threshold, available)))
-                return
+        await self.relieve()
 
     # -- pods
 
@@ -424,11 +404,6 @@ class Kubelet(StaticPods):
     @handles(PodProcesses)
     async def pod_processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:
         return await self.processes(message)
-
-
-def _uses_memory(pod: Object) -> bool:
-    annotations = pod["metadata"].get("annotations")
-    return bool(annotations) and any("/usage-memory" in name for name in annotations)
 
 
 def _typed(pod: Object) -> Object:

@@ -15,7 +15,7 @@ from actors.runtime._container import ContainerRecord, Machine, SandboxRecord
 from actors.runtime._guise import GUISES, Process, process_tree
 from actors.runtime._images import PAUSE_IMAGE, ImageStore, normal_reference
 from actors.runtime._sandbox import Pause, StopAll
-from actors.runtime._usage import usage
+from actors.runtime._usage import level_at, usage
 from protocol.cri import (
     CONTAINER_RUNNING,
     Attach,
@@ -280,7 +280,10 @@ class SimulatedRuntime(Actor):
         resources: ContainerResources = container.config.resources
         used = usage(container.sandbox.annotations, container.config.name, resources, age)
         memory = int(used.memory_bytes)
-        layer = sum(len(v or b"") for v in (container.layer or {}).values())
+        notes, name = container.sandbox.annotations, container.config.name
+        layer = level_at(notes, "storage", name, age)
+        if layer is None:
+            layer = sum(len(v or b"") for v in (container.layer or {}).values())
         return ContainerStats(
             container.id,
             container.config.name,
@@ -294,6 +297,7 @@ class SimulatedRuntime(Actor):
             int(used.throttled_seconds * 1e9),
             used.periods,
             FilesystemUsage(layer, len(container.layer or {})),
+            level_at(notes, "pids", name, age) or 1,
         )
 
     @handles(GetContainerStats)

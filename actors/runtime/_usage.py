@@ -6,6 +6,8 @@ memory that it requests. A schedule is a list of levels with the age from which 
     kubekka.dev/usage-cpu: 10m                      always
     kubekka.dev/usage-cpu: 10m,30s=500m,2m=50m      from the start, from 30 s on, from 2 min on
     kubekka.dev/usage-memory.web: 64Mi,1m=300Mi     for the container `web` alone
+    kubekka.dev/usage-storage: 1Gi,1m=80Gi          written to its own layer
+    kubekka.dev/usage-pids: 10,1m=30000             processes
 
 KWOK's `kwok.x-k8s.io/usage-cpu` and `usage-memory` are read too. A container above its CPU limit
 is throttled to it; above its memory limit it is killed at that age (`oom_age_s`).
@@ -20,7 +22,7 @@ from actors.runtime._commands import sleep_seconds
 from protocol.cri import ContainerResources
 from protocol.quantity import QuantityError, parse_quantity
 
-__all__ = ["Schedule", "Usage", "cpu_limit_cores", "oom_age_s", "schedule", "usage"]
+__all__ = ["Schedule", "Usage", "cpu_limit_cores", "level_at", "oom_age_s", "schedule", "usage"]
 
 Schedule = tuple[tuple[float, float], ...]
 """(age in seconds from which it holds, level), ascending."""
@@ -58,6 +60,12 @@ def schedule(annotations: Mapping[str, str], resource: str, container: str) -> S
                 return None
         return tuple(sorted(found))
     return None
+
+
+def level_at(annotations: Mapping[str, str], resource: str, container: str, age_s: float) -> int | None:
+    """The level that annotations give at an age for `storage` (bytes) or `pids`, or None."""
+    steps = schedule(annotations, resource, container) or ()
+    return next((int(level) for start, level in reversed(steps) if start <= age_s), None)
 
 
 def cpu_limit_cores(resources: ContainerResources) -> float | None:

@@ -1,0 +1,82 @@
+"""Part of the kubelet: relief of a node that runs out of memory, disk or process numbers.
+
+Owns when a pod is told to go, one at a time, and what the node says of its pressure. Which pod, and in
+which words, is in `_eviction`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.kubelet._eviction import (
+    Shortage,
+    Use,
+    capacities,
+    eviction_message,
+    over_limit,
+    shortages,
+    use_by_pod,
+    victims,
+)
+from actors.kubelet._messages import Evict
+from actors.kubelet._spec import is_deleting, is_terminal
+from actors.kubelet._static import StaticPods
+from protocol.cri import ListContainerStats
+
+__all__ = ["Relief"]
+
+Object = dict[str, Any]
+
+
+class Relief(StaticPods):
+    """See the module."""
+
+    def begin_relief(self) -> None:
+        """Nothing is short at the start."""
+        self.evicted: set[str] = set()
+        self.soft_since: dict[str, float] = {}
+
+    async def relieve(self) -> None:
+        """Evict one pod if the node runs out of something, and those that exceed a limit of storage.
+        Nodes whose pods' use cannot be told from their requests (none is scripted) are not looked at: that
+        keeps thousands of them cheap."""
+        if not self.pressures and not any(_scripted(p) for p in self.node.pods.values()):
+            return
+        uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
+        for uid, use in uses.items():
+            pod = self.node.pods.get(uid)
+            words = over_limit(pod, use) if pod is not None and not is_deleting(pod) and not is_terminal(pod) else ""
+            if words:
+                self._evict(uid, words, 0)
+        have = capacities(self.config.capacity, self.config.pid_max)
+        hard = shortages(self.config.eviction_hard, have, uses)
+        soft = shortages(self.config.eviction_soft, have, uses)
+        await self.set_pressure(frozenset(s.condition for s in (*hard, *soft)))
+        if hard:
+            self._evict_one(hard[0], uses, 0)
+            return
+        now = self.clock.monotonic()
+        self.soft_since = {s.signal: self.soft_since.get(s.signal, now) for s in soft}
+        for short in soft:
+            if now - self.soft_since[short.signal] >= self.config.eviction_soft_grace_s.get(short.signal, 0.0):
+                self._evict_one(short, uses, self.config.eviction_max_pod_grace_s)
+                return
+
+    def _evict_one(self, short: Shortage, uses: dict[str, Use], grace_s: int) -> None:
+        for pod in victims(self.node.pods, uses, short.resource):
+            uid = pod["metadata"]["uid"]
+            if self._evict(uid, eviction_message(pod, uses[uid], short), grace_s):
+                return
+
+    def _evict(self, uid: str, words: str, grace_s: int) -> bool:
+        worker = self.node.workers.get(uid)
+        if worker is None or uid in self.evicted:
+            return False
+        self.evicted.add(uid)
+        worker.tell(Evict("Evicted", words, grace_s))
+        return True
+
+
+def _scripted(pod: Object) -> bool:
+    annotations = pod["metadata"].get("annotations")
+    return bool(annotations) and any("/usage-" in name and "usage-cpu" not in name for name in annotations)
