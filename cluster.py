@@ -264,7 +264,8 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         if config.apply_services and number == 0:  # one kernel, whose rules serve all nodes on this machine
             from actors.network.applying import applying_proxy
 
-            mode = {"clusterCIDR": CLUSTER_CIDR, "mode": config.apply_services}
+            # the node's own address is not one of this machine's
+            mode = {"clusterCIDR": CLUSTER_CIDR, "mode": config.apply_services, "nodePortAddresses": ["0.0.0.0/0"]}
             proxy = applying_proxy(name, apiserver, mode, policies=True)
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
