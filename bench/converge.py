@@ -54,8 +54,8 @@ def roll_out(replicas: int, nodes: int) -> float:
 def main(argv: Sequence[str]) -> int:
     """Run the benchmark; answers the exit status."""
     options: Any = arguments("converge", argv)
-    sizes = [10, 100, 300] if options.quick else [100, 300, 1_000, 3_000, 10_000]
-    nodes = {size: 20 if size <= 1_000 else size // 50 for size in sizes}
+    sizes = [10, 100, 300] if options.quick else [100, 300, 1_000, 3_000, 10_000, 30_000]
+    nodes = {size: 20 if size <= 1_000 else size // 10 if size <= 10_000 else 1_000 for size in sizes}
     taken = {}
     for size in sizes:
         rounds = 1 if size > 1_000 else 3

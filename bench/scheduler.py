@@ -165,6 +165,7 @@ def workloads(quick: bool) -> list[Workload]:
     ]
     if not quick:
         found.insert(1, Workload("SchedulingBasic", basic, 5000, 10_000))
+        found.append(Workload("PreemptionBasic", preemptor, n, 500, before=(filler, 4 * n)))
         found.append(Workload("SchedulingBasic", basic, 15_000, 2000))
     return found
 
