@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "iptables": ("iptables", "the iptables rules of a node"),
     "packet": ("packet", "the chains and rules that a packet meets"),
     "cgroups": ("cgroups", "the cgroup values of a pod"),
+    "processes": ("processes", "the process tree of a pod on its node"),
     "image": ("image", "the local image store: load, import-rootfs, list, rm, inspect"),
     "explain-schedule": ("explain", "why the scheduler puts a pod where it does"),
 }

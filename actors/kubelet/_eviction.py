@@ -62,7 +62,7 @@ class Shortage(NamedTuple):
 
 def use_by_pod(stats: Iterable[ContainerStats]) -> dict[str, Use]:
     """What containers use, by pod uid."""
-    found: dict[str, dict[str, Mapping[str, int]]] = {}
+    found: dict[str, Any] = {}
     for entry in stats:
         found.setdefault(entry.pod_uid, {})[entry.name] = {
             "memory": entry.memory_working_set_bytes,

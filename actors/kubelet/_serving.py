@@ -204,6 +204,15 @@ class Serving(Heartbeat):
             items = list(self.node.pods.values())
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
             return NodeResponse(200, "application/json", orjson.dumps(body))
+        if path.startswith("/processes/") and path.count("/") == 3:
+            _, _, namespace, pod = path.split("/")
+            found = await self.processes(PodProcesses(namespace, pod))
+            listed = [
+                {"pid": p.pid, "parent": p.parent, "command": p.command, "container": p.container}
+                | {"namespaces": dict(p.namespaces)}
+                for p in found
+            ]
+            return NodeResponse(200, "application/json", orjson.dumps({"processes": listed}))
         if path in ("/stats/summary", "/metrics/resource", "/metrics/cadvisor"):
             stats: tuple[ContainerStats, ...] = await self.ask(self.node.runtime, ListContainerStats())
             now = self.clock.now()
