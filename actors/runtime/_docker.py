@@ -238,7 +238,9 @@ class DockerRuntime(DockerStreams):
         taken = {m.container_path.rstrip("/") for m in config.mounts}
         place = self.machine.place(sandbox_id)
         mode = "ro" if config.readonly_rootfs else "rw"
-        return [f"{place / f}:/etc/{f}:{mode}" for f in ("hosts", "resolv.conf", "hostname") if f"/etc/{f}" not in taken]
+        return [
+            f"{place / f}:/etc/{f}:{mode}" for f in ("hosts", "resolv.conf", "hostname") if f"/etc/{f}" not in taken
+        ]
 
     @handles(_Refresh)
     def refresh(self, message: _Refresh) -> None:
@@ -252,8 +254,12 @@ class DockerRuntime(DockerStreams):
             machine.api.start(message.container_id)
         except machine.errors as error:
             refusal = docker_error(error)
-            raise cri.CriError("Unknown", f'failed to start container "{message.container_id}": {refusal.message}') from error
-        return cri.StartContainerResponse(seconds(machine.inspect(message.container_id, "container")["State"]["StartedAt"]))
+            raise cri.CriError(
+                "Unknown", f'failed to start container "{message.container_id}": {refusal.message}'
+            ) from error
+        return cri.StartContainerResponse(
+            seconds(machine.inspect(message.container_id, "container")["State"]["StartedAt"])
+        )
 
     @handles(cri.StopContainer)
     def stop_container(self, message: cri.StopContainer) -> Future[None] | None:
@@ -295,7 +301,15 @@ class DockerRuntime(DockerStreams):
         elif state["Status"] in CREATED and not state.get("Error"):
             kind = cri.CONTAINER_CREATED
         code = int(state.get("ExitCode") or 0)
-        reason = "" if kind != cri.CONTAINER_EXITED else "OOMKilled" if state.get("OOMKilled") else "Completed" if code == 0 else "Error"
+        reason = (
+            ""
+            if kind != cri.CONTAINER_EXITED
+            else "OOMKilled"
+            if state.get("OOMKilled")
+            else "Completed"
+            if code == 0
+            else "Error"
+        )
         return cri.ContainerStatus(
             info["Id"], labels[SANDBOX], labels[POD_UID], config.name, config.attempt, kind, config.image,
             f"docker://{info['Image']}", seconds(info["Created"]), seconds(state.get("StartedAt") or ""),

@@ -66,7 +66,9 @@ def seconds(stamp: str) -> float:
     whole, _, fraction = stamp.rstrip("Z").partition(".")
     if not whole or whole.startswith("0001"):
         return 0.0
-    return calendar.timegm(time.strptime(whole[:19], "%Y-%m-%dT%H:%M:%S")) + (float(f"0.{fraction}") if fraction.isdigit() else 0)
+    return calendar.timegm(time.strptime(whole[:19], "%Y-%m-%dT%H:%M:%S")) + (
+        float(f"0.{fraction}") if fraction.isdigit() else 0
+    )
 
 
 class DockerMachine:

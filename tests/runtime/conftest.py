@@ -97,6 +97,53 @@ def docker_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+CONTAINERD = """
+version = 2
+root = "{root}/data"
+state = "{root}/state"
+[grpc]
+  address = "{root}/c.sock"
+[ttrpc]
+  address = "{root}/c.ttrpc"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/kubekka/pause:1"
+  restrict_oom_score_adj = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{plugins}"
+    conf_dir = "{root}/net.d"
+"""
+NETWORK = """{{"cniVersion": "0.4.0", "name": "kt", "plugins": [{{"type": "bridge", "bridge": "{bridge}", "isGateway": true,
+ "ipam": {{"type": "host-local", "dataDir": "{root}/ipam", "ranges": [[{{"subnet": "10.199.9.0/24"}}]],
+ "routes": [{{"dst": "0.0.0.0/0"}}]}}}}]}}"""
+
+
+@pytest.fixture(scope="session")
+def cri_endpoint() -> Iterator[str]:
+    """A containerd of the tests' own."""
+    from actors.runtime import why_no_cri
+
+    plugins = next((p for p in ("/opt/cni/bin", "/usr/lib/cni") if Path(p, "bridge").exists()), "")
+    if shutil.which("containerd") is None or shutil.which("ctr") is None or not plugins or os.geteuid() != 0:
+        pytest.skip(
+            "no containerd with CNI plugins here (Debian: apt-get install containerd containernetworking-plugins)"
+        )
+    root = Path(tempfile.mkdtemp(prefix="kc-"))  # the path of a socket must be short
+    bridge = f"kc{os.getpid()}"
+    (root / "net.d").mkdir()
+    (root / "config.toml").write_text(CONTAINERD.format(root=root, plugins=plugins))
+    (root / "net.d" / "10-kt.conflist").write_text(NETWORK.format(root=root, bridge=bridge))
+    endpoint = f"unix://{root}/c.sock"
+    command = ["containerd", "--config", f"{root}/config.toml"]
+    try:
+        for _ in run_daemon(command, root / "log", lambda: not why_no_cri(endpoint)):
+            yield endpoint
+    finally:
+        subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
+        shutil.rmtree(root, ignore_errors=True)
+
+
 class Listener(Actor):
     """Hears of ends and streams, and provides a volume."""
 
@@ -224,10 +271,20 @@ def _docker(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[L
     return lambda system: system.spawn(Child("runtime", lambda: DockerRuntime(machine))), IMAGE
 
 
+def _cri(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Callable[[LiveSystem], Ref], str]:
+    from actors.runtime import CriMachine, CriRuntime
+
+    store = request.getfixturevalue("image_store")
+    machine = CriMachine(request.getfixturevalue("cri_endpoint"), store, tmp_path / "node")
+    machine.load_image(IMAGE)
+    return lambda system: system.spawn(Child("runtime", lambda: CriRuntime(machine))), IMAGE
+
+
 KINDS: dict[str, Callable[..., tuple[Callable[[LiveSystem], Ref], str]]] = {
     "runc": _runc("runc"),
     "crun": _runc("crun"),
     "docker": _docker,
+    "cri": _cri,
 }
 
 
