@@ -39,7 +39,7 @@ from protocol.scheduler import ExplainPod, SchedulerStatistics
 
 __all__ = ["SCHEDULER_USER", "Scheduler"]
 
-SCHEDULER_USER = UserInfo("system:kube-scheduler", ("system:masters", "system:authenticated"))
+SCHEDULER_USER = UserInfo("system:kube-scheduler", ("system:authenticated",))
 TICK_S = 1.0
 """How often backoffs and unconfirmed bindings are looked at, while there are any."""
 FLUSH_S = 30.0

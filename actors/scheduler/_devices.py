@@ -5,8 +5,7 @@ drivers publish their devices in ResourceSlices, a claim asks for some by class,
 and constraints. Owns the search: depth first over the requests, back when a constraint fails. It
 knows no pods and changes nothing.
 
-Left out, and refused by name: devices that share counters (partitionable devices) or are given out
-in part (consumable capacity) - such a device is never chosen.
+Left out: devices that are given out in part (consumable capacity); such a device is never chosen.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from actors.scheduler._device_counters import Counters
 from actors.scheduler._device_selectors import attribute, selects
 from actors.scheduler._node_selector import compile_required
 from actors.scheduler._objects import Objects
@@ -111,6 +111,7 @@ class Allocator:
         self.objects = objects
         self.taken = taken
         self._slices = _pools(objects.list("resourceslices"))
+        self._counters = Counters(self._slices, taken)
         self._verdicts: dict[tuple[int, DeviceId], bool] = {}
         self._steps = 0
 
@@ -128,7 +129,7 @@ class Allocator:
                 body = device.get("basic") or device
                 if per_device and not self._reaches(body, node, labels):
                     continue
-                if body.get("consumesCounters") or body.get("allowMultipleAllocations"):
+                if body.get("allowMultipleAllocations"):
                     continue
                 place = body if per_device else spec
                 identity = DeviceId(
@@ -202,6 +203,10 @@ class Allocator:
 
         if not meet(0):
             return None
+        for picks in chosen:  # other nodes are judged as if this one were not chosen
+            for request, device in picks:
+                if not request.admin:
+                    self._counters.give_back(device.id[:2], device.body)
         return [self._result(claim, picks, node) for claim, picks in zip(self.claims, chosen, strict=True)]
 
     def _meet_one(
@@ -234,6 +239,8 @@ class Allocator:
                 device = free[i]
                 if device.id in used and not request.admin:
                     continue
+                if not request.admin and not self._counters.take(device.id[:2], device.body):
+                    continue
                 picks.append((request, device))
                 if all(_constraint_holds(c, picks) for c in constraints):
                     if not request.admin:
@@ -242,6 +249,8 @@ class Allocator:
                         return True
                     used.discard(device.id)
                 picks.pop()
+                if not request.admin:
+                    self._counters.give_back(device.id[:2], device.body)
             return False
 
         return pick(0, count)

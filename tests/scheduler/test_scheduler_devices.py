@@ -8,7 +8,7 @@ import pytest
 from scheduler_api import World
 
 from actors.scheduler._device_selectors import SelectorFailed, selects
-from actors.scheduler._devices import Allocator
+from actors.scheduler._devices import Allocator, DeviceId
 from actors.scheduler._objects import Objects
 
 Object = dict[str, Any]
@@ -187,3 +187,47 @@ def test_a_pod_whose_claim_is_not_made_yet_is_held_back() -> None:
     world.state.put("pods", {**pod, "status": {"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "train-gpu"}]}})
     world.settle(2)
     assert world.where("train") == ["b"]
+
+
+def partition(name: str, memory: str) -> Object:
+    return device(name, consumesCounters=[{"counterSet": "card", "counters": {"memory": {"value": memory}}}])
+
+
+def partitioned(*devices: Object, memory: str = "40Gi") -> list[Object]:
+    """A pool of two slices: a card's counters, and its partitions."""
+    shared = slice_of("a", name="a-counters")
+    shared["spec"]["sharedCounters"] = [{"name": "card", "counters": {"memory": {"value": memory}}}]
+    pieces = [shared, slice_of("a", *devices)]
+    for piece in pieces:
+        piece["spec"]["pool"]["resourceSliceCount"] = 2
+    return pieces
+
+
+def test_partitions_of_a_device_are_given_out_until_it_is_used_up() -> None:
+    pieces = partitioned(partition("whole-0", "40Gi"), partition("half-1", "20Gi"), partition("half-2", "20Gi"))
+    assert allocate([claim("c", want("one"))], *pieces) == [["whole-0"]]
+    assert allocate([claim("c", want("two", 2))], *pieces) == [["half-1", "half-2"]]
+    assert allocate([claim("c", want("three", 3))], *pieces) is None
+
+
+def test_what_others_hold_counts_and_a_search_leaves_nothing_behind() -> None:
+    objects = Objects()
+    for piece in partitioned(partition("whole-0", "40Gi"), partition("half-1", "20Gi"), partition("half-2", "20Gi")):
+        objects.put("resourceslices", piece)
+    objects.put("deviceclasses", device_class())
+    allocator = Allocator([claim("c", want("one"))], objects, {DeviceId("gpu.example.com", "a", "half-2")})
+    for _ in range(3):
+        found = allocator.allocate("a", {})
+        assert found is not None
+        assert [r["device"] for r in found[0].status["devices"]["results"]] == ["half-1"]
+
+
+def test_a_counter_that_nobody_publishes_is_empty() -> None:
+    stray = device("gpu-0", consumesCounters=[{"counterSet": "nowhere", "counters": {"memory": {"value": "1Gi"}}}])
+    assert allocate([claim("c")], slice_of("a", stray)) is None
+
+
+def test_an_administrators_access_consumes_no_counter() -> None:
+    pieces = partitioned(partition("whole-0", "40Gi"), partition("half-1", "20Gi"))
+    requests = (want("all", adminAccess=True, allocationMode="All", count=0), want("one"))
+    assert allocate([claim("c", *requests)], *pieces) == [["whole-0", "half-1", "whole-0"]]
