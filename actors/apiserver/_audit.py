@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import orjson
 
 from actors.apiserver._authz import Attributes
 from actors.kernel import Ref, ThreadActor, handles
-from protocol.api import UserInfo
+from protocol.api import ApiRequest, UserInfo
 from protocol.message import Message
 
 if TYPE_CHECKING:
@@ -149,17 +150,14 @@ class Auditor:
         self.file = file
 
     def record(self, call: HttpCall, reply: HttpReply, trail: Trail, started: float) -> None:
-        """One request has been answered. `started`: seconds since the epoch."""
+        """One HTTP request has been answered. `started`: seconds since the epoch."""
         user, wanted = trail.user or UserInfo(""), trail.wanted or Attributes(call.method.lower(), path=call.path)
-        level, rule = self.policy.level(user, wanted)
         stage = "ResponseStarted" if reply.streaming else "ResponseComplete"
-        if level == "None" or stage in self.policy.omitted or stage in (rule.get("omitStages") or ()):
+        level, rule = self._level(user, wanted, stage)
+        if level == "None":
             return
-        event: Object = {
-            "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": self.core.uid(), "stage": stage,
-            "requestURI": call.path + (f"?{call.query}" if call.query else ""), "verb": wanted.verb,
-            "user": _shown(user),
-        }
+        uri = call.path + (f"?{call.query}" if call.query else "")
+        event = self._begin(level, stage, uri, wanted, user)
         if trail.acting is not None:
             event["impersonatedUser"] = _shown(trail.acting)
         event["sourceIPs"] = [call.peer_address] if call.peer_address else []
@@ -171,15 +169,67 @@ class Auditor:
             _add_body(event, "requestObject", call.body)
             if level == "RequestResponse" and reply.status < 400:
                 _add_body(event, "responseObject", reply.body if not reply.more else b"".join((reply.body, *reply.more)))
-        clock = self.core.clock
+        self._finish(event, started, reply.status in (401, 403))
+
+    def record_message(
+        self, message: ApiRequest, code: int, failure: Object | None, answer: Object | None, started: float
+    ) -> None:
+        """One request of a client in this process has been answered."""
+        what = message.resource
+        wanted = Attributes(
+            message.verb, what.group, what.resource, message.subresource, message.namespace, message.name
+        )
+        stage = "ResponseStarted" if message.verb == "watch" else "ResponseComplete"
+        level, rule = self._level(message.user, wanted, stage)
+        if level == "None":
+            return
+        path = _path_of(message)
+        options = dict(message.options) | ({"watch": "true"} if message.verb == "watch" else {})
+        uri = path + (f"?{urlencode(options)}" if options else "")
+        event = self._begin(level, stage, uri, wanted, message.user)
+        event["sourceIPs"] = ["127.0.0.1"]
+        event["userAgent"] = message.user_agent
+        event["objectRef"] = _reference(wanted, path)
+        event["responseStatus"] = {"metadata": {}, "code": code}
+        if failure is not None:
+            event["responseStatus"] |= {key: failure[key] for key in ("status", "message", "reason") if failure.get(key)}
+        if level in ("Request", "RequestResponse") and _readable(wanted, rule):
+            if isinstance(message.body, dict):
+                event["requestObject"] = message.body
+            if level == "RequestResponse" and answer is not None:
+                event["responseObject"] = answer
+        self._finish(event, started, code in (401, 403))
+
+    def _level(self, user: UserInfo, wanted: Attributes, stage: str) -> tuple[str, Object]:
+        level, rule = self.policy.level(user, wanted)
+        if stage in self.policy.omitted or stage in (rule.get("omitStages") or ()):
+            return "None", rule
+        return level, rule
+
+    def _begin(self, level: str, stage: str, uri: str, wanted: Attributes, user: UserInfo) -> Object:
+        return {
+            "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": self.core.uid(), "stage": stage,
+            "requestURI": uri, "verb": wanted.verb, "user": _shown(user),
+        }
+
+    def _finish(self, event: Object, started: float, refused: bool) -> None:
         from actors.kernel import rfc3339_micro
 
         event["requestReceivedTimestamp"] = rfc3339_micro(started)
-        event["stageTimestamp"] = clock.rfc3339_micro()
-        refused = reply.status in (401, 403)
+        event["stageTimestamp"] = self.core.clock.rfc3339_micro()
         event["annotations"] = {"authorization.k8s.io/decision": "forbid" if refused else "allow",
                                 "authorization.k8s.io/reason": ""}
         self.file.tell(AuditLine(orjson.dumps(event) + b"\n"))
+
+
+def _path_of(message: ApiRequest) -> str:
+    """The path that an HTTP client would have asked."""
+    what = message.resource
+    parts = ["apis", what.group, what.version] if what.group else ["api", what.version]
+    if message.namespace and what.resource != "namespaces":
+        parts += ["namespaces", message.namespace]
+    parts += [what.resource, message.name, message.subresource]
+    return "/" + "/".join(part for part in parts if part)
 
 
 def _shown(user: UserInfo) -> Object:

@@ -23,6 +23,7 @@ Object = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
 _KINDS = ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
 _BOUND = 10_000
+_UNASKED: Any = object()
 
 
 class Attributes(NamedTuple):
@@ -54,6 +55,8 @@ class Authorizer:
         self._cluster: dict[tuple[str, tuple[str, ...]], list[Grant]] = {}
         self._local: dict[tuple[str, tuple[str, ...], str], list[Grant]] = {}
         self._decisions: dict[tuple[str, tuple[str, ...], Attributes], tuple[bool, str]] = {}
+        self._everywhere: dict[tuple[Any, ...], tuple[bool, str] | None] = {}
+        """What is allowed whatever the namespace and the name, by user and request; None: not so."""
 
     def forget(self) -> None:
         """Rules may have changed altogether."""
@@ -64,13 +67,22 @@ class Authorizer:
         seen = tuple(caches[RBAC, kind].changes if (RBAC, kind) in caches else 0 for kind in _KINDS)
         if seen != self._seen or len(self._decisions) > _BOUND:
             self._seen = seen
-            self._cluster, self._local, self._decisions = {}, {}, {}
+            self._cluster, self._local, self._decisions, self._everywhere = {}, {}, {}, {}
 
     def decide(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str]:
         """Whether `user` may, and why."""
         if "system:masters" in user.groups or self.core.config.authorization == "AlwaysAllow":
             return True, ""
         self._refresh()
+        verb, group, resource, subresource, _, _, path = attributes
+        wide = (user.name, user.groups, verb, group, resource, subresource, path)
+        known = self._everywhere.get(wide, _UNASKED)
+        if known is _UNASKED:
+            if len(self._everywhere) > _BOUND:
+                self._everywhere.clear()
+            known = self._everywhere[wide] = self._decide_everywhere(user, attributes)
+        if known is not None:
+            return known
         key = (user.name, tuple(user.groups), attributes)
         known = self._decisions.get(key)
         if known is None:
@@ -78,6 +90,13 @@ class Authorizer:
             if "system:nodes" not in user.groups:  # those depend on pods, which change all the time
                 self._decisions[key] = known
         return known
+
+    def _decide_everywhere(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str] | None:
+        """A grant for the whole cluster and all names, when the first that allows is one."""
+        for grant in self.grants(user, ""):
+            if not grant.missing and rule_allows(grant.rule, attributes):
+                return None if grant.rule.get("resourceNames") else (True, grant.reason)
+        return None
 
     def _decide(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str]:
         if "system:nodes" in user.groups and user.name.startswith("system:node:"):

@@ -30,7 +30,7 @@ from actors.apiserver._request import Path, Request
 from actors.apiserver._watch import ObjectRenderer, Renderer
 from actors.kernel import Actor, ActorDead, AskTimeout, Child, Future, MailboxFull, Ref, handles
 from protocol import status
-from protocol.api import ApiRequest, CancelWatch, Hold, ServeGroup
+from protocol.api import ApiRequest, CancelWatch, Hold, ServeGroup, StatusError
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
 from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
@@ -125,6 +125,23 @@ class ApiServer(Actor):
         """One request; raises `StatusError` at the asker."""
         if not self.ready.done:
             await self.ready
+        if self.auditor is not None:
+            return await self._audited(message)
+        return await self._request(message)
+
+    async def _audited(self, message: ApiRequest) -> Object | None:
+        started, code, failure, answer = self.clock.now(), 200, None, None
+        try:
+            answer = await self._request(message)
+            code = 201 if message.verb == "create" and not message.subresource else 200
+            return answer
+        except StatusError as error:
+            code, failure = error.code, error.status
+            raise
+        finally:
+            self.auditor.record_message(message, code, failure, answer, started)
+
+    async def _request(self, message: ApiRequest) -> Object | None:
         core = self.core
         resource = message.resource
         if resource.resource == "nodes" and message.subresource.startswith("proxy/"):

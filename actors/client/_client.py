@@ -87,10 +87,13 @@ class Client:
         user: UserInfo = ADMIN,
         user_agent: str = "kubekka",
         timeout_s: float = REQUEST_TIMEOUT_S,
+        reader: UserInfo | None = None,
     ) -> None:
         self.actor = actor
         self.apiserver = apiserver
         self.user = user
+        self.reader = user if reader is None else reader
+        """Who reads and watches, where that is another than who writes."""
         self.user_agent = user_agent
         self.timeout_s = timeout_s
         self._sinks: dict[int, WatchSink] = {}
@@ -244,7 +247,7 @@ class Client:
             resource(what),
             namespace,
             options=options,
-            user=self.user,
+            user=self.reader,
             user_agent=self.user_agent,
             watcher=self.actor.ref,
             watch_id=watch_id,
@@ -314,7 +317,7 @@ class Client:
             name,
             subresource,
             options=options,
-            user=self.user,
+            user=self.reader,
             user_agent=self.user_agent,
         )
         for attempt in range(READ_ATTEMPTS):

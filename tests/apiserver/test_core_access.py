@@ -139,3 +139,23 @@ def test_rules_that_are_covered_allow_nothing_more(owned: list[Any], wanted: lis
     asked = Wanted(verb, group, resource, sub)
     if any(rule_allows(rule, asked) for rule in wanted):
         assert any(rule_allows(rule, asked) for rule in owned)
+
+
+def test_a_role_for_the_whole_cluster_is_for_every_namespace_and_name_until_it_is_taken_away(api: Any, refused: Any) -> None:
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
+             {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["update"], "resourceNames": ["mine"]}]  # fmt: skip
+    api.create(f"clusterroles.{RBAC}", "", {"metadata": {"name": "wide"}, "rules": rules})
+    body = {
+        "metadata": {"name": "wide"}, "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "wide"},
+        "subjects": [{"kind": "User", "apiGroup": RBAC, "name": "jane"}],
+    }
+    api.create(f"clusterrolebindings.{RBAC}", "", body)
+    for name in ("mine", "other"):
+        api.config_map(name)
+        assert api.get("configmaps", "default", name, user=JANE)
+    mine = api.get("configmaps", "default", "mine")
+    assert api.ask("update", "configmaps", "default", "mine", body=dict(mine), user=JANE)
+    other = api.get("configmaps", "default", "other")
+    assert refused(api.ask, "update", "configmaps", "default", "other", body=dict(other), user=JANE).code == 403
+    api.ask("delete", f"clusterrolebindings.{RBAC}", "", "wide")
+    assert refused(api.get, "configmaps", "default", "mine", user=JANE).code == 403

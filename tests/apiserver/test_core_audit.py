@@ -85,3 +85,21 @@ def test_requests_are_written_as_far_as_the_policy_says(make_api: Callable[..., 
     assert made["user"]["username"] == "admin"
     assert made["sourceIPs"] == ["10.0.0.1"]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_clients_in_this_process_are_written_too(make_api: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    api = make_api(audit_path=path)
+    account = UserInfo("system:serviceaccount:kube-system:deployment-controller", ("system:authenticated",))
+    api.create("secrets", "default", {"metadata": {"name": "s"}, "stringData": {"k": "hidden"}})
+    with pytest.raises(Exception, match="forbidden"):
+        api.get("secrets", "default", "s", user=account)
+    api.settle()
+    text = path.read_text()
+    made, refused = [json.loads(line) for line in text.splitlines()][-2:]
+    assert "hidden" not in text
+    assert (made["verb"], made["requestURI"]) == ("create", "/api/v1/namespaces/default/secrets")
+    assert refused["user"]["username"] == account.name
+    assert refused["responseStatus"]["code"] == 403
+    assert refused["objectRef"]["name"] == "s"
+    assert refused["annotations"]["authorization.k8s.io/decision"] == "forbid"
