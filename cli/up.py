@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli._errors import UsageError
+from cli._machines import add_runtime_options, runtime_settings
 from cli._serve import (
     Interruption,
     add_audit_options,
@@ -22,18 +23,25 @@ from cli._serve import (
 if TYPE_CHECKING:
     from cluster import Cluster
 
-RUNTIMES = ("simulated", "process", "namespaces")
 GUISES = ("containerd", "docker", "rkt", "runc")
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `up`."""
-    parser.add_argument("--nodes", type=_count, default=3, metavar="N", help="how many simulated nodes (%(default)s)")
+    parser.add_argument("--nodes", type=_count, metavar="N", help="how many simulated nodes (3; with --import, 0)")
+    parser.add_argument(
+        "--import",
+        dest="state",
+        type=Path,
+        metavar="FILE",
+        help="begin with the objects of another cluster: a dump by `kubekka snapshot` or `kubectl get -o yaml`",
+    )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="record every revision here, for `kubekka replay FILE`"
+    )
     add_serving_options(parser)
     add_audit_options(parser)
-    parser.add_argument(
-        "--runtime", choices=RUNTIMES, default="simulated", help="what runs the containers (%(default)s)"
-    )
+    add_runtime_options(parser)
     parser.add_argument(
         "--guise",
         choices=GUISES,
@@ -200,16 +208,6 @@ def _stages(paths: list[Path]) -> tuple[Any, ...]:
     return found
 
 
-def check_runtime(name: str) -> None:
-    """Raises: UsageError when this machine cannot run containers that way."""
-    if name == "namespaces":
-        from actors.runtime import why_no_namespaces
-
-        missing = why_no_namespaces()
-        if missing:
-            raise UsageError(f"--runtime namespaces cannot isolate containers here: {missing}")
-
-
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of them: 0 or more")
@@ -244,20 +242,24 @@ def run(options: argparse.Namespace) -> int:
     selector = options.manage_nodes_with_annotation_selector
     if selector and "=" not in selector:
         raise UsageError("--manage-nodes-with-annotation-selector wants KEY=VALUE")
-    check_runtime(options.runtime)
+    runtime = runtime_settings(options)
     data_dir, kubeconfig = prepare_paths(options)
     from actors.etcd import DataDirError
     from cluster import Cluster, ClusterConfig
 
+    state = imported_state(options.state, minor)
+    nodes = (0 if state else 3) if options.nodes is None else options.nodes
     config = ClusterConfig(
-        nodes=options.nodes,
+        nodes=nodes,
+        state=state,
+        record=options.record,
         minor=minor,
         host=options.host,
         port=options.port,
         data_dir=data_dir,
         **store_settings(options),
         apiserver=audit_settings(options),
-        runtime=options.runtime,
+        **runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,
         load_balancer_pool=options.load_balancer_pool or "",
@@ -277,7 +279,7 @@ def run(options: argparse.Namespace) -> int:
             cluster.system.on_failed = interruption.fail
             if options.dns_port is not None:
                 print("dns: {}:{}".format(*cluster.dns_address), flush=True)
-            _explain(kubeconfig, options.nodes)
+            _explain(kubeconfig, nodes)
             interruption.wait()
     except OSError as error:
         raise port_problem(error, options.host, options.port) from None
@@ -288,6 +290,27 @@ def run(options: argparse.Namespace) -> int:
     finally:
         cluster.stop()
     return 0
+
+
+def imported_state(path: Path | None, minor: int) -> list[dict[str, Any]]:
+    """The objects of a dump; says on stderr what of it is left out.
+
+    Raises: UsageError.
+    """
+    if path is None:
+        return []
+    from actors.apiserver.importing import import_objects
+    from cli._files import load_objects
+
+    objects = load_objects(path)
+    try:
+        left_out = import_objects(objects, minor).left_out
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if left_out:
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
+        print(f"left out of {path}: {counts}", file=sys.stderr)
+    return objects
 
 
 def _announce(cluster: Cluster, kubeconfig: Path) -> None:
