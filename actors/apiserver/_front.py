@@ -303,9 +303,9 @@ async def _watch(server: ApiServer, core: Core, call: HttpCall, request: Request
     shape = None
     if form.shape == "Table":
         rendering.check_include(include)
-        shape = rendering.table_shape(request.served, core.clock.now, include)
+        shape = rendering.table_shape(request.served, core.clock.now, include, form.meta)
     elif form.shape:
-        shape = rendering.partial_shape
+        shape = rendering.partial_shape(form.meta)
     elif form.media != JSON:
         shape = _same
     served = request.served

@@ -19,11 +19,13 @@ _SHAPES = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
 
 class Form(NamedTuple):
-    """The chosen representation. `shape` is empty, `Table` or `PartialObjectMetadata(List)`."""
+    """The chosen representation. `shape` is empty, `Table` or `PartialObjectMetadata(List)`, in the
+    version `meta`."""
 
     media: str
     shape: str = ""
     content_type: str = JSON
+    meta: str = "meta.k8s.io/v1"
 
 
 @lru_cache(1024)
@@ -64,10 +66,10 @@ def negotiate(accept: str, watching: bool = False) -> Form | None:
         found = dict(parameters)
         shape = found.get("as", "")
         if shape:
-            if shape not in _SHAPES or found.get("g") != "meta.k8s.io" or found.get("v") != "v1":
+            if shape not in _SHAPES or found.get("g") != "meta.k8s.io" or found.get("v") not in ("v1", "v1beta1"):
                 shaped_but_wrong = True
                 continue
-        return Form(media, shape, media)
+        return Form(media, shape, media, f"meta.k8s.io/{found['v']}") if shape else Form(media, "", media)
     if binary:
         return Form(PROTOBUF, "", PROTOBUF)
     if shaped_but_wrong:

@@ -8,7 +8,6 @@ import orjson
 
 from actors.apiserver._messages import HttpReply
 from actors.apiserver._negotiate import JSON, clauses
-from protocol import status
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
@@ -60,7 +59,7 @@ def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> H
         if wanted:
             headers = (*_VARY, ("Cache-Control", "public, immutable"))
         return _document(core, call, _Served(name, document, JSON, tag, headers))
-    raise status.page_not_found()
+    return HttpReply(404, "text/plain; charset=utf-8", b"404 page not found\n")
 
 
 class _Served(NamedTuple):

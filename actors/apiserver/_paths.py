@@ -85,6 +85,8 @@ async def other_path(
     if first in ("healthz", "livez", "readyz"):
         return _health(core, path, options)
     if path == "/version":
+        if call.method not in ("GET", "HEAD"):
+            raise status.method_not_allowed()
         return HttpReply(200, JSON, orjson.dumps(version_info(core.config.minor), option=orjson.OPT_INDENT_2))
     if path == "/metrics":
         from actors.apiserver._metrics import metrics

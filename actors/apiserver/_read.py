@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -245,11 +246,13 @@ def _decode_token(token: str) -> tuple[int, str]:
         found, _ = parse_json(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
         version, revision, start = found.get("v"), found.get("rv"), found.get("start")
         if version != "meta.k8s.io/v1":
-            why = f'server does not recognize this encoded version "{version or ""}"'
+            why = f"server does not recognize this encoded version {version or ''}"
         elif not revision or not isinstance(revision, int):
             why = f"incorrect encoded start resourceVersion (version {version})"
         elif not start or not isinstance(start, str):
             why = f"encoded start key empty (version {version})"
+        elif posixpath.normpath("/" + start.lstrip("/")) != "/" + start.removeprefix("/"):
+            why = start  # a start outside of what is listed
         else:
             return revision, start
     except binascii.Error:

@@ -23,9 +23,9 @@ _META = "meta.k8s.io/v1"
 _INCLUDES = ("", "Metadata", "Object", "None")
 
 
-def partial(obj: Object) -> Object:
+def partial(obj: Object, meta: str = _META) -> Object:
     """The object as PartialObjectMetadata."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": obj["metadata"]}
 
 
 def to_yaml(obj: Any) -> bytes:
@@ -53,7 +53,9 @@ def columns(served: Served) -> list[Object]:
     ]
 
 
-def row(served: Served, obj: Object, now: float, include: str, stored: Object | None = None) -> Object:
+def row(
+    served: Served, obj: Object, now: float, include: str, stored: Object | None = None, meta: str = _META
+) -> Object:
     """One row of a table. `stored`: the object as it is stored, where versions differ; cells and
     metadata are made of that, as upstream makes them of its internal form."""
     if stored is not None and served.custom is None:
@@ -67,7 +69,7 @@ def row(served: Served, obj: Object, now: float, include: str, stored: Object | 
             made["conditions"] = [ended]
     if include != "None":
         shown = {"metadata": served.storage_strategy.internal_metadata(stored)}
-        made["object"] = obj if include == "Object" else partial(shown)
+        made["object"] = obj if include == "Object" else partial(shown, meta)
     else:
         made["object"] = None
     return made
@@ -81,20 +83,22 @@ _POD_ENDS = {
 }
 
 
-def table(served: Served, rows: list[Object], metadata: Object) -> Object:
+def table(served: Served, rows: list[Object], metadata: Object, meta: str = _META) -> Object:
     """Some rows as a Table."""
     if not metadata.get("continue", "x"):
         del metadata["continue"]
     return {
         "kind": "Table",
-        "apiVersion": _META,
+        "apiVersion": meta,
         "metadata": metadata,
         "columnDefinitions": columns(served),
         "rows": rows,
     }
 
 
-def table_shape(served: Served, clock: Callable[[], float], include: str) -> Callable[[Object], Object]:
+def table_shape(
+    served: Served, clock: Callable[[], float], include: str, meta: str = _META
+) -> Callable[[Object], Object]:
     """A function from an event's object to a Table of one row; only the first has columns."""
     first = True
 
@@ -104,10 +108,10 @@ def table_shape(served: Served, clock: Callable[[], float], include: str) -> Cal
         blank = "name" not in obj["metadata"]
         made = {
             "kind": "Table",
-            "apiVersion": _META,
+            "apiVersion": meta,
             "metadata": metadata if not blank else obj["metadata"],
             "columnDefinitions": columns(served) if first else None,
-            "rows": [] if blank else [row(served, obj, clock(), include)],
+            "rows": [] if blank else [row(served, obj, clock(), include, None, meta)],
         }
         first = False
         return made
@@ -115,9 +119,9 @@ def table_shape(served: Served, clock: Callable[[], float], include: str) -> Cal
     return shape
 
 
-def partial_shape(obj: Object) -> Object:
-    """An event's object as PartialObjectMetadata."""
-    return partial(obj)
+def partial_shape(meta: str) -> Callable[[Object], Object]:
+    """A function from an event's object to PartialObjectMetadata."""
+    return lambda obj: partial(obj, meta)
 
 
 def event_bytes(media: str) -> Callable[[str, Object], bytes]:
@@ -162,7 +166,7 @@ def render(answer: Any, form: Form, options: dict[str, str], now: float) -> byte
     served = answer.served or (answer.list.served if answer.list is not None else None)
     plain = answer.object is not None and answer.object.get("kind") == "Status"
     if form.shape and served is not None and not plain:
-        made = _shaped(answer, served, form.shape, options, now)
+        made = _shaped(answer, served, form, options, now)
         return to_yaml(made) if form.media == YAML else orjson.dumps(made)
     if form.media == YAML:
         return to_yaml(answer.value())
@@ -174,19 +178,32 @@ def render(answer: Any, form: Form, options: dict[str, str], now: float) -> byte
     return data
 
 
-def _shaped(answer: Any, served: Served, shape: str, options: dict[str, str], now: float) -> Object:
-    value = answer.value()
-    if shape == "Table":
+def _shaped(answer: Any, served: Served, form: Form, options: dict[str, str], now: float) -> Object:
+    value, meta = answer.value(), form.meta
+    if form.shape == "Table":
         include = options.get("includeObject", "")
         check_include(include)
         if answer.list is not None:
             stored = [e.object if served.to_storage else None for e in answer.list.entries]
-            pairs = zip(value["items"], stored, strict=True)
-            return table(served, [row(served, obj, now, include, old) for obj, old in pairs], value["metadata"])
+            pairs = served.strategy.table_order(list(zip(value["items"], stored, strict=True)))
+            return table(served, [row(served, obj, now, include, old, meta) for obj, old in pairs], value["metadata"], meta)
         metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
         old = answer.entry.object if answer.entry is not None and served.to_storage else None
-        return table(served, [row(served, value, now, include, old)], metadata)
-    if answer.list is not None:
-        items = [partial(item) for item in value["items"]]
-        return {"kind": "PartialObjectMetadataList", "apiVersion": _META, "metadata": value["metadata"], "items": items}
-    return partial(value)
+        return table(served, [row(served, value, now, include, old, meta)], metadata, meta)
+    is_list = answer.list is not None
+    if is_list != (form.shape == "PartialObjectMetadataList"):
+        found = f"the requested object is {'a' if is_list else 'not a'} list ({_go_type(served, is_list)})"
+        raise status.failure(406, "NotAcceptable", f"you requested {form.shape}, but {found}", None)
+    if is_list:
+        items = [partial(item, meta) for item in value["items"]]
+        return {"kind": "PartialObjectMetadataList", "apiVersion": meta, "metadata": value["metadata"], "items": items}
+    return partial(value, meta)
+
+
+def _go_type(served: Served, is_list: bool) -> str:
+    """The internal Go type that upstream names."""
+    if served.custom is not None:
+        return "*unstructured.UnstructuredList" if is_list else "*unstructured.Unstructured"
+    group = served.kind.group.partition(".")[0]
+    package = {"": "core", "events": "core", "internal": "apiserverinternal"}.get(group, group)
+    return f"*{package}.{served.kind.list_kind if is_list else served.kind.kind}"

@@ -299,6 +299,10 @@ class Strategy:
         meta = obj["metadata"]
         return [meta.get("name", ""), meta.get("creationTimestamp")]
 
+    def table_order(self, rows: list[tuple[Object, Object | None]]) -> list[tuple[Object, Object | None]]:
+        """A list's objects, each with its stored form or None, in the order in which a Table shows them."""
+        return rows
+
     def internal_metadata(self, obj: Object) -> Object:
         """The metadata that tables and PartialObjectMetadata show of a stored object."""
         meta: Object = obj["metadata"]

@@ -84,6 +84,10 @@ class FlowSchemaStrategy(Strategy):
     def check_status(self, new: Object, old: Object) -> list[FieldError]:
         return _conditions(new)
 
+    def table_order(self, rows: list[tuple[Object, Object | None]]) -> list[tuple[Object, Object | None]]:
+        """In the order in which requests are matched."""
+        return sorted(rows, key=lambda row: ((row[0].get("spec") or {}).get("matchingPrecedence", 0), row[0]["metadata"]["name"]))
+
     def columns(self) -> tuple[Column, ...]:
         return (
             NAME,

@@ -61,8 +61,15 @@ def _validate_cidrs(cidrs: list[str]) -> list[FieldError]:
     errors: list[FieldError] = []
     for index, cidr in enumerate(cidrs):
         errors += [invalid(f"spec.podCIDRs[{index}]", cidr, m) for m in cidr_problem(cidr)]
-    if len(cidrs) > 1 and not errors:
-        families = {ipaddress.ip_network(cidr, strict=False).version for cidr in cidrs}
+    if len(cidrs) > 1:
+        families: set[int] = set()
+        try:
+            families.update(ipaddress.ip_network(cidr, strict=False).version for cidr in cidrs)
+        except ValueError:
+            bad = next(cidr for cidr in cidrs if cidr_problem(cidr))
+            why = f'failed to parse cidr value:"{bad}" with error:invalid CIDR address: {bad}'
+            detail = f"Internal error: invalid PodCIDRs. failed to check with dual stack with error:{why}"
+            errors.append(FieldError("InternalError", "spec.podCIDRs", detail))
         if len(cidrs) > 2 or len(families) != 2:
             detail = "may specify no more than one CIDR for each IP family"
             errors.append(invalid("spec.podCIDRs", cidrs, detail))
