@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.controllers._registry import ALIASES, CONTROLLERS, load, selected
+from actors.controllers._registry import ABSENT, ALIASES, CONTROLLERS, load, selected
 
 
 def names(text: str) -> list[str]:
@@ -23,12 +23,18 @@ def test_one_can_be_taken_out_and_one_put_in() -> None:
 
 def test_the_old_names_mean_the_same() -> None:
     assert names("deployment,-job") == ["deployment-controller"]
-    assert set(ALIASES.values()) <= {entry.name for entry in CONTROLLERS}
+    assert set(ALIASES.values()) <= {entry.name for entry in CONTROLLERS} | set(ABSENT)
 
 
 def test_a_name_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match='"nonsense" is not in the list of known controllers'):
         selected("*,-nonsense")
+
+
+def test_what_is_not_here_may_be_left_out_but_not_asked_for() -> None:
+    assert names("*,-route,-storage-version-migrator-controller") == names("*")
+    with pytest.raises(ValueError, match='"bootstrap-signer-controller" is not implemented'):
+        selected("*,bootstrapsigner")
 
 
 @pytest.mark.parametrize("entry", CONTROLLERS, ids=lambda e: e.name)
