@@ -25,6 +25,8 @@ IN_FLIGHT = 256
 GATE_S = 60.0
 GATE_NODES, GATE_PODS = 5_000, 10_000
 IDLE_S = 10.0
+SETTLE_S = 5.0
+"""What the last pods set off is over after this."""
 LONGEST_S = 900.0
 
 
@@ -181,6 +183,7 @@ class Farm:
 
     def idle(self, seconds: float) -> tuple[float, float]:
         """(share of a core while nothing happens, age of the oldest lease in seconds)."""
+        time.sleep(SETTLE_S)
         before = time.process_time()
         time.sleep(seconds)
         share = (time.process_time() - before) / seconds

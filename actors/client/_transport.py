@@ -80,9 +80,15 @@ class HttpTransport(Actor):
         """Raises `ValueError` for what is no kubeconfig."""
         return cls(load_kubeconfig(path, context))
 
-    def on_stop(self) -> None:
-        for task in list(self.tasks):
+    async def on_stop(self) -> None:  # type: ignore[override]
+        """End all exchanges, and wait until they have: a task that the loop forgets complains."""
+        tasks = list(self.tasks)
+        for task in tasks:
             task.cancel()
+        if tasks:
+            ended: Future[None] = Future()
+            asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: ended.resolve(None))
+            await ended
         self.pool.close()
 
     # --- messages -------------------------------------------------------------------------------
