@@ -1,0 +1,164 @@
+"""The Ingress controller as an actor.
+
+Owns the informers behind `Routes`, the choice of endpoints, the IngressClass `kubekka` and the
+addresses in Ingresses' status. It moves no bytes: `_server` does.
+"""
+
+from __future__ import annotations
+
+from actors.client import Client, ClientActor, Informer
+from actors.kernel import ActorDead, AskTimeout, Ref, handles
+from actors.network.ingress._routes import Backend, Routes
+from protocol.api import StatusError, UserInfo
+from protocol.message import Message
+from protocol.objects import Object, key, metadata
+
+__all__ = ["CLASS", "IngressController", "Route", "Target"]
+
+CLASS = "kubekka"
+CONTROLLER = "kubekka.dev/ingress"
+USER = UserInfo("system:serviceaccount:kube-system:ingress", ("system:masters", "system:authenticated"))
+RETRY_S = 1.0
+
+
+class Route(Message, frozen=True):
+    """Whom is this request for? Answered by a `Target`, once the first lists have been read."""
+
+    host: str
+    path: str
+
+
+class Target(Message, frozen=True):
+    """`status`: 200 and addresses (IP, port) in the order in which to try them; 404 where no rule is
+    for the request; 503 where the Service has no ready endpoint."""
+
+    status: int
+    addresses: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+
+
+class _EnsureClass(Message, frozen=True):
+    """See that the IngressClass is there."""
+
+
+class _Publish(Message, frozen=True):
+    """Write our address into an Ingress's status."""
+
+    key: str
+
+
+class IngressController(ClientActor):
+    """Serves Ingresses of the class `kubekka`, and those that name none. `address`: what their status
+    says (an IP, or empty to leave it alone)."""
+
+    def __init__(self, apiserver: Ref, address: str = "127.0.0.1") -> None:
+        super().__init__()
+        self.client = Client(self, apiserver, user=USER, user_agent="ingress")
+        self.address = address
+        self.routes = Routes()
+        self.requests = 0
+        self._ingresses: dict[str, Object] = {}
+        self._services: dict[str, Object] = {}
+        self._slices: dict[str, dict[str, Object]] = {}
+        self.informers = (
+            self._inform("ingresses", self._note_ingress),
+            self._inform("services", lambda name, obj: self._keep(self._services, name, obj)),
+            self._inform("endpointslices", self._note_slice),
+        )
+
+    def _inform(self, what: str, note) -> Informer:  # type: ignore[no-untyped-def]
+        return Informer(
+            self.client,
+            what,
+            on_add=lambda obj: note(key(obj), obj),
+            on_update=lambda old, new: note(key(new), new),
+            on_delete=lambda obj: note(key(obj), None),
+        )
+
+    def on_start(self) -> None:
+        for informer in self.informers:
+            informer.start()
+        self.ref.tell(_EnsureClass())
+
+    @staticmethod
+    def _keep(store: dict[str, Object], name: str, obj: Object | None) -> None:
+        if obj is None:
+            store.pop(name, None)
+        else:
+            store[name] = obj
+
+    def _note_ingress(self, name: str, obj: Object | None) -> None:
+        spec = (obj or {}).get("spec") or {}
+        legacy = (metadata(obj).get("annotations") or {}).get("kubernetes.io/ingress.class") if obj else None
+        ours = (spec.get("ingressClassName") or legacy or CLASS) == CLASS
+        self._keep(self._ingresses, name, obj if ours else None)
+        self.routes.set(name, obj if ours else None)
+        if obj is not None and ours and self.address:
+            self.ref.tell(_Publish(name))
+
+    def _note_slice(self, name: str, obj: Object | None) -> None:
+        for slices in self._slices.values():
+            slices.pop(name, None)
+        service = (metadata(obj).get("labels") or {}).get("kubernetes.io/service-name") if obj else None
+        if obj is not None and service:
+            self._slices.setdefault(f"{metadata(obj)['namespace']}/{service}", {})[name] = obj
+
+    @handles(_EnsureClass)
+    async def ensure_class(self, message: _EnsureClass) -> None:
+        default = {"ingressclass.kubernetes.io/is-default-class": "true"}
+        obj = {"metadata": {"name": CLASS, "annotations": default}, "spec": {"controller": CONTROLLER}}
+        try:
+            await self.client.create("ingressclasses", obj)
+        except StatusError as error:
+            if error.code != 409:
+                self.after(RETRY_S, _EnsureClass())
+        except (ActorDead, AskTimeout):
+            self.after(RETRY_S, _EnsureClass())
+
+    @handles(_Publish, serial=lambda message: message.key)
+    async def publish(self, message: _Publish) -> None:
+        obj = self._ingresses.get(message.key)
+        wanted = [{"ip": self.address}]
+        if obj is None or ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") == wanted:
+            return
+        meta = metadata(obj)
+        status = {"status": {"loadBalancer": {"ingress": wanted}}}
+        try:
+            await self.client.patch("ingresses", meta["name"], meta["namespace"], status, subresource="status")
+        except StatusError as error:
+            if error.code not in (404, 409):
+                self.log.warning("ingress_status_not_written", ingress=message.key, error=str(error))
+        except (ActorDead, AskTimeout):
+            self.after(RETRY_S, message)
+
+    @handles(Route)
+    async def route(self, message: Route) -> Target:
+        for informer in self.informers:
+            await informer.synced()
+        self.requests += 1
+        backend = self.routes.match(message.host, message.path)
+        if backend is None:
+            return Target(404)
+        addresses = self._addresses(backend)
+        self.random.shuffle(addresses)
+        name = f"{backend.namespace}/{backend.service}:{backend.port}"
+        return Target(200 if addresses else 503, tuple(addresses), name)
+
+    def _addresses(self, backend: Backend) -> list[tuple[str, int]]:
+        """Ready endpoints of the Service's port."""
+        name = f"{backend.namespace}/{backend.service}"
+        spec = (self._services.get(name) or {}).get("spec") or {}
+        port = next((p for p in spec.get("ports") or () if backend.port in (p["port"], p.get("name"))), None)
+        if port is None:
+            return []
+        found: dict[tuple[str, int], None] = {}
+        for _, endpoint_slice in sorted(self._slices.get(name, {}).items()):
+            numbers = [
+                p["port"]
+                for p in endpoint_slice.get("ports") or ()
+                if (p.get("name") or "") == (port.get("name") or "") and p.get("port")
+            ]
+            for endpoint in endpoint_slice.get("endpoints") or ():
+                if (endpoint.get("conditions") or {}).get("ready") is not False:
+                    found.update({(ip, n): None for ip in endpoint.get("addresses") or () for n in numbers})
+        return list(found)
