@@ -85,6 +85,8 @@ class ClusterConfig:
     dns: bool = True
     dns_address: str = ""
     dns_port: int | None = None
+    ingress_address: str = "127.0.0.1"
+    ingress_port: int | None = None
     dns_forward: tuple[tuple[str, int], ...] = ()
     metrics_server: bool = False
     stages: tuple[Object, ...] = ()
@@ -617,6 +619,8 @@ class Cluster(_Served, _Commands):
     """
 
     dns_address: tuple[str, int] = ("", 0)
+    ingress_address: tuple[str, int] = ("", 0)
+    ingress: Any = None
     _dns: Any = None
 
     def start(self, *, wait_for_nodes: bool = True, on_serving: Callable[[], object] | None = None) -> Cluster:
@@ -637,6 +641,7 @@ class Cluster(_Served, _Commands):
             assert self._certificates is not None
             self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
             self._serve_dns()
+            self._serve_ingress(apiserver)
             if wait_for_nodes and _machines(self.config):
                 self.client.wait("nodes", self._nodes_ready)
         except BaseException:
@@ -654,6 +659,18 @@ class Cluster(_Served, _Commands):
             if error.code != 409:  # there from an earlier run
                 raise
 
+    def _serve_ingress(self, apiserver: Ref) -> None:
+        """Answer HTTP for Ingresses, if asked for. Raises: OSError when the port is taken."""
+        if self.config.ingress_port is None:
+            return
+        from actors.network.ingress import IngressController
+        from actors.network.ingress._server import serve
+
+        host = self.config.ingress_address
+        controller = self.system.spawn(Child("ingress", partial(IngressController, apiserver, host)), host="ingress")
+        self.ingress = serve(self.system, controller, host, self.config.ingress_port)
+        self.ingress_address = self.ingress.address
+
     def _serve_dns(self) -> None:
         """Answer DNS on a real port, if asked for. Raises: OSError when it is taken."""
         dns = self.system.lookup("dns")
@@ -668,6 +685,11 @@ class Cluster(_Served, _Commands):
         if self._dns is not None and self._system is not None:
             self._system.call(self._dns.close)
             self._dns = None
+        if self.ingress is not None and self._system is not None:
+            import asyncio
+
+            asyncio.run_coroutine_threadsafe(self.ingress.close(), self._system.loop).result(10.0)
+            self.ingress = None
         applied = self._system if self.config.apply_services else None
         if applied is not None and not applied.failure:
             self._take_rules_out(applied)

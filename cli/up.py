@@ -81,6 +81,16 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         default="",
         help="write the rules of Services and NetworkPolicies to this machine's kernel, for real runtimes (root)",
     )
+    parser.add_argument(
+        "--ingress-port",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="answer HTTP for Ingresses on this port; 0 picks one. Their pods must be reachable: a real runtime's",
+    )
+    parser.add_argument(
+        "--ingress-address", default="127.0.0.1", metavar="IP", help="and on this address (%(default)s)"
+    )
     add_dns_options(parser)
     add_controller_options(parser)
 
@@ -264,6 +274,8 @@ def run(options: argparse.Namespace) -> int:
         manage_nodes_with_annotation_selector=selector,
         load_balancer_pool=options.load_balancer_pool or "",
         apply_services=_appliable(options.apply_services),
+        ingress_port=options.ingress_port,
+        ingress_address=options.ingress_address,
         dns=options.dns,
         dns_address=options.dns_address if options.dns_port is not None else "",
         dns_port=options.dns_port,
@@ -279,6 +291,8 @@ def run(options: argparse.Namespace) -> int:
             cluster.system.on_failed = interruption.fail
             if options.dns_port is not None:
                 print("dns: {}:{}".format(*cluster.dns_address), flush=True)
+            if options.ingress_port is not None:
+                print("ingress: http://{}:{}".format(*cluster.ingress_address), flush=True)
             _explain(kubeconfig, nodes)
             interruption.wait()
     except OSError as error:
