@@ -5,8 +5,9 @@ An `Actor` has one handler per message type; a `LiveSystem` runs actors on an as
 written and `_cell` for what the kernel guarantees.
 """
 
+from actors.kernel._activity import Activity
 from actors.kernel._actor import Actor, ThreadActor, handles
-from actors.kernel._clock import Clock, Timer, VirtualClock, rfc3339, rfc3339_micro
+from actors.kernel._clock import AcceleratedClock, Clock, Timer, VirtualClock, rfc3339, rfc3339_micro
 from actors.kernel._errors import (
     ActorDead,
     AskTimeout,
@@ -24,9 +25,12 @@ from actors.kernel._ref import Ref
 from actors.kernel._simulation import Simulation, Stuck
 from actors.kernel._supervision import Child, Restart
 from actors.kernel._system import ActorSystem
+from actors.kernel._timekeeper import TimeKeeper
 from actors.kernel._trace import DeadLetter, Tracer, TraceRecord
 
 __all__ = [
+    "AcceleratedClock",
+    "Activity",
     "Actor",
     "ActorDead",
     "ActorSystem",
@@ -48,6 +52,7 @@ __all__ = [
     "Stuck",
     "Terminated",
     "ThreadActor",
+    "TimeKeeper",
     "Timer",
     "TraceRecord",
     "Tracer",

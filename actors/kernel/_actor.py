@@ -155,8 +155,8 @@ class Actor(pykka.Actor):
 
     @property
     def clock(self) -> Clock:
-        """The system's clock."""
-        return self._cell.system.clock
+        """The clock of this actor's host."""
+        return self._cell.clock
 
     @property
     def random(self) -> random.Random:

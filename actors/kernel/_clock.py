@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Clock", "LiveClock", "Timer", "Timers", "VirtualClock"]
+__all__ = ["AcceleratedClock", "Clock", "HostClock", "LiveClock", "Timer", "Timers", "VirtualClock"]
 
 SIMULATION_EPOCH_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z: where every simulation starts
 
@@ -28,6 +28,11 @@ class Clock:
 
     def monotonic(self) -> float:
         raise NotImplementedError
+
+    def real_s(self, seconds: float) -> float | None:
+        """How many seconds of the machine pass while `seconds` of this clock do; None when it
+        moves only by being moved."""
+        return seconds
 
     def rfc3339(self) -> str:
         """Now, to the second, as Kubernetes writes a metav1.Time: `2026-01-02T03:04:05Z`."""
@@ -69,6 +74,43 @@ class LiveClock(Clock):
         return time.monotonic()
 
 
+class AcceleratedClock(Clock):
+    """The machine's clock, `factor` times as fast from the moment at which it is made."""
+
+    def __init__(self, factor: float) -> None:
+        if not 0.0 < factor <= 100_000.0:
+            raise ValueError("a clock runs between 0 and 100,000 times as fast as the machine's")
+        self.factor = factor
+        self._epoch_s = time.time()
+        self._start_s = time.monotonic()
+
+    def now(self) -> float:
+        return self._epoch_s + (time.monotonic() - self._start_s) * self.factor
+
+    def monotonic(self) -> float:
+        return (time.monotonic() - self._start_s) * self.factor
+
+    def real_s(self, seconds: float) -> float | None:
+        return seconds / self.factor
+
+
+class HostClock(Clock):
+    """The clock on one host: the system's, with a wall time that may be `skew_s` seconds ahead."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.skew_s = 0.0
+
+    def now(self) -> float:
+        return self._clock.now() + self.skew_s
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def real_s(self, seconds: float) -> float | None:
+        return self._clock.real_s(seconds)
+
+
 class VirtualClock(Clock):
     """A clock that stands still until it is moved."""
 
@@ -81,6 +123,9 @@ class VirtualClock(Clock):
 
     def monotonic(self) -> float:
         return self._elapsed_s
+
+    def real_s(self, seconds: float) -> float | None:
+        return None
 
     def jump_to(self, monotonic_s: float) -> None:
         """Move to `monotonic_s`. Raises ValueError for a time that has passed."""

@@ -53,6 +53,7 @@ class Life(Ref):
         self.spec = spec
         self.parent = parent
         self.host = host
+        self.clock = system.clock_of(host)
         self.actor: Actor | None = None
         self.mailbox: deque[Any] = deque()
         self.scheduled = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import time
 from collections import deque
@@ -17,11 +18,13 @@ from functools import partial
 from typing import Any
 
 from actors.kernel import _gc
+from actors.kernel._activity import Activity
 from actors.kernel._cell import Cell
-from actors.kernel._clock import LiveClock, Timer
+from actors.kernel._clock import Clock, LiveClock, Timer
 from actors.kernel._errors import BlockingCall
 from actors.kernel._future import Future, on_dispatcher, set_dispatching
 from actors.kernel._life import Life
+from actors.kernel._links import Links
 from actors.kernel._observed import ObservedCell
 from actors.kernel._system import ActorSystem
 from actors.kernel._thread import run_on_thread
@@ -43,9 +46,19 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 class LiveSystem(ActorSystem):
-    """Actors on one loop thread. `start()` runs it in the background, `run()` right here."""
+    """Actors on one loop thread. `start_thread()` runs it in the background, `run()` right here.
 
-    def __init__(self, name: str = "kubekka", *, seed: int | None = None, tracer: Tracer | None = None) -> None:
+    With a `VirtualClock` time stands still until an `actors.kernel.TimeKeeper` moves it.
+    """
+
+    def __init__(
+        self,
+        name: str = "kubekka",
+        *,
+        seed: int | None = None,
+        tracer: Tracer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._runnable: deque[Cell] = deque()
         self._awake = False
         self._tidying = False
@@ -53,11 +66,14 @@ class LiveSystem(ActorSystem):
         self._thread: threading.Thread | None = None
         self._armed: tuple[float, asyncio.TimerHandle] | None = None
         self.threads: list[threading.Thread] = []
+        self._threaded: list[Cell] = []
         self.slow_turns: deque[tuple[str, float]] = deque(maxlen=100)
+        self.activity = Activity()
+        self.links: Links | None = None
         if tracer is not None:
             self.cell_class = ObservedCell
         self.loop = _new_loop()
-        super().__init__(name, LiveClock(), os.urandom(16).hex() if seed is None else seed, tracer)
+        super().__init__(name, clock or LiveClock(), os.urandom(16).hex() if seed is None else seed, tracer)
         self._stopped = False
 
     # -- The loop ------------------------------------------------------------------------------
@@ -167,7 +183,33 @@ class LiveSystem(ActorSystem):
                 return
             self._armed[1].cancel()
         delay = max(deadline - self.clock.monotonic(), 0.0)
-        self._armed = (deadline, self.loop.call_later(delay, self._fire))
+        real_s = self.clock.real_s(delay)
+        if real_s is None:  # somebody moves the clock, and fires what is then due
+            if delay > 0.0:
+                return
+            real_s = 0.0
+        self._armed = (deadline, self.loop.call_later(real_s, self._fire))
+
+    def fire(self) -> None:
+        """Call the timers that are due. On the loop's thread."""
+        if self._armed is not None:
+            self._armed[1].cancel()
+        self._fire()
+
+    def is_busy(self) -> bool:
+        """Whether an actor has mail to handle, here or on a thread of its own."""
+        return self._awake or bool(self._runnable) or any(c.scheduled for c in self._threaded if c.is_alive())
+
+    def observe(self) -> Links:
+        """From now on messages pass links between hosts, as in a simulation: what faults need.
+        Nothing is paid for it before. On the loop's thread."""
+        if self.links is None:
+            self.links = Links(random.Random(self.random.getrandbits(64)))
+            self.cell_class = ObservedCell
+            for cell in [self._guardian, *self.actors.values()]:
+                if type(cell) is Cell:
+                    cell.__class__ = ObservedCell  # adds methods alone
+        return self.links
 
     def _fire(self) -> None:
         self._armed = None
@@ -211,6 +253,7 @@ class LiveSystem(ActorSystem):
 
     def move_to_thread(self, cell: Life) -> bool:
         assert isinstance(cell, Cell)
+        self._threaded = [c for c in self._threaded if c.is_alive() and c is not cell] + [cell]
         self.threads.append(run_on_thread(self, cell))
         return True
 

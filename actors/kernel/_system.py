@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.kernel._actor import Actor
 from actors.kernel._cell import Cell
-from actors.kernel._clock import Clock, Timer, Timers
+from actors.kernel._clock import Clock, HostClock, Timer, Timers
 from actors.kernel._future import Future
 from actors.kernel._letters import Stats
 from actors.kernel._life import Life
@@ -41,6 +41,7 @@ class ActorSystem:
     def __init__(self, name: str, clock: Clock, seed: int | str | None, tracer: Tracer | None = None) -> None:
         self.name = name
         self.clock = clock
+        self.host_clocks: dict[str, HostClock] = {}
         self.random = random.Random(seed)
         self.timers = Timers(clock)
         self.tracer = tracer
@@ -82,6 +83,19 @@ class ActorSystem:
             parent.children[child.name] = cell
         self.actors[path] = cell
         return cell
+
+    def clock_of(self, host: str) -> Clock:
+        """The clock on a host: that of the system until it is skewed."""
+        clock = self.host_clocks.get(host)
+        if clock is None:
+            clock = self.host_clocks[host] = HostClock(self.clock)
+        return clock
+
+    def skew(self, host: str, seconds: float) -> None:
+        """The wall clock of `host` is `seconds` ahead of all others (below 0: behind). Timers go on
+        as they are: it is the reading that is wrong, not its speed."""
+        self.clock_of(host)
+        self.host_clocks[host].skew_s = seconds
 
     def forget(self, cell: Life) -> None:
         """The kernel's own call: `cell` is dead, its name is free."""

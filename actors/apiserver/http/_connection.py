@@ -8,6 +8,7 @@ whose client does not read is ended, not buffered without end.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from functools import lru_cache
 from itertools import count
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from actors.apiserver.http._rawspdy import RawSpdy
     from actors.apiserver.http._relay import RelaySocket
     from actors.apiserver.http._websocket import WebSocket
-    from actors.kernel import Ref
+    from actors.kernel import Activity, Clock, Ref
 
 __all__ = ["Connection"]
 
@@ -78,6 +79,11 @@ class Connection(asyncio.Protocol):
         self.max_body_bytes = max_body_bytes
         self.transport: Any = None
         self.peer: UserInfo | None = None
+        self.peer_until = float("inf")
+        """When the client's certificate expires, in seconds since the epoch."""
+        system: Any = apiserver.system  # type: ignore[attr-defined]
+        self.clock: Clock = system.clock
+        self.activity: Activity = system.activity
         self.peer_address = ""
         self.socket: WebSocket | RawSpdy | RelaySocket | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -109,6 +115,7 @@ class Connection(asyncio.Protocol):
         """A client has connected (and finished the TLS handshake)."""
         self.transport = transport
         self.connections.add(self)
+        self.activity.connections += 1
         address = transport.get_extra_info("peername")
         self.peer_address = address[0] if address else ""
         certificate = transport.get_extra_info("peercert")
@@ -116,16 +123,19 @@ class Connection(asyncio.Protocol):
             name, groups, uid = user_of(certificate)
             if name:
                 self.peer = UserInfo(name, groups, uid)
+                self.peer_until = float(ssl.cert_time_to_seconds(certificate["notAfter"]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self.connections.discard(self)
+        self.activity.connections -= 1
         self._stop_stream()
         if self.socket is not None:
             self.socket.lost()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
+        self.activity.moves += 1
         if self.socket is not None:
             self.socket.received(data)
             return
@@ -204,9 +214,11 @@ class Connection(asyncio.Protocol):
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self.peer, self.peer_address, self._stream, self._stream_id, self._lists,
         )
+        if self.peer is not None and self._refused is None and self.clock.now() > self.peer_until:
+            self._refused = status.unauthorized()  # valid when it connected, by a clock that has moved since
         if self._refused is not None:
             body = orjson.dumps(self._refused.status)
-            self._write(HttpReply(413, "application/json", body), False, call.method)
+            self._write(HttpReply(self._refused.code, "application/json", body), False, call.method)
             return
         if self._busy:
             self._waiting.append((call, keep_alive))
@@ -220,11 +232,14 @@ class Connection(asyncio.Protocol):
 
     def _dispatch(self, call: HttpCall, keep_alive: bool) -> None:
         self._busy = True
+        self.activity.pending += 1
         self._early, self._early_end = [], False
         future: Any = self.apiserver.ask(call, block=False)
         future.add_callback(lambda done: self._answered(done, call, keep_alive))
 
     def _answered(self, future: Any, call: HttpCall, keep_alive: bool) -> None:
+        self.activity.pending -= 1
+        self.activity.moves += 1
         if self.transport.is_closing():
             if not future.exception() and future.result().streaming:
                 self.apiserver.tell(StopFrames(self._stream, call.stream_id))
@@ -293,6 +308,7 @@ class Connection(asyncio.Protocol):
 
     def on_stream(self, message: Any) -> None:
         """A part of the streaming answer, from the API server (or of a tunnel, from the node)."""
+        self.activity.moves += 1
         if type(message) is Frames:
             if message.stream_id != self._stream_id and not self._streaming:
                 return
