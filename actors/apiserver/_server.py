@@ -14,6 +14,7 @@ from actors.apiserver._aggregation import Aggregation
 from actors.apiserver._authz import Attributes
 from actors.apiserver._config import ApiServerConfig
 from actors.apiserver._core import Answer, Core
+from actors.apiserver._disturbed import break_watches, forget_history, strike
 from actors.apiserver._front import check_route, serve
 from actors.apiserver._messages import (
     BookmarkTick,
@@ -27,15 +28,20 @@ from actors.apiserver._messages import (
 )
 from actors.apiserver._metrics import Counters
 from actors.apiserver._request import Path, Request
+from actors.apiserver._resources import Served
 from actors.apiserver._watch import ObjectRenderer, Renderer
 from actors.kernel import Actor, ActorDead, AskTimeout, Child, Future, MailboxFull, Ref, handles
 from protocol import status
 from protocol.api import ApiRequest, CancelWatch, Hold, ServeGroup, StatusError
+from protocol.conditions import API, BreakWatches, ForgetHistory
 from protocol.etcd import EtcdError, WatchResponse
 from protocol.message import Address
 from protocol.node import NodeConnected, NodeDisconnected, StreamClosed
 
 __all__ = ["ApiServer"]
+
+PATIENCE_S = 25.0
+"""Less than clients wait for an answer (30 s), by more than mail takes."""
 
 Object = dict[str, Any]
 
@@ -124,7 +130,7 @@ class ApiServer(Actor):
     async def request(self, message: ApiRequest) -> Object | None:
         """One request; raises `StatusError` at the asker."""
         if not self.ready.done:
-            await self.ready
+            await self._wait_until_ready(message.verb)
         if self.auditor is not None:
             return await self._audited(message)
         return await self._request(message)
@@ -169,6 +175,10 @@ class ApiServer(Actor):
                  message.subresource),
             message.verb,
         )
+        faults = self.system.world.get(API)
+        if faults and await strike(self, faults, user, message.verb, resource.group, resource.resource, message.name):
+            self.background(self.execute(self._request_of(message, served)))
+            raise status.timeout("request did not complete within the allotted timeout")
         request = Request(
             message.verb, served, message.namespace, message.name, message.subresource, dict(message.options),
             message.body, message.patch_type or "application/json", user, message.user_agent,
@@ -180,6 +190,31 @@ class ApiServer(Actor):
             await self.open_watch(request, message.watcher, message.watch_id, renderer)
             return None
         return (await self.execute(request)).value()
+
+    async def _wait_until_ready(self, verb: str) -> None:
+        """Let a request wait for the store to be read. One that waited so long that nobody hears its
+        answer changes nothing: its sender may have tried again since. Raises `StatusError`."""
+        came = self.clock.monotonic()
+        await self.ready
+        if self.clock.monotonic() - came >= PATIENCE_S and verb not in ("get", "list", "watch"):
+            raise status.timeout("request did not complete within the allotted timeout")
+
+    @staticmethod
+    def _request_of(message: ApiRequest, served: Served) -> Request:
+        return Request(
+            message.verb, served, message.namespace, message.name, message.subresource, dict(message.options),
+            message.body, message.patch_type or "application/json", message.user, message.user_agent,
+        )
+
+    @handles(BreakWatches)
+    def break_watches(self, message: BreakWatches) -> int:
+        """A fault: streams break."""
+        return break_watches(self, message)
+
+    @handles(ForgetHistory)
+    async def forget_history(self, message: ForgetHistory) -> int:
+        """A fault: only the present is kept."""
+        return await forget_history(self)
 
     async def _node_json(self, message: ApiRequest) -> Object:
         """A path of a node's own API (`proxy/stats/summary`), for a client in this process."""
