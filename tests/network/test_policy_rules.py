@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.kernel import Child, LiveSystem, Simulation
@@ -152,6 +152,7 @@ def _policies(drawn: Any) -> list[Any]:
     return [policy(f"p{i}", namespace, **spec) for i, (namespace, spec) in enumerate(drawn)]
 
 
+@settings(max_examples=40)
 @given(POLICIES)
 def test_the_rules_judge_as_the_policies_say(drawn: Any) -> None:
     rules = three(*_policies(drawn))
