@@ -24,6 +24,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "proxy": ("components", "run a node's kube-proxy against any API server"),
     "kubectl": ("kubectl", "kubectl with this cluster's kubeconfig"),
     "trace": ("trace", "the causal tree of messages that a manifest sets off"),
+    "dashboard": ("dashboard.verb", "a simulated cluster in the browser, whose time one owns"),
+    "top": ("top", "a live view of the actors: messages, mailboxes, restarts"),
     "replay": ("replay", "step through a recording of a cluster, and see it as of then"),
     "snapshot": ("snapshot", "every object of a running cluster in a file, for `up --import`"),
     "iptables": ("iptables", "the iptables rules of a node"),

@@ -21,6 +21,7 @@ __all__ = [
     "add_serving_options",
     "audit_settings",
     "kubernetes_minor",
+    "port_number",
     "port_problem",
     "prepare_paths",
     "store_settings",
@@ -31,7 +32,7 @@ def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 644
     """Where the API is served and where state lives."""
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=default_port, help="port to serve on; 0 picks a free one (%(default)s)"
+        "--port", type=port_number, default=default_port, help="port to serve on; 0 picks a free one (%(default)s)"
     )
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="where state lives (by default the platform's state directory)"
@@ -64,7 +65,7 @@ def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 644
     )
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
     return int(text)

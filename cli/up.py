@@ -15,12 +15,16 @@ from cli._serve import (
     add_serving_options,
     audit_settings,
     kubernetes_minor,
+    port_number,
     port_problem,
     prepare_paths,
     store_settings,
 )
 
+LAST_RECORDS = 10_000  # messages that the dashboard can look back to
+
 if TYPE_CHECKING:
+    from cli.dashboard import Dashboard
     from cluster import Cluster
 
 GUISES = ("containerd", "docker", "rkt", "runc")
@@ -35,6 +39,14 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         type=Path,
         metavar="FILE",
         help="begin with the objects of another cluster: a dump by `kubekka snapshot` or `kubectl get -o yaml`",
+    )
+    parser.add_argument(
+        "--dashboard",
+        type=port_number,
+        nargs="?",
+        const=0,
+        metavar="PORT",
+        help="serve a page that shows nodes, pods, rollouts, messages and actors live; any free port unless told",
     )
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help="record every revision here, for `kubekka replay FILE`"
@@ -255,6 +267,7 @@ def run(options: argparse.Namespace) -> int:
     runtime = runtime_settings(options)
     data_dir, kubeconfig = prepare_paths(options)
     from actors.etcd import DataDirError
+    from actors.kernel import Tracer
     from cluster import Cluster, ClusterConfig
 
     state = imported_state(options.state, minor)
@@ -284,7 +297,8 @@ def run(options: argparse.Namespace) -> int:
         metrics_server=not selector if options.metrics_server is None else options.metrics_server,
         controllers=controller_options(options),
     )
-    cluster = Cluster(config)
+    cluster = Cluster(config, tracer=None if options.dashboard is None else Tracer(LAST_RECORDS))
+    dashboard: Dashboard | None = None
     try:
         with Interruption() as interruption:
             cluster.start(wait_for_nodes=False, on_serving=lambda: _announce(cluster, kubeconfig))
@@ -293,6 +307,8 @@ def run(options: argparse.Namespace) -> int:
                 print("dns: {}:{}".format(*cluster.dns_address), flush=True)
             if options.ingress_port is not None:
                 print("ingress: http://{}:{}".format(*cluster.ingress_address), flush=True)
+            if options.dashboard is not None:
+                dashboard = _dashboard(cluster, options.dashboard)
             _explain(kubeconfig, nodes)
             interruption.wait()
     except OSError as error:
@@ -302,8 +318,22 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from None
     finally:
+        if dashboard is not None:
+            dashboard.close()
         cluster.stop()
     return 0
+
+
+def _dashboard(cluster: Cluster, port: int) -> Dashboard:
+    """Serve the page and say where. Raises: UsageError when the port is taken."""
+    from cli.dashboard import Dashboard, LiveStage
+
+    try:
+        dashboard = Dashboard(LiveStage(cluster), port=port)
+    except OSError as error:
+        raise port_problem(error, "127.0.0.1", port) from None
+    print(f"dashboard: {dashboard.url}", flush=True)
+    return dashboard
 
 
 def imported_state(path: Path | None, minor: int) -> list[dict[str, Any]]:

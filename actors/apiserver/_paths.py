@@ -8,12 +8,14 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from actors.apiserver._discovery import AGGREGATED, Discovery
 from actors.apiserver._messages import HttpReply
 from actors.apiserver._negotiate import JSON
 from protocol import status
+from protocol.conditions import PATHS, PathCall
 
 if TYPE_CHECKING:
     from actors.apiserver._core import Core
@@ -92,6 +94,9 @@ async def other_path(
         from actors.apiserver._metrics import metrics
 
         return HttpReply(200, "text/plain; version=0.0.4; charset=utf-8", metrics(server))
+    if path == "/debug/actors":  # ours alone; who may read it is RBAC's to say, as of all such paths
+        stats = [msgspec.structs.asdict(found) for found in server.system.statistics()]
+        return HttpReply(200, JSON, orjson.dumps({"time": server.clock.now(), "actors": stats}))
     if first == "openapi":
         from actors.apiserver._openapi import openapi
 
@@ -100,6 +105,10 @@ async def other_path(
         return HttpReply(200, JSON, orjson.dumps(core.tokens.configuration()))
     if path == "/openid/v1/jwks":
         return HttpReply(200, "application/jwk-set+json", orjson.dumps(core.tokens.keys()))
+    for prefix, desk in server.system.world.get(PATHS, {}).items():  # ours alone; RBAC has had its say
+        if path == prefix or path.startswith(prefix + "/"):
+            answer = await server.ask(desk, PathCall(call.method, path, call.query, call.body), 60.0)
+            return HttpReply(answer.code, JSON, answer.body)
     if path == "/":
         return HttpReply(200, JSON, orjson.dumps({"paths": _root_paths(core)}, option=orjson.OPT_INDENT_2))
     return _NOT_FOUND
