@@ -12,7 +12,9 @@ import orjson
 from actors.apiserver import managedfields
 from actors.apiserver._memo import Memo, content
 from actors.apiserver._request import truthy
+from actors.apiserver.fieldvalidation import DecodeFailure, measured
 from actors.apiserver.fieldvalidation import decode as _decode
+from protocol import status
 from protocol.api import StatusError
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ def patched(core: Core, request: Request, old: Object) -> Object:
     directive = request.options.get("fieldValidation") or "Warn"
     if served.custom is not None:
         new, warnings = served.custom.patch(served, request.content_type, old, request.body, directive)
+        _check_depth(new)
     else:
         type_ = core.schema.by_gvk(kind.group, kind.version, kind.kind)
         new, warnings = apply_patch(request.content_type, type_, old, request.body, directive)
@@ -123,6 +126,14 @@ def patched(core: Core, request: Request, old: Object) -> Object:
     _metadata(new)
     served.strategy.default(new)
     return new
+
+
+def _check_depth(obj: Object) -> None:
+    """Patches may nest deeper what was well. Raises 400."""
+    try:
+        measured(obj)
+    except DecodeFailure as failure:
+        raise status.bad_request(f"the object is nested too deeply: {failure}") from None
 
 
 def apply(core: Core, request: Request, old: Object | None) -> Object:
@@ -147,6 +158,7 @@ def apply(core: Core, request: Request, old: Object | None) -> Object:
     )
     if served.custom is not None:
         new, warnings = served.custom.clean(served, new, directive)
+        _check_depth(new)
         request.warnings += warnings
     _metadata(new)
     asked = (config.get("metadata") or {}) if isinstance(config, dict) else {}

@@ -279,6 +279,10 @@ class ApiServer(Actor):
             raise status.timeout("request did not complete within the allotted timeout") from None
         except EtcdError as error:
             raise status.unknown_error(f"etcdserver: {error.message}") from None
+        except (RecursionError, TypeError) as error:
+            if "ecursion" not in str(error):
+                raise
+            raise status.bad_request("the object is nested too deeply: exceeded max depth") from None
 
     async def _execute(self, request: Request) -> Answer:
         if request.subresource:

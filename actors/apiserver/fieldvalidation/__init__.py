@@ -14,7 +14,7 @@ from __future__ import annotations
 from actors.apiserver.fieldvalidation._convert import convert, empty
 from actors.apiserver.fieldvalidation._decode import DIRECTIVES, decode, decode_kind, parse_body
 from actors.apiserver.fieldvalidation._errors import DecodeFailure, strict_message
-from actors.apiserver.fieldvalidation._gojson import parse_json, to_json
+from actors.apiserver.fieldvalidation._gojson import measured, parse_json, to_json
 from actors.apiserver.fieldvalidation._yaml import parse_yaml, to_yaml
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "decode_kind",
     "empty",
+    "measured",
     "parse_body",
     "parse_json",
     "parse_yaml",

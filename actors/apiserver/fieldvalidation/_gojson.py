@@ -40,6 +40,23 @@ def to_json(obj: Any) -> bytes:
     return orjson.dumps(obj)
 
 
+_SHELLS = 50
+"""Levels that answers put around an object (lists, tables, events), with room to spare."""
+
+
+def measured(value: Any) -> int:
+    """The length of a value's compact JSON. Raises `DecodeFailure` when it is nested so deeply that it
+    could not be written inside an answer."""
+    for _ in range(_SHELLS):
+        value = [value]
+    try:
+        return len(orjson.dumps(value)) - 2 * _SHELLS
+    except TypeError as error:
+        if "Recursion" not in str(error):
+            raise
+        raise DecodeFailure("exceeded max depth") from None
+
+
 def parse_json(raw: bytes) -> tuple[Any, bool]:
     """The value of a JSON text and whether any object in it repeats a key.
 
@@ -50,7 +67,7 @@ def parse_json(raw: bytes) -> tuple[Any, bool]:
     except orjson.JSONDecodeError:
         return _parse_doubtful(raw)
     text = raw.strip()
-    if len(orjson.dumps(value)) == len(text):
+    if measured(value) == len(text):
         return value, False
     return value, has_duplicates(text)
 
@@ -63,6 +80,7 @@ def _parse_doubtful(raw: bytes) -> tuple[Any, bool]:
     try:
         value = json.loads(raw.decode("utf-8", "replace"))
         value = _scrub(value)
+        measured(value)
     except RecursionError:
         raise DecodeFailure("exceeded max depth") from None
     except ValueError as error:

@@ -26,6 +26,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _TIME = re.compile(r"\d{4}-\d\d?-\d\d?([Tt ].*)?\Z")
 _STR = "tag:yaml.org,2002:str"
 MAX_NODES = 1_000_000
+MAX_DEPTH = 200
+"""Levels of nesting; what is built from them is walked by recursion."""
 
 
 def to_yaml(obj: Any) -> bytes:
@@ -159,7 +161,11 @@ def parse_yaml(raw: bytes) -> tuple[Any, str]:
     """
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(raw.decode("utf-8", "replace"))
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = raw.decode("utf-8", "replace")
+    if _may_be_deep(text):
+        _check_depth(base(text))
+    loader = base(text)
     try:
         node = loader.get_node() if loader.check_node() else None
         builder = _Builder(loader)
@@ -173,6 +179,35 @@ def parse_yaml(raw: bytes) -> tuple[Any, str]:
     if builder.duplicates:
         return value, "yaml: unmarshal errors:\n" + "\n".join(builder.duplicates)
     return value, ""
+
+
+def _may_be_deep(text: str) -> bool:
+    """A cheap bound: every level needs a bracket, a dash, a question mark or more indentation."""
+    marks = text.count("[") + text.count("{") + text.count("-") + text.count("?")
+    return marks > MAX_DEPTH or " " * MAX_DEPTH in text
+
+
+def _check_depth(loader: Any) -> None:
+    """Refuse what is nested too deeply. The library's composer recurses in C, where running out of
+    stack ends the process; events are read without recursion. Raises `DecodeFailure`."""
+    import yaml
+
+    depth = 0
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise DecodeFailure("yaml: exceeded max depth of 10000")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif isinstance(event, yaml.DocumentEndEvent):
+                return
+    except yaml.YAMLError:
+        return  # said in its place
+    finally:
+        loader.dispose()
 
 
 def _problem(error: Any) -> str:
