@@ -156,6 +156,8 @@ class DockerRuntime(DockerStreams):
         except cri.CriError:
             return
         machine.delete(message.pod_sandbox_id)
+        for place in (machine.root / "messages").glob(f"{message.pod_sandbox_id}-*"):
+            shutil.rmtree(place, ignore_errors=True)
         if not machine.listed(f"{POD_UID}={config.uid}"):
             machine.groups.remove(config.cgroup_parent)
             shutil.rmtree(machine.root / "volumes" / f"var/lib/kubelet/pods/{config.uid}", ignore_errors=True)

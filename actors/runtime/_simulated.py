@@ -16,7 +16,9 @@ from actors.runtime._guise import GUISES, Process, process_tree
 from actors.runtime._images import PAUSE_IMAGE, ImageStore, normal_reference
 from actors.runtime._sandbox import Pause, StopAll
 from actors.runtime._usage import level_at, usage
+from protocol.conditions import REGISTRY, PowerOff, RegistryFault, matches
 from protocol.cri import (
+    CONTAINER_EXITED,
     CONTAINER_RUNNING,
     Attach,
     ContainerResources,
@@ -255,6 +257,20 @@ class SimulatedRuntime(Actor):
     def container_events(self, message: GetContainerEvents) -> None:
         self.machine.watcher = message.watcher
 
+    @handles(PowerOff)
+    def power_off(self, message: PowerOff) -> None:
+        """Everything that ran is gone; nobody is told."""
+        self.machine.watcher = None
+        for container in self.machine.containers.values():
+            if container.state == CONTAINER_RUNNING:
+                container.state, container.exit_code, container.reason = CONTAINER_EXITED, 137, "Error"
+                container.finished_at = self.clock.now()
+                container.end_at = container.oom_at = container.main = None
+        for record in self.machine.sandboxes.values():
+            record.ready = False
+            self.machine.free_ips.extend(record.ips)
+            record.ips = ()
+
     @handles(Probe)
     def probe(self, message: Probe) -> ProbeResponse:
         """Ports answer while the container runs, unless `kubekka.dev/probe` says otherwise: `fail`,
@@ -335,6 +351,17 @@ class SimulatedRuntime(Actor):
     @handles(PullImage)
     async def pull_image(self, message: PullImage) -> PullImageResponse:
         seconds = self.machine.images.pull_seconds(message.image)
+        registry: RegistryFault | None = self.system.world.get(REGISTRY)
+        if registry is not None and matches(registry.images, message.image):
+            seconds += registry.seconds
+            if registry.down:
+                reference = normal_reference(message.image)
+                raise CriError(
+                    "Unavailable",
+                    f'failed to pull and unpack image "{reference}": failed to resolve reference "{reference}": '
+                    f"failed to do request: dial tcp: connect: connection refused",
+                    "ErrImagePull",
+                )
         if seconds > 0:
             await self.sleep(seconds)
         image = self.machine.images.pull(message.image)

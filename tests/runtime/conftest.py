@@ -21,6 +21,11 @@ WAIT_S = 30.0
 IMAGE = "localhost/busybox:test"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say which marks there are."""
+    config.addinivalue_line("markers", "only_kinds(kind, ...): the runtimes that a test is about")
+
+
 def busybox() -> str:
     """A busybox that needs no library, or an empty text."""
     path = shutil.which("busybox")
@@ -182,6 +187,7 @@ class RuntimeWorld:
         self.ask(cri.GetContainerEvents(self.listener))
         self.streams = 0
         self.kind = ""
+        self.root = Path()
 
     @property
     def heard(self) -> Listener:
@@ -302,13 +308,40 @@ def leftovers(root: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(params=sorted(KINDS))
-def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RuntimeWorld]:
-    """A world for each runtime that this machine can run; nothing may be left of its pods."""
-    spawn, image = KINDS[request.param](request, tmp_path)
-    made = RuntimeWorld(spawn, image)
-    made.ask(cri.UpdateRuntimeConfig("10.199.8.0/24"))
-    made.kind = request.param
-    yield made
-    made.close()
-    assert leftovers(tmp_path) == []
+@pytest.fixture
+def node_root(tmp_path: Path) -> Path:
+    """Where a node keeps its files."""
+    return tmp_path / "node"
+
+
+@pytest.fixture
+def worlds(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], RuntimeWorld]]:
+    """Makes a world of a kind; nothing may be left of its pods."""
+    made: list[RuntimeWorld] = []
+
+    def make(kind: str) -> RuntimeWorld:
+        spawn, image = KINDS[kind](request, tmp_path)
+        world = RuntimeWorld(spawn, image)
+        made.append(world)
+        world.kind, world.root = kind, tmp_path / "node"
+        world.ask(cri.UpdateRuntimeConfig("10.199.8.0/24"))
+        return world
+
+    yield make
+    for world in made:
+        world.close()
+    if made:
+        assert leftovers(tmp_path) == []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that wants a `node` runs with every kind of runtime, or with those that it names."""
+    if "node" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("only_kinds")
+        metafunc.parametrize("node", mark.args if mark else sorted(KINDS), indirect=True)
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, worlds: Callable[[str], RuntimeWorld]) -> RuntimeWorld:
+    """A world of each kind of runtime that this machine can run."""
+    return worlds(request.param)

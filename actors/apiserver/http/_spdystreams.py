@@ -167,14 +167,17 @@ class SpdyStreams:
         if joined is None or joined.closed:
             return
         if isinstance(message, StreamData):
-            self._to_client(joined, message.channel, message.data)
+            self._to_client(joined, message.channel, message.data, message.eof)
         elif isinstance(message, StreamClosed):
             self._finish(joined, message.status)
 
-    def _to_client(self, joined: _Joined, channel: int, data: bytes) -> None:
+    def _to_client(self, joined: _Joined, channel: int, data: bytes, eof: bool = False) -> None:
+        """With `eof` the other side of a forwarded connection has closed it: nothing more comes."""
         stream = joined.by_channel.get(channel)
-        if stream is not None and data:
-            self._session.send_data(stream, data)
+        if stream is not None and (data or eof):
+            self._session.send_data(stream, data, finished=eof)
+            if eof:
+                joined.by_channel.pop(channel)
 
     def _finish(self, joined: _Joined, ended: dict[str, Any] | None) -> None:
         """The node's stream is over: end its SPDY streams; a command's status goes first."""
