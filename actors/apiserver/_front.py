@@ -15,6 +15,7 @@ from actors.apiserver import _render as rendering
 from actors.apiserver._audit import Trail
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
+from actors.apiserver._disturbed import strike
 from actors.apiserver._gzip import gzip
 from actors.apiserver._messages import HttpCall, HttpReply
 from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
@@ -24,6 +25,7 @@ from actors.apiserver._watch import FrameRenderer
 from actors.apiserver.flowcontrol import Rejected
 from protocol import status
 from protocol.api import StatusError, UserInfo
+from protocol.conditions import API
 
 if TYPE_CHECKING:
     from actors.apiserver._server import ApiServer
@@ -141,7 +143,12 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
     if served is None:
         return await _unserved(server, core, call, path, user, verb == "watch")
     warnings: list[str] = []
+    faults = server.system.world.get(API)
+    name = verb or call.method.lower()
     try:
+        if faults and await strike(server, faults, user, name, path.group, path.resource, path.name):
+            await _served(server, core, call, path, options, user, verb, served, warnings)
+            raise status.timeout("request did not complete within the allotted timeout")
         return await _served(server, core, call, path, options, user, verb, served, warnings)
     except StatusError as error:
         reply = failure(core, call, error)

@@ -19,8 +19,9 @@ from actors.etcd._leases import Leases
 from actors.etcd._recovery import Captured
 from actors.etcd._store import Changes, Store
 from actors.etcd._watch import Watchers
-from actors.kernel import Actor, MailboxFull, Timer, handles
-from protocol.etcd import EtcdError, Member, WatchResponse
+from actors.kernel import Actor, Future, MailboxFull, Timer, handles
+from protocol.conditions import DISK
+from protocol.etcd import EtcdError, Member, Range, WatchResponse
 from protocol.message import Address, Message
 
 __all__ = ["CatchUp", "Core", "ExpireLeases"]
@@ -146,6 +147,18 @@ class Core(Actor):
     def serve(self, work: Callable[[M], R], message: M) -> R | Any:
         """Do what a request asks for. The answer, or the refusal, is given at once; with a journal
         a future of it, done when everything that it could depend on is on the disk."""
+        slow = self.system.world.get(DISK)
+        if slow is not None and not isinstance(message, Range):
+            return self.background(self._slowly(slow.seconds, work, message))
+        return self._serve(work, message)
+
+    async def _slowly(self, seconds: float, work: Callable[[M], R], message: M) -> R | Any:
+        """Begin with a change when a slow disk has had its time for it."""
+        await self.sleep(seconds)
+        answer = self._serve(work, message)
+        return await answer if isinstance(answer, Future) else answer
+
+    def _serve(self, work: Callable[[M], R], message: M) -> R | Any:
         journal = self._journal
         if journal is None:
             return work(message)

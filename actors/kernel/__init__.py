@@ -15,6 +15,7 @@ from actors.kernel._errors import (
     MailboxFull,
     RestartIntensityExceeded,
 )
+from actors.kernel._faults import crash, revive
 from actors.kernel._future import Future, on_dispatcher
 from actors.kernel._letters import Stats, Terminated
 from actors.kernel._links import Link
@@ -58,8 +59,10 @@ __all__ = [
     "Tracer",
     "VirtualClock",
     "configure_logging",
+    "crash",
     "handles",
     "on_dispatcher",
+    "revive",
     "rfc3339",
     "rfc3339_micro",
 ]

@@ -2,7 +2,7 @@
 
 Messages (and answers) between actors of one host arrive at once. Between two hosts they pass a
 link that may delay them, drop them or be cut, each direction by itself. A link keeps the order of
-what it delivers, and delivers nothing twice.
+what it delivers, and delivers nothing twice unless it is told to.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ class Link:
     delay_max_s: float = 0.0
     drop: float = 0.0
     cut: bool = False
+    duplicate: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.delay_min_s <= self.delay_max_s:
             raise ValueError("a link's delays are 0 <= delay_min_s <= delay_max_s")
-        if not 0.0 <= self.drop <= 1.0:
-            raise ValueError("a link's drop is a probability")
+        if not (0.0 <= self.drop <= 1.0 and 0.0 <= self.duplicate <= 1.0):
+            raise ValueError("a link's drop and duplicate are probabilities")
 
 
 PERFECT = Link()
@@ -56,6 +57,15 @@ class Links:
     def isolate(self, host: str) -> None:
         """Cut `host` off from all others."""
         self._isolated.add(host)
+
+    def mend(self, a: str, b: str) -> None:
+        """The link between `a` and `b` is perfect again."""
+        self._links.pop((a, b), None)
+        self._links.pop((b, a), None)
+
+    def rejoin(self, host: str) -> None:
+        """`host` is no longer cut off from all others."""
+        self._isolated.discard(host)
 
     def heal(self) -> None:
         """All links are perfect again; what was dropped stays lost."""
@@ -88,6 +98,13 @@ class Links:
         link = self._links.get((source, target), PERFECT)
         if link.drop and self._rng.random() < link.drop:
             return False
+        if link.duplicate and self._rng.random() < link.duplicate:
+            once = deliver
+
+            def deliver() -> None:
+                once()
+                once()
+
         arrival = now
         if link.delay_max_s:
             arrival += self._rng.uniform(link.delay_min_s, link.delay_max_s)

@@ -22,10 +22,12 @@ from actors.kernel._activity import Activity
 from actors.kernel._cell import Cell
 from actors.kernel._clock import Clock, LiveClock, Timer
 from actors.kernel._errors import BlockingCall
+from actors.kernel._faults import HeldCell, subtree
 from actors.kernel._future import Future, on_dispatcher, set_dispatching
 from actors.kernel._life import Life
 from actors.kernel._links import Links
 from actors.kernel._observed import ObservedCell
+from actors.kernel._ref import Ref
 from actors.kernel._system import ActorSystem
 from actors.kernel._thread import run_on_thread
 from actors.kernel._trace import Tracer
@@ -210,6 +212,21 @@ class LiveSystem(ActorSystem):
                 if type(cell) is Cell:
                     cell.__class__ = ObservedCell  # adds methods alone
         return self.links
+
+    def pause(self, ref: Ref) -> None:
+        """The actor and its children handle no mail until resumed (a stopped process)."""
+        self.observe()
+        assert isinstance(ref, Cell)
+        for cell in subtree(ref):
+            cell.__class__ = HeldCell
+
+    def resume(self, ref: Ref) -> None:
+        """End a pause."""
+        assert isinstance(ref, Cell)
+        for cell in subtree(ref):
+            if type(cell) is HeldCell:
+                cell.__class__ = ObservedCell
+                cell._reschedule()
 
     def _fire(self) -> None:
         self._armed = None

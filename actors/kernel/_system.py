@@ -41,6 +41,8 @@ class ActorSystem:
     def __init__(self, name: str, clock: Clock, seed: int | str | None, tracer: Tracer | None = None) -> None:
         self.name = name
         self.clock = clock
+        self.world: dict[str, Any] = {}
+        """What the simulated world is like (`protocol.conditions`); empty when all is well."""
         self.host_clocks: dict[str, HostClock] = {}
         self.random = random.Random(seed)
         self.timers = Timers(clock)

@@ -34,6 +34,7 @@ from actors.kubelet._plan import RUNNING, plan
 from actors.kubelet._recovering import Recovering
 from actors.kubelet._spec import MAIN, default_grace_s, is_deleting, is_terminal
 from actors.kubelet._status import parse_time, rfc3339
+from protocol.conditions import Unsettle
 from protocol.cri import (
     ContainerEvent,
     CriError,
@@ -119,6 +120,11 @@ class Pod(Recovering):
         resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes)
         await self.ask(self.node.runtime, UpdateContainerResources(member.container_id, resources))
         self.flush()
+
+    @handles(Unsettle)
+    def disturbed(self, message: Unsettle) -> None:
+        """What probes answer may have changed."""
+        self.unsettle()
 
     @handles(PodRemoved)
     def removed(self, message: PodRemoved) -> None:

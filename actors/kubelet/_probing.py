@@ -13,6 +13,7 @@ from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe, handler_
 from actors.kubelet._spec import MAIN, SIDECAR
 from actors.kubelet._starting import port_number
 from actors.kubelet._stopping import Stopping
+from protocol.conditions import PROBES, ProbeFault, matches
 from protocol.cri import CriError, ExecSync
 from protocol.cri import Probe as ProbePort
 
@@ -126,6 +127,16 @@ class Probing(Stopping):
 
     async def _do(self, member: Member, probe: Probe) -> tuple[bool, str, bool]:
         """(succeeded, output, whether it would say the same again)."""
+        fault: ProbeFault | None = self.system.world.get(PROBES)
+        meta = self.pod["metadata"]
+        if fault is not None and matches(fault.pods, f"{meta['namespace']}/{meta['name']}"):
+            if self.random.random() < fault.rate:
+                return False, "connection reset by peer", False
+            ok, output, _ = await self._really(member, probe)
+            return ok, output, False
+        return await self._really(member, probe)
+
+    async def _really(self, member: Member, probe: Probe) -> tuple[bool, str, bool]:
         kind, handler = handler_of(probe.spec)
         try:
             if kind == "exec":
