@@ -37,6 +37,7 @@ class Served:
         "custom",
         "from_storage",
         "kind",
+        "minor",
         "qualified",
         "storage_kind",
         "to_storage",
@@ -53,8 +54,10 @@ class Served:
         from_storage: Convert | None = None,
         custom: Any = None,
         webhook: Any = None,
+        minor: int = 36,
     ) -> None:
         self.kind = kind
+        self.minor = minor
         self.cache = cache
         self.storage_kind = storage_kind or kind
         self.to_storage = to_storage
@@ -73,7 +76,7 @@ class Served:
         if self._strategy is None:
             from actors.apiserver.strategies import strategy_for
 
-            self._strategy = strategy_for(self.kind)
+            self._strategy = strategy_for(self.kind, self.minor)
         return self._strategy
 
     @property
@@ -83,7 +86,7 @@ class Served:
             from actors.apiserver.strategies import strategy_for
 
             own = self.strategy
-            self._storage_strategy = own if own.rules_of_request else strategy_for(self.storage_kind)
+            self._storage_strategy = own if own.rules_of_request else strategy_for(self.storage_kind, self.minor)
         return self._storage_strategy
 
     def stored(self, obj: Object) -> Object:
@@ -132,6 +135,7 @@ class Resources:
                 storage,
                 to_storage=converter(kind.group, kind.kind, kind.api_version, storage.api_version),
                 from_storage=converter(kind.group, kind.kind, storage.api_version, kind.api_version),
+                minor=self.minor,
             )
         )
 

@@ -87,12 +87,13 @@ _PLACES: dict[tuple[str, str], tuple[str, str]] = {
 }
 """Group and kind to module and class. Kinds without an entry behave generically."""
 
-_made: dict[tuple[str, str, str], Strategy] = {}
+_made: dict[tuple[str, str, str, int], Strategy] = {}
 
 
-def strategy_for(kind: Kind) -> Strategy:
-    """The strategy of a kind in one of its versions; always the same object."""
-    key = (kind.group, kind.version, kind.kind)
+def strategy_for(kind: Kind, minor: int = 36) -> Strategy:
+    """The strategy of a kind in one of its versions, in a minor version of Kubernetes; always the
+    same object."""
+    key = (kind.group, kind.version, kind.kind, minor)
     found = _made.get(key)
     if found is None:
         place = _PLACES.get((kind.group, kind.kind))
@@ -101,5 +102,6 @@ def strategy_for(kind: Kind) -> Strategy:
         else:
             module = import_module(f"actors.apiserver.strategies.{place[0]}")
             found = getattr(module, place[1])(kind)
+        found.minor = minor
         _made[key] = found
     return found

@@ -94,6 +94,9 @@ class Strategy:
     standard_finalizers_only: ClassVar[bool] = False
     """Check the legacy rule that a finalizer without a slash is one of Kubernetes' own."""
 
+    minor: int = 36
+    """The minor version of Kubernetes whose behaviour this is."""
+
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 

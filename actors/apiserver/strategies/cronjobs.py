@@ -30,7 +30,7 @@ from actors.apiserver.strategies._tables import (
 from actors.apiserver.strategies._time import since
 from actors.apiserver.strategies._workloads import name_warning
 from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
-from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
 
 __all__ = ["CronJobStrategy"]
 
@@ -102,7 +102,7 @@ class CronJobStrategy(Strategy):
         default_template(job.setdefault("template", {"metadata": {}, "spec": {}}))
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["jobTemplate"]["spec"]["template"]["spec"], old and old["spec"]["jobTemplate"]["spec"]["template"]["spec"], ctx.minor)
 
     def check(self, obj: Object) -> list[FieldError]:
         errors = self.check_meta(obj) + self._check_spec(obj["spec"], None)

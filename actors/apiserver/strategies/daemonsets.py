@@ -32,7 +32,7 @@ from actors.apiserver.strategies._workloads import (
     sorted_labels,
     validate_pod_restarts,
 )
-from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
 from actors.apiserver.strategies.pod_validation import validate_template
 from actors.apiserver.strategies.pod_warnings import pod_warnings
 
@@ -110,7 +110,7 @@ class DaemonSetStrategy(Strategy):
         }
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
         generation = max(_template_generation(new), 1)
         if old is not None:
             generation = _template_generation(old)

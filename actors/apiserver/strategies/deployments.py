@@ -27,7 +27,7 @@ from actors.apiserver.strategies._workloads import (
     validate_counts,
     validate_selected_template,
 )
-from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
 from actors.apiserver.strategies.pod_warnings import pod_warnings
 
 __all__ = ["DeploymentStrategy"]
@@ -87,7 +87,7 @@ class DeploymentStrategy(Strategy):
         default_template(spec.setdefault("template", {"metadata": {}, "spec": {}}))
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
 
     def bumps_generation(self, new: Object, old: Object) -> bool:
         now, was = (o["metadata"].get("annotations") or {} for o in (new, old))

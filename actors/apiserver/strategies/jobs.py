@@ -24,7 +24,7 @@ from actors.apiserver.strategies._time import age, parse_time
 from actors.apiserver.strategies._workloads import LABELS_MISMATCH, name_warning, sorted_labels
 from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
 from actors.apiserver.strategies.job_status import condition_true, validate_job_status
-from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
 
 __all__ = ["JobStrategy"]
 
@@ -68,7 +68,7 @@ class JobStrategy(Strategy):
         default_template(template)
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
         if old is None and not new["spec"].get("manualSelector"):
             _generate_selector(new)
 

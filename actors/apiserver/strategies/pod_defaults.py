@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from actors.apiserver.strategies._resources import is_huge_page, is_native, sum_requests
+from actors.apiserver.strategies.pod_features import drop_disabled
 from protocol.quantity import canonical, format_quantity, parse_quantity, quantity_format
 
-__all__ = ["default_claim_spec", "default_pod", "default_template", "mirror_service_account"]
+__all__ = ["default_claim_spec", "default_pod", "default_template", "prepare_pod_spec"]
 
 Object = dict[str, Any]
 
@@ -55,6 +56,12 @@ def mirror_service_account(spec: Object) -> None:
         spec["serviceAccount"] = name
     else:
         spec.pop("serviceAccount", None)
+
+
+def prepare_pod_spec(spec: Object, old: Object | None, minor: int) -> None:
+    """What every write of a pod or of a template does first. `old` is the spec it replaces."""
+    mirror_service_account(spec)
+    drop_disabled(spec, old, minor)
 
 
 def default_spec(spec: Object) -> None:

@@ -15,7 +15,7 @@ from actors.apiserver.strategies._errors import (
     forbidden,
 )
 from actors.apiserver.strategies._names import dns1123_label
-from actors.apiserver.strategies.pod_defaults import default_pod, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_pod, prepare_pod_spec
 from actors.apiserver.strategies.pod_object import check_object
 from actors.apiserver.strategies.pod_profiles import validate_profiles_match
 from actors.apiserver.strategies.pod_qos import qos_class
@@ -48,7 +48,7 @@ class PodStrategy(Strategy):
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
         spec = new["spec"]
-        mirror_service_account(spec)
+        prepare_pod_spec(spec, old and old["spec"], ctx.minor)
         if old is None:
             if "affinity" in spec or "topologySpreadConstraints" in spec:
                 _merge_label_keys(spec, new["metadata"].get("labels") or {})

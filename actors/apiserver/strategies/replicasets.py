@@ -24,7 +24,7 @@ from actors.apiserver.strategies._workloads import (
     validate_pod_restarts,
     validate_selected_template,
 )
-from actors.apiserver.strategies.pod_defaults import default_template, mirror_service_account
+from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
 from actors.apiserver.strategies.pod_validation import validate_template
 from actors.apiserver.strategies.pod_warnings import pod_warnings
 
@@ -67,7 +67,7 @@ class ReplicaSetStrategy(Strategy):
         obj["status"] = {"replicas": 0}
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + self._check_spec(obj["spec"])
@@ -135,7 +135,8 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
         template = new["spec"].get("template")
         if template is not None:
-            mirror_service_account(template["spec"])
+            was = (old["spec"].get("template") or {}) if old is not None else {}
+            prepare_pod_spec(template["spec"], was.get("spec"), ctx.minor)
 
     def _check_spec(self, spec: Object) -> list[FieldError]:
         errors = nonnegative(spec.get("minReadySeconds"), "spec.minReadySeconds")
@@ -182,7 +183,7 @@ class PodTemplateStrategy(Strategy):
         return bool(new.get("template") != old.get("template"))
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["template"]["spec"])
+        prepare_pod_spec(new["template"]["spec"], old and old["template"]["spec"], ctx.minor)
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + validate_template(obj["template"], "template")

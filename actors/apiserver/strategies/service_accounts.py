@@ -13,6 +13,10 @@ from actors.apiserver.strategies._errors import FieldError
 __all__ = ["ServiceAccountStrategy"]
 
 
+_NO_SECRETS_SINCE = 35
+_SECRETS = Column("Secrets", "string", "", "How many secrets it names.")
+
+
 class ServiceAccountStrategy(Strategy):
     """ServiceAccount."""
 
@@ -22,10 +26,11 @@ class ServiceAccountStrategy(Strategy):
         return self.check_meta_update(new, old) + self.check(new)
 
     def columns(self) -> tuple[Column, ...]:
-        return (NAME, AGE)
+        return (NAME, AGE) if self.minor >= _NO_SECRETS_SINCE else (NAME, _SECRETS, AGE)
 
     def row(self, obj: Object, now: float) -> list[Any]:
-        return [obj["metadata"].get("name", ""), self.age(obj, now)]
+        name, old = obj["metadata"].get("name", ""), self.age(obj, now)
+        return [name, old] if self.minor >= _NO_SECRETS_SINCE else [name, len(obj.get("secrets") or ()), old]
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         key = "kubernetes.io/enforce-mountable-secrets"

@@ -30,7 +30,7 @@ from actors.apiserver.strategies._workloads import (
 from actors.apiserver.strategies.pod_defaults import (
     default_claim_spec,
     default_template,
-    mirror_service_account,
+    prepare_pod_spec,
 )
 from actors.apiserver.strategies.pod_warnings import pod_warnings
 
@@ -136,7 +136,7 @@ class StatefulSetStrategy(Strategy):
         obj["status"] = {"replicas": 0, "availableReplicas": 0}
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
-        mirror_service_account(new["spec"]["template"]["spec"])
+        prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + self._check_spec(obj["spec"], True)
