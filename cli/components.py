@@ -132,9 +132,14 @@ def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     config |= {"mode": options.proxy_mode} if options.proxy_mode else {}
     config |= {"clusterCIDR": options.cluster_cidr} if options.cluster_cidr else {}
     if not options.apply:
+        if options.network_policies or options.netns:
+            raise UsageError("--network-policies and --netns say what --apply writes: give --apply too")
         return partial(KubeProxy, options.node_name, apiserver, config)
-    from actors.network.applying import applying_proxy
+    from actors.network.applying import applying_proxy, why_not
 
+    missing = why_not(config.get("mode") or "iptables")
+    if missing:
+        raise UsageError(f"--apply: {missing}")
     policies = options.network_policies
     return applying_proxy(options.node_name, apiserver, config, netns=options.netns, policies=policies)
 
