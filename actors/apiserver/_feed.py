@@ -175,6 +175,11 @@ class Feed:
             self._rebuilt = Future()
             self.actor.background(self._rebuild())
 
+    @property
+    def reads_anew(self) -> bool:
+        """Whether etcd is away or being read again."""
+        return self._rebuilt is not None
+
     async def settled(self) -> None:
         """Return when the cache is not being read anew. Raises `StatusError` (503) when that takes
         too long, as it does while etcd is away."""

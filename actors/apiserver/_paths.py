@@ -14,6 +14,7 @@ import orjson
 from actors.apiserver._discovery import AGGREGATED, Discovery
 from actors.apiserver._messages import HttpReply
 from actors.apiserver._negotiate import JSON
+from actors.apiserver._request import query_values
 from protocol import status
 from protocol.conditions import PATHS, PathCall
 
@@ -85,7 +86,7 @@ async def other_path(
     if first in ("api", "apis"):
         return _discovery(core, call, path)
     if first in ("healthz", "livez", "readyz"):
-        return _health(core, path, options)
+        return _health(core, path, call, options)
     if path == "/version":
         if call.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
@@ -114,16 +115,40 @@ async def other_path(
     return _NOT_FOUND
 
 
-def _health(core: Core, path: str, options: dict[str, str]) -> HttpReply:
+_PLAIN = (("X-Content-Type-Options", "nosniff"),)
+_STORAGE_CHECKS = ("etcd", "etcd-readiness")
+
+
+def _health(core: Core, path: str, call: HttpCall, options: dict[str, str]) -> HttpReply:
+    """Health as a word, or check by check: `verbose`, any number of `exclude`s, or one check's own path."""
     _, kind, *rest = path.split("/", 2)
     checks = _checks(kind)
+    failing = _STORAGE_CHECKS if core.store.reads_anew else ()
     if rest:
-        return HttpReply(200, _TEXT, b"ok") if rest[0] in checks else _NOT_FOUND
+        if rest[0] not in checks:
+            return _NOT_FOUND
+        if rest[0] in failing:
+            return HttpReply(500, _TEXT, b"internal server error: storage is being read anew\n", _PLAIN)
+        return HttpReply(200, _TEXT, b"ok", _PLAIN)
+    excluded = dict.fromkeys(value for value in query_values(call.query, "exclude") if value)
+    lines, failed = [], False
+    for check in checks:
+        if check in excluded:
+            del excluded[check]
+            lines.append(f"[+]{check} excluded: ok")
+        elif check in failing:
+            failed = True
+            lines.append(f"[-]{check} failed: reason withheld")
+        else:
+            lines.append(f"[+]{check} ok")
+    if excluded:
+        names = ", ".join(f'"{name}"' for name in sorted(excluded))
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+    if failed:
+        return HttpReply(500, _TEXT, "\n".join([*lines, f"{kind} check failed", ""]).encode(), _PLAIN)
     if "verbose" in options:
-        left_out = options.get("exclude", "")
-        lines = [f"[+]{check} excluded: ok" if check == left_out else f"[+]{check} ok" for check in checks]
-        return HttpReply(200, _TEXT, "\n".join([*lines, f"{kind} check passed", ""]).encode())
-    return HttpReply(200, _TEXT, b"ok")
+        return HttpReply(200, _TEXT, "\n".join([*lines, f"{kind} check passed", ""]).encode(), _PLAIN)
+    return HttpReply(200, _TEXT, b"ok", _PLAIN)
 
 
 def discovery_of(core: Core) -> Discovery:
