@@ -31,6 +31,7 @@ from protocol.cri import (
     RunPodSandbox,
     StartContainer,
     StopContainer,
+    StopPodSandbox,
 )
 from protocol.cri import Probe as ProbePort
 
@@ -186,6 +187,9 @@ class Starting(Pulling):
             if error.code == "AlreadyExists":
                 self.look_again()
                 return
+            if error.code == "FailedPrecondition" and self.facts.sandbox_ready:
+                await self._sandbox_lost()
+                return
             self._wait(member, "CreateContainerError", error.message)
             self.record("Warning", "Failed", f"Error: {error.message}", member)
             self._hold(member)
@@ -215,6 +219,13 @@ class Starting(Pulling):
             await self._after_start(member)
         if before:
             self._forget_older(member.name, before)
+
+    async def _sandbox_lost(self) -> None:
+        """The pause container has ended: what it held is gone, so the whole pod begins anew."""
+        self.record("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        self.facts.sandbox_ready = False
+        await self.ask(self.node.runtime, StopPodSandbox(self.sandbox_id))
+        self.wake_in(0.1)
 
     def _forget_older(self, name: str, before: str) -> None:
         """Keep one ended container for its log, and remove the one before it."""
