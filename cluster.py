@@ -339,8 +339,10 @@ def read_manifest(manifest: str | Path | Object | Iterable[Object]) -> list[Obje
 def _load_yaml(text: str, where: str) -> list[Any]:
     import yaml
 
+    from protocol.yamltext import manifest_loader
+
     try:
-        return list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        return list(yaml.load_all(text, manifest_loader()))
     except yaml.YAMLError as error:
         raise ManifestError(f"{where}: {' '.join(str(error).split())}") from None
 

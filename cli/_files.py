@@ -18,9 +18,11 @@ def load_objects(path: Any) -> list[dict[str, Any]]:
     """
     import yaml
 
+    from protocol.yamltext import manifest_loader
+
     try:
         text = sys.stdin.read() if str(path) == "-" else Path(path).read_text()
-        documents = [d for d in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if d is not None]
+        documents = [d for d in yaml.load_all(text, manifest_loader()) if d is not None]
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
