@@ -84,6 +84,9 @@ class Feed:
         for cache, entry in loaded:
             cache.load(entry)
         self.revision = revision
+        if self.on_reset is not None:
+            # At once: a bookmark of the new revision to a watch of the old would hide what was missed.
+            self.on_reset()
         await self._open_watch(revision + 1)
 
     def begin_history(self) -> None:
@@ -235,8 +238,6 @@ class Feed:
             else:
                 future.resolve(None)
         self._waiting = []
-        if self.on_reset is not None:
-            self.on_reset()
 
     # --- keys -------------------------------------------------------------------------------
 
