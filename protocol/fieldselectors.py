@@ -7,7 +7,7 @@ Texts of errors are those of apimachinery's `pkg/fields`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from protocol.selectors import SelectorError
 
@@ -31,10 +31,6 @@ class FieldSelector:
 
     def matches(self, fields: Mapping[str, str]) -> bool:
         return all((fields.get(f, "") == value) == (sign == "=") for f, sign, value in self.terms)
-
-    def matches_with(self, get: Callable[[str], str]) -> bool:
-        """Like `matches`, with a function from field to value: only what is asked is computed."""
-        return all((get(f) == value) == (operator == "=") for f, operator, value in self.terms)
 
     def required(self, field: str) -> str | None:
         """The one value that `field` must have, if the selector says so."""

@@ -187,26 +187,6 @@ async def _served(
 _RAW = ("log", "exec", "attach", "portforward", "proxy")
 
 
-def from_protobuf(served: Served, subresource: str, verb: str, body: bytes) -> Any:
-    """The object in a protobuf body. Raises 400."""
-    from protocol.protobuf import ProtobufError, decode
-
-    kind = served.kind
-    group, version, name = kind.group, kind.version, kind.kind
-    if verb in ("delete", "deletecollection"):
-        group, version, name = "", "v1", "DeleteOptions"
-    elif subresource:
-        found = kind.subresource(subresource)
-        if found is not None:
-            group, version, name = found.group, found.version, found.kind
-    try:
-        return decode(body, (group, version, name))
-    except ProtobufError as error:
-        raise status.bad_request(
-            f"the object provided is unrecognized (must be of type {name}): {error} ({body[:30].hex()})"
-        ) from None
-
-
 def respond(core: Core, call: HttpCall, request: Request, answer: Answer, form: Form) -> HttpReply:
     """A verb's answer as a response."""
     wants_gzip = "gzip" in call.headers.get("accept-encoding", "")

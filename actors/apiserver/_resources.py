@@ -177,17 +177,9 @@ class Resources:
                 return served
         return None
 
-    def group_known(self, group: str) -> bool:
-        """Whether anything of this group is served."""
-        return any(g == group for g, _, _ in self._served)
-
     def builtin_group(self, group: str) -> bool:
         """Whether a built-in kind of this group is served."""
         return any(s.kind.group == group and s.custom is None for s in self._served.values())
-
-    def version_known(self, group: str, version: str) -> bool:
-        """Whether anything of this group and version is served."""
-        return any(g == group and v == version for g, v, _ in self._served)
 
     def __iter__(self) -> Iterator[Served]:
         return iter(self._served.values())

@@ -80,10 +80,6 @@ def scale_of(served: Served, obj: Object) -> Object:
     return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": shown, "spec": spec, "status": found}
 
 
-class _ScaleColumns:
-    """What a table of a Scale shows."""
-
-
 async def scale(core: Core, request: Request) -> Answer:
     """GET, PUT and PATCH of a Scale."""
     served: Served = request.served

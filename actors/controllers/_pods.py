@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from protocol.objects import Object, labels, metadata, name, owner_reference, status, uid
+from protocol.objects import Object, labels, metadata, name, owner_reference, status
 
 __all__ = [
     "availability_wait_s",
@@ -190,7 +190,3 @@ def matches_labels(pod: Object, wanted: dict[str, str]) -> bool:
     """Whether the pod carries all of these labels."""
     found = labels(pod)
     return all(found.get(k) == v for k, v in wanted.items())
-
-
-def pod_uids(pods: Iterable[Object]) -> list[str]:
-    return [uid(pod) for pod in pods]

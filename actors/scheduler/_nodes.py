@@ -204,15 +204,6 @@ class NodeTable:
             self._values.append(text)
         return place
 
-    def value_text(self, place: int) -> str:
-        """The label value behind an interned number."""
-        return self._values[place]
-
-    @property
-    def value_count(self) -> int:
-        """One more than the largest number in any label column."""
-        return len(self._values)
-
     def _set_labels(self, row: int, labels: Mapping[str, str]) -> None:
         self.labels[row] = labels
         for key, column in self._label_columns.items():

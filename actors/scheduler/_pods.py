@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.scheduler._node_selector import NodeSelector, NodeTerm, compile_required, compile_term
 from actors.scheduler._pod_signature import signature_of, volumes_of
-from actors.scheduler._resources import MEMORY, ResourceNames, pod_requests, scoring_requests
+from actors.scheduler._resources import ResourceNames, pod_requests, scoring_requests
 from protocol.objects import controller_of, deleting
 from protocol.selectors import NOTHING, Requirement, Selector, SelectorError, selector_of
 
@@ -124,10 +124,6 @@ class PodClass:
     """Kind, name and uid of the managing owner; empty strings without one."""
     memo: dict[Any, Any] = field(default_factory=dict)
     """Where plugins and the cache keep what they derived from this class alone."""
-
-    @property
-    def best_effort(self) -> bool:
-        return not any(place <= MEMORY for place, _ in self.requests)
 
     def tolerates(self, taint: tuple[str, str, str]) -> bool:
         return any(t.tolerates(taint) for t in self.tolerations)

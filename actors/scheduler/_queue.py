@@ -284,15 +284,6 @@ class SchedulingQueue:
                     moved += self._admit(queued, self._by_backoff(queued, now), now)
         return moved
 
-    def next_backoff(self) -> float | None:
-        """When the next backoff ends."""
-        while self._backoff:
-            expiry, entry, queued = self._backoff[0]
-            if queued.place == "backoff" and queued.entry == entry:
-                return expiry
-            heapq.heappop(self._backoff)
-        return None
-
     def backoff_s(self, queued: QueuedPod) -> float:
         """How long a pod is kept from being tried again, from its last failure on."""
         tries = queued.errors or queued.failures

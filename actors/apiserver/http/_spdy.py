@@ -143,7 +143,3 @@ class Session:
     def send_reset(self, stream: int) -> None:
         """End a stream at once."""
         self._frame(RST_STREAM, 0, struct.pack(">II", stream, _CANCEL))
-
-    def send_goaway(self) -> None:
-        """Say that no more streams are taken."""
-        self._frame(GOAWAY, 0, struct.pack(">II", 0, 0))
