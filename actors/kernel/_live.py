@@ -224,8 +224,8 @@ class LiveSystem(ActorSystem):
         """End a pause."""
         assert isinstance(ref, Cell)
         for cell in subtree(ref):
-            if type(cell) is HeldCell:
-                cell.__class__ = ObservedCell
+            if isinstance(cell, HeldCell):
+                cell.__class__ = ObservedCell  # type: ignore[assignment]
                 cell._reschedule()
 
     def _fire(self) -> None:
