@@ -229,9 +229,11 @@ async def token_request(core: Core, request: Request) -> Answer:
     if not isinstance(metadata, dict):
         metadata = obj["metadata"] = {}
     if metadata.get("name") and metadata["name"] != request.name:
-        raise status.bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({request.name})"
-        )
+        problem = f'Invalid value: "{metadata["name"]}": must match the service account name if specified'
+        error = FieldError("FieldValueInvalid", "metadata.name", problem)
+        raise status.invalid("authentication.k8s.io", "TokenRequest", request.name, [error])
+    if metadata.get("namespace") and metadata["namespace"] != request.namespace:
+        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
     account = core.get("", "serviceaccounts", request.namespace, request.name)
     spec = obj.setdefault("spec", {})
     if spec.get("expirationSeconds") is None:
