@@ -342,6 +342,10 @@ def test_a_webhook_that_hangs_delays_only_who_needs_the_version(https: Any, hook
         return https.apiserver.ask(ApiRequest(verb, what, namespace, name, body=body, user=ADMIN), **more)
 
     ask("create", crds, "", body=definition(hook), timeout=10)
+    for _ in range(1000):  # each a round trip; as upstream, what is created is established a moment later
+        made = ask("get", crds, "", "knobs.example.com", timeout=10)
+        if any(c["type"] == "Established" for c in made["status"].get("conditions") or ()):
+            break
     try:
         body = {"apiVersion": "example.com/v2", "kind": "Knob", "metadata": {"name": "k"}, "spec": {"host": "a", "port": "1"}}
         ask("create", new, body=body, timeout=10)
