@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.client._client import Client, ClientActor, resource
 from actors.client._events import EventRecorder
-from actors.client._expectations import Expectations, UidExpectations
+from actors.client._expectations import EXPIRY_S, Expectations, UidExpectations
 from actors.client._informer import Informer
 from actors.client._leader import LeaderElector
 from actors.client._outside import OutsideClient, WaitTimeout
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from actors.client._transport import HttpTransport
 
 __all__ = [
+    "EXPIRY_S",
     "Backoff",
     "Changes",
     "Client",

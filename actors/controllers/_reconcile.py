@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from actors.client import (
+    EXPIRY_S,
     Changes,
     Client,
     ClientActor,
@@ -182,6 +183,14 @@ class Controller(ClientActor):
             and int(resource_version(known)) >= int(resource_version(item))
             for item in answer.get("items") or ()
         )
+
+    def expects_nothing(self, expectations: Expectations, key: str) -> bool:
+        """Whether `expectations` of `key` are met. If not, look again when they lapse: what came and went
+        while a watch was broken is never seen, and no other change need come."""
+        if expectations.satisfied(key):
+            return True
+        self.queue.add_after(key, EXPIRY_S + 1.0)
+        return False
 
     async def lower_later(
         self, expectations: Expectations, key: str, creations: int = 0, uids: Iterable[str] = ()

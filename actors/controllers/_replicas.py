@@ -159,7 +159,7 @@ class ReplicaController(Controller):
         if replica_set is None:
             self.expectations.delete(key)
             return
-        settled = self.expectations.satisfied(key)
+        settled = self.expects_nothing(self.expectations, key)
         selector = self.selector(replica_set)
         pods = await self._claim(replica_set, selector)
         active = [pod for pod in pods if is_active(pod)]

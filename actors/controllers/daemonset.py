@@ -145,7 +145,7 @@ class DaemonSetController(Controller):
             return
         current, old, collisions = await self._history(daemon_set)
         code = labels(current).get(REVISION_HASH, "")
-        if not self.expectations.satisfied(key):
+        if not self.expects_nothing(self.expectations, key):
             await self._write_status(daemon_set, code, collisions, observe=False)
             return
         await self._manage(key, daemon_set, code)

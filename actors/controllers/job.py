@@ -151,7 +151,7 @@ class JobController(JobCounting):
             self._failures.pop(uid(job), None)
             await self._release_leftovers(job)
             return
-        settled = self.expectations.satisfied(key)
+        settled = self.expects_nothing(self.expectations, key)
         removed = self.unfinalized.setdefault(key, set())
         pods = await self._claim(job)
         state = JobState(job, pods, removed, self.clock.now(), self.clock.rfc3339())
