@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("etcd", "apiserver", "client", "controllers", "scheduler", "kubelet", "runtime", "network")
+ROOMS = ("etcd", "apiserver", "client", "controllers", "scheduler", "kubelet", "runtime", "network", "recorder")
 BELOW_THE_API = ("controllers", "scheduler", "kubelet", "network")
 
 
@@ -71,6 +71,7 @@ FORBIDDEN = {
 EDGES = {
     "actors/kernel/_clock.py": "makes the clock",
     "actors/kernel/_live.py": "seeds a live system",
+    "actors/kernel/_timekeeper.py": "waits in real time until a virtual clock may move",
     "actors/runtime/_shim.py": "a process of its own, beside a container",
 }
 
