@@ -431,6 +431,7 @@ WorkloadMachine.TestCase.settings = settings(
     stateful_step_count=30 if THOROUGH else 15,
     # To shrink a failure takes minutes: only when somebody has set out to find some.
     phases=tuple(Phase) if THOROUGH else (Phase.explicit, Phase.reuse, Phase.generate),
+    derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
