@@ -180,12 +180,14 @@ def store_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises: UsageError for what is no etcd server's URL.
     """
-    from actors.etcd import parse_servers
+    servers: tuple[str, ...] = ()
+    if options.etcd_servers:
+        from actors.etcd import parse_servers  # brings gRPC, which takes a while and 12 MB
 
-    try:
-        servers = parse_servers(options.etcd_servers) if options.etcd_servers else ()
-    except ValueError as error:
-        raise UsageError(f"--etcd-servers: {error}") from None
+        try:
+            servers = parse_servers(options.etcd_servers)
+        except ValueError as error:
+            raise UsageError(f"--etcd-servers: {error}") from None
     return {
         "unsafe_no_fsync": options.unsafe_no_fsync,
         "etcd_servers": servers,
