@@ -7,9 +7,35 @@ from typing import Any
 from actors.kernel import Ref
 from actors.kubelet._config import KubeletConfig
 
-__all__ = ["NodeContext"]
+__all__ = ["NodeContext", "PodTable"]
 
 Object = dict[str, Any]
+
+
+class PodTable(dict[str, Object]):
+    """Pods by uid. `scripted` are the uids of those whose use of memory, storage or process numbers is
+    told by annotations: kept with each change, so that a node with none of them need not ask its pods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripted: set[str] = set()
+
+    def __setitem__(self, uid: str, pod: Object) -> None:
+        super().__setitem__(uid, pod)
+        if _scripted(pod):
+            self.scripted.add(uid)
+        else:
+            self.scripted.discard(uid)
+
+    def forget(self, uid: str) -> Object | None:
+        """Take a pod out; None if there was none."""
+        self.scripted.discard(uid)
+        return self.pop(uid, None)
+
+
+def _scripted(pod: Object) -> bool:
+    annotations = pod["metadata"].get("annotations")
+    return bool(annotations) and any("/usage-" in name and "usage-cpu" not in name for name in annotations)
 
 
 class NodeContext:
@@ -41,7 +67,7 @@ class NodeContext:
         self.prefix = "containerd"
         self.allocatable: Object = {}
         self.memory_bytes = 1
-        self.pods: dict[str, Object] = {}
+        self.pods = PodTable()
         self.workers: dict[str, Ref] = {}
         self.removed: set[str] = set()
         self.mirrors: dict[tuple[str, str], Object] = {}

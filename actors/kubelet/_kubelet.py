@@ -219,12 +219,12 @@ class Kubelet(Relief):
             self.node.removed.add(pod["metadata"]["uid"])
             worker.tell(PodRemoved())
         else:
-            self.node.pods.pop(pod["metadata"]["uid"], None)
+            self.node.pods.forget(pod["metadata"]["uid"])
 
     @handles(WorkerGone)
     def worker_gone(self, message: WorkerGone) -> None:
         self.node.workers.pop(message.uid, None)
-        pod = self.node.pods.pop(message.uid, None)
+        pod = self.node.pods.forget(message.uid)
         self.node.removed.discard(message.uid)
         self.evicted.discard(message.uid)
         self.admission.release(message.uid)

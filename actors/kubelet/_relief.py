@@ -40,7 +40,7 @@ class Relief(StaticPods):
         """Evict one pod if the node runs out of something, and those that exceed a limit of storage.
         Nodes whose pods' use cannot be told from their requests (none is scripted) are not looked at: that
         keeps thousands of them cheap."""
-        if not self.pressures and not any(_scripted(p) for p in self.node.pods.values()):
+        if not self.pressures and not self.node.pods.scripted:
             return
         uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
         for uid, use in uses.items():
@@ -75,8 +75,3 @@ class Relief(StaticPods):
         self.evicted.add(uid)
         worker.tell(Evict("Evicted", words, grace_s))
         return True
-
-
-def _scripted(pod: Object) -> bool:
-    annotations = pod["metadata"].get("annotations")
-    return bool(annotations) and any("/usage-" in name and "usage-cpu" not in name for name in annotations)
