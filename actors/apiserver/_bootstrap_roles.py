@@ -176,6 +176,9 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         f"{_READ},patch,update batch jobs", "update batch jobs/status", "update batch jobs/finalizers",
         "create,delete,list,patch,watch - pods",
     ),
+    "legacy-service-account-token-cleaner": (
+        "get - configmaps kube-apiserver-legacy-service-account-token-tracking", "delete,patch - secrets",
+    ),
     "namespace-controller": (
         f"delete,{_READ} - namespaces", "update - namespaces/finalize,namespaces/status",
         "delete,deletecollection,get,list * *",

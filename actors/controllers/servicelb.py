@@ -99,10 +99,11 @@ class ServiceLoadBalancerController(Controller):
         self._event(service, "Normal", "DeletedLoadBalancer", "Deleted load balancer")
 
     async def _set_finalizers(self, service: Object, finalizers: list[str]) -> Object:
+        """By way of the status, which is all that this controller may write."""
         changed = mutable(service)
         changed["metadata"]["finalizers"] = finalizers
         try:
-            return await self.client.update("services", changed)
+            return await self.client.update_status("services", changed)
         except StatusError as error:
             if error.code == 404:
                 return service
