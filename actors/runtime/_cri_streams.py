@@ -156,11 +156,14 @@ class CriStreams(Sessions):
     @handles(cri.ReadLog)
     def read_log(self, message: cri.ReadLog) -> cri.ReadLogResponse:
         path = Path(self._status(message.container_id).log_path)
+        position = [0, 0]
+        data = read_file(path, message, position)
         if message.peer is not None:
             peer, stream_id, stopped = message.peer, message.stream_id, threading.Event()
             self.sessions[stream_id] = Session(lambda data, eof: None, stopped.set)
             follow(
                 path,
+                position,
                 message.timestamps,
                 lambda stream, text: self._deliver(
                     peer, StreamData(stream_id, STDOUT if stream == 1 else STDERR, text)
@@ -169,7 +172,7 @@ class CriStreams(Sessions):
                 stopped,
                 lambda: self._deliver(peer, StreamClosed(stream_id)),
             )
-        return cri.ReadLogResponse(read_file(path, message))
+        return cri.ReadLogResponse(data)
 
     def _ended(self, ident: str) -> Callable[[], bool]:
         """Whether a container has ended, asked not too often."""

@@ -303,6 +303,7 @@ class DockerRuntime(DockerStreams):
         elif state["Status"] in CREATED and not state.get("Error"):
             kind = cri.CONTAINER_CREATED
         code = int(state.get("ExitCode") or 0)
+        began = seconds(state.get("StartedAt") or "")
         reason = (
             ""
             if kind != cri.CONTAINER_EXITED
@@ -314,8 +315,8 @@ class DockerRuntime(DockerStreams):
         )
         return cri.ContainerStatus(
             info["Id"], labels[SANDBOX], labels[POD_UID], config.name, config.attempt, kind, config.image,
-            f"docker://{info['Image']}", seconds(info["Created"]), seconds(state.get("StartedAt") or ""),
-            seconds(state.get("FinishedAt") or ""), code, code - 128 if code > 128 else 0, reason,
+            f"docker://{info['Image']}", seconds(info["Created"]), began,
+            max(seconds(state.get("FinishedAt") or ""), began) if kind == cri.CONTAINER_EXITED else 0.0, code, code - 128 if code > 128 else 0, reason,
             self._termination_message(info, config, code) if kind == cri.CONTAINER_EXITED else "", config.annotations,
         )  # fmt: skip
 

@@ -241,6 +241,7 @@ class DockerMachine:
             working_dir=config.working_dir or None,
             tty=config.tty,
             stdin_open=config.stdin,
+            detach=not config.stdin_once,  # without, the client sets StdinOnce for whatever has a standard input
             labels=labels,
             host_config=host,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,12 +43,19 @@ def _parse(line: bytes) -> tuple[bytes, int, bytes] | None:
     return parts[0], 2 if parts[1] == b"stderr" else 1, text if parts[2] == b"P" else text + b"\n"
 
 
-def read_file(path: Path, question: ReadLog) -> bytes:
-    """The log as `question` cuts it; nothing if there is no file."""
+def read_file(path: Path, question: ReadLog, position: list[int] | None = None) -> bytes:
+    """The log as `question` cuts it; nothing if there is no file. `position` is set to where the
+    reading ended, for `follow`."""
     try:
-        lines = [p for p in map(_parse, path.read_bytes().splitlines(keepends=True)) if p is not None]
+        with path.open("rb") as file:
+            data = file.read()
+            inode = os.fstat(file.fileno()).st_ino
     except OSError:
         return b""
+    end = data.rfind(b"\n") + 1
+    if position is not None:
+        position[:] = [inode, end]
+    lines = [p for p in map(_parse, data[:end].splitlines(keepends=True)) if p is not None]
     if question.since:
         lines = [p for p in lines if _seconds(p[0]) >= question.since]
     if question.tail_lines is not None:
@@ -78,8 +86,6 @@ def tail_text(path: Path, lines: int, limit_bytes: int) -> str:
 def _fresh(path: Path, position: list[int]) -> Iterator[bytes]:
     """Whole lines written since `position` = [inode, offset]; a file put aside is read to its end first."""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        import os
-
         inode = os.fstat(file.fileno()).st_ino
         if position[0] != inode:
             position[0], position[1] = inode, 0
@@ -95,19 +101,15 @@ def _fresh(path: Path, position: list[int]) -> Iterator[bytes]:
 
 def follow(
     path: Path,
+    position: list[int],
     timestamps: bool,
     tell: Callable[[int, bytes], None],
     ended: Callable[[], bool],
     stopped: threading.Event,
     done: Callable[[], None],
 ) -> None:
-    """Tell what is written from now on, on a thread of its own, until the container has `ended` and all
-    is told, or `stopped` is set."""
-    try:
-        info = path.stat()
-        position = [info.st_ino, info.st_size]
-    except OSError:
-        position = [0, 0]
+    """Tell what is written after `position`, on a thread of its own, until the container has `ended` and
+    all is told, or `stopped` is set."""
 
     def run() -> None:
         while not stopped.is_set():

@@ -224,11 +224,14 @@ class RuncStreams(Sessions):
     def read_log(self, message: cri.ReadLog) -> cri.ReadLogResponse:
         container = self._find(message.container_id)
         path = Path(container.log_file)
+        position = [0, 0]
+        data = read_file(path, message, position)
         if message.peer is not None:
             peer, stream_id, stopped = message.peer, message.stream_id, threading.Event()
             self.sessions[stream_id] = Session(lambda data, eof: None, stopped.set, None)
             follow(
                 path,
+                position,
                 message.timestamps,
                 lambda stream, text: self._deliver(
                     peer, StreamData(stream_id, STDOUT if stream == 1 else STDERR, text)
@@ -237,7 +240,7 @@ class RuncStreams(Sessions):
                 stopped,
                 lambda: self._deliver(peer, StreamClosed(stream_id)),
             )
-        return cri.ReadLogResponse(read_file(path, message))
+        return cri.ReadLogResponse(data)
 
     @handles(cri.Probe)
     def probe(self, message: cri.Probe) -> Future[cri.ProbeResponse]:

@@ -26,6 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only_kinds(kind, ...): the runtimes that a test is about")
 
 
+def own_network(number: int) -> str:
+    """Addresses that no other test process on this machine uses: range 0 or 1."""
+    block = os.getpid() * 2 + number
+    return f"10.{160 + block // 256 % 64}.{block % 256}.0/24"
+
+
 def busybox() -> str:
     """A busybox that needs no library, or an empty text."""
     path = shutil.which("busybox")
@@ -120,7 +126,7 @@ state = "{root}/state"
     conf_dir = "{root}/net.d"
 """
 NETWORK = """{{"cniVersion": "0.4.0", "name": "kt", "plugins": [{{"type": "bridge", "bridge": "{bridge}", "isGateway": true,
- "ipam": {{"type": "host-local", "dataDir": "{root}/ipam", "ranges": [[{{"subnet": "10.199.9.0/24"}}]],
+ "ipam": {{"type": "host-local", "dataDir": "{root}/ipam", "ranges": [[{{"subnet": "{subnet}"}}]],
  "routes": [{{"dst": "0.0.0.0/0"}}]}}}}]}}"""
 
 
@@ -138,7 +144,7 @@ def cri_endpoint() -> Iterator[str]:
     bridge = f"kc{os.getpid()}"
     (root / "net.d").mkdir()
     (root / "config.toml").write_text(CONTAINERD.format(root=root, plugins=plugins))
-    (root / "net.d" / "10-kt.conflist").write_text(NETWORK.format(root=root, bridge=bridge))
+    (root / "net.d" / "10-kt.conflist").write_text(NETWORK.format(root=root, bridge=bridge, subnet=own_network(1)))
     endpoint = f"unix://{root}/c.sock"
     command = ["containerd", "--config", f"{root}/config.toml"]
     try:
@@ -315,6 +321,12 @@ def node_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def pod_network() -> str:
+    """The addresses of a world's pods."""
+    return own_network(0)
+
+
+@pytest.fixture
 def worlds(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], RuntimeWorld]]:
     """Makes a world of a kind; nothing may be left of its pods."""
     made: list[RuntimeWorld] = []
@@ -324,7 +336,7 @@ def worlds(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         world = RuntimeWorld(spawn, image)
         made.append(world)
         world.kind, world.root = kind, tmp_path / "node"
-        world.ask(cri.UpdateRuntimeConfig("10.199.8.0/24"))
+        world.ask(cri.UpdateRuntimeConfig(own_network(0)))
         return world
 
     yield make

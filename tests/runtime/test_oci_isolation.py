@@ -198,7 +198,7 @@ machine = RuncMachine(LocalImages(Path(sys.argv[1])), Path(sys.argv[2]))
 system = LiveSystem("life").start_thread()
 runtime = system.spawn(Child("runtime", lambda: RuncRuntime(machine)))
 ask = lambda m: runtime.ask(m, timeout=30)
-ask(cri.UpdateRuntimeConfig("10.199.8.0/24"))
+ask(cri.UpdateRuntimeConfig(sys.argv[5]))
 pod = cri.PodSandboxConfig("p", "ns", sys.argv[3], cgroup_parent="/kubepods/burstable/pod" + sys.argv[3], log_directory="/x/p")
 sandbox = ask(cri.RunPodSandbox(pod)).pod_sandbox_id
 script = sys.argv[4]
@@ -213,7 +213,7 @@ sys.stdin.read()
 @pytest.mark.only_kinds("runc")
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_killed_program_loses_no_container_and_no_line(
-    node_root: Path, image_store: Any, worlds: Any, ends: bool
+    pod_network: str, node_root: Path, image_store: Any, worlds: Any, ends: bool
 ) -> None:
     from actors.runtime import why_no_runc
 
@@ -222,7 +222,7 @@ def test_a_killed_program_loses_no_container_and_no_line(
     script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done" if not ends else "sleep 1; echo over; exit 5"
     uid = f"t{os.getpid()}-life"
     process = subprocess.Popen(
-        [sys.executable, "-c", LIFE, str(image_store.root), str(node_root), uid, script],
+        [sys.executable, "-c", LIFE, str(image_store.root), str(node_root), uid, script, pod_network],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2],
     )  # fmt: skip
     assert process.stdout is not None
