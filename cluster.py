@@ -18,21 +18,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from actors.client import OutsideClient, WaitTimeout
-from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref, Simulation, Tracer
+from actors.kernel import Actor, ActorSystem, Child, LiveClock, LiveSystem, Ref, Simulation, TimeKeeper, Tracer
 from protocol.api import StatusError
 from protocol.etcd import Range
 from protocol.objects import Object
 
 if TYPE_CHECKING:
     from actors.apiserver import pki
+    from simulation import ClusterClock, Faults
 
 __all__ = ["ApiServerProcess", "Cluster", "ClusterConfig", "ManifestError", "SimulatedCluster", "WaitTimeout", "main"]
 
@@ -40,6 +42,7 @@ STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 PUTS_PER_TXN = 100  # etcd takes 128 operations in one
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 DEFAULT_PORT = 6443
+CHAOS_PATHS = ("/kubekka/chaos", "/kubekka/clock")
 CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
 CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, in the network of simulated nodes
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
@@ -57,7 +60,8 @@ class ClusterConfig:
     `data_dir` is given; `minor` selects Kubernetes 1.`minor`; `seed` makes names and uids
     repeatable. With `debug`, whoever changes an object that the API server shares (with all clients
     of this process) gets a `TypeError`; tests should have it on. `record` names a file to which
-    every revision of the store is written (`protocol.recording`). `state` are the objects of another
+    every revision of the store is written (`protocol.recording`). `clock` is
+    `"real"`, `"virtual"` (it stands still until `Cluster.clock` moves it) or how many times faster it runs. `state` are the objects of another
     cluster (`kubectl get -o yaml`) to begin with; each Node among them gets a machine.
     """
 
@@ -95,9 +99,12 @@ class ClusterConfig:
     seed: int | None = None
     debug: bool = False
     record: Path | None = None
+    clock: str | float = "real"
     state: Sequence[Object] = ()
 
     def __post_init__(self) -> None:
+        if self.clock == "virtual" and (self.runtime != "simulated" or self.etcd_servers):
+            raise ValueError("time cannot stand still for real containers, nor for a real etcd")
         if self.nodes < 0:
             raise ValueError("a cluster has no fewer than 0 nodes")
         if not 31 <= self.minor <= 37:
@@ -300,6 +307,27 @@ def make_machine(config: ClusterConfig, name: str = "node") -> Callable[[], Acto
     return partial(SimulatedRuntime, Machine(), config.guise)
 
 
+class LazyPaths(Mapping[str, Ref]):
+    """The paths of `/kubekka` and who answers them, made at the first request."""
+
+    def __init__(self, make: Callable[[], Ref]) -> None:
+        self._make = make
+        self._desk: Ref | None = None
+
+    def __getitem__(self, path: str) -> Ref:
+        if path not in CHAOS_PATHS:
+            raise KeyError(path)
+        if self._desk is None:
+            self._desk = self._make()
+        return self._desk
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CHAOS_PATHS)
+
+    def __len__(self) -> int:
+        return len(CHAOS_PATHS)
+
+
 # -- Manifests ---------------------------------------------------------------------------------
 
 
@@ -470,7 +498,12 @@ class _Served:
         """
         from actors.apiserver import http
 
-        system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer)
+        clock = None
+        if self.config.clock != "real":
+            from simulation import make_clock
+
+            clock = make_clock(self.config.clock, LiveClock().now())
+        system = LiveSystem("cluster", seed=self.config.seed, tracer=self.tracer, clock=clock)
         self._system = system.start_thread()
         etcd = start_store(system, self.config)
         etcd.ask(Range(b"\0", limit=1), timeout=STORE_OPENS_S)  # a store that cannot be opened says so here
@@ -497,6 +530,8 @@ class _Served:
         if self._system is not None:
             if not self._system.failure:
                 finish_recording(self._recorder)
+            if self.config.clock == "virtual":
+                TimeKeeper(self._system).auto_advance(True)  # what stops may need time for it
             self._system.shutdown()
             self._system = None
         if self._folder is not None:
@@ -644,12 +679,56 @@ class Cluster(_Served, _Commands):
             self.parts = start_rest(self.system, self.config, apiserver, **self._certificates.controller_settings())
             self._serve_dns()
             self._serve_ingress(apiserver)
+            self._offer_chaos()
             if wait_for_nodes and _machines(self.config):
-                self.client.wait("nodes", self._nodes_ready)
+                with self._time_passes(30.0):
+                    self.client.wait("nodes", self._nodes_ready)
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _offer_chaos(self) -> None:
+        """Faults by HTTP, for whoever is the administrator; loaded when it is first used."""
+
+        def make_desk() -> Actor:
+            from simulation import ChaosDesk
+
+            return ChaosDesk(self.faults)
+
+        self.system.world["paths"] = LazyPaths(lambda: self.system.spawn(Child("chaos", make_desk)))
+
+    @cached_property
+    def faults(self) -> Faults:
+        """Verbs that break this cluster (docs/chaos.md)."""
+        from simulation import Faults
+
+        return Faults(self.system, seed=self.config.seed or 0, durable=self.config.data_dir is not None)
+
+    @cached_property
+    def clock(self) -> ClusterClock:
+        """The time of this cluster, to be read, and moved where it is virtual."""
+        from simulation import ClusterClock
+
+        return ClusterClock(self.system)
+
+    def _time_passes(self, seconds: float) -> AbstractContextManager[None]:
+        return self.clock.waiting(seconds) if self.config.clock == "virtual" else nullcontext()
+
+    def wait(
+        self,
+        what: str,
+        until: Callable[[Any], bool] | str = "exists",
+        *,
+        namespace: str = "default",
+        label_selector: str = "",
+        timeout_s: float = 30.0,
+    ) -> Any:
+        """As for every cluster. A virtual clock moves meanwhile, when everything is quiet."""
+        with self._time_passes(timeout_s):
+            return super().wait(
+                what, until, namespace=namespace, label_selector=label_selector, timeout_s=timeout_s
+            )
 
     def _create_service_account(self) -> None:
         """What the service account controller will do as its first thing: so that whoever runs a
@@ -767,6 +846,20 @@ class SimulatedCluster(_Commands):
             self.client.wait(
                 "nodes", lambda nodes: len(nodes) >= expected and all(map(_predicate("Ready"), nodes))
             )
+
+    @cached_property
+    def faults(self) -> Faults:
+        """Verbs that break this cluster (docs/chaos.md)."""
+        from simulation import Faults
+
+        return Faults(self.sim, seed=self.config.seed or 0, durable=self.config.data_dir is not None)
+
+    @cached_property
+    def clock(self) -> ClusterClock:
+        """The time of this cluster, to be read, and moved where it is virtual."""
+        from simulation import ClusterClock
+
+        return ClusterClock(self.sim)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,8 @@
 it under many seeds. It may import every component, as `cluster` does; no component imports it.
 """
 
+from simulation._clock import ClusterClock, make_clock
+from simulation._desk import ChaosDesk
 from simulation._explore import explore, shrink
 from simulation._faults import VERBS, FaultError, Faults, Injection
 from simulation._report import text_of
@@ -12,6 +14,8 @@ from simulation._schema import Scenario, ScenarioError, load_scenario, read_dura
 
 __all__ = [
     "VERBS",
+    "ChaosDesk",
+    "ClusterClock",
     "FaultError",
     "Faults",
     "Injection",
@@ -20,6 +24,7 @@ __all__ = [
     "ScenarioError",
     "explore",
     "load_scenario",
+    "make_clock",
     "read_duration",
     "run_scenario",
     "shrink",

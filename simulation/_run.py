@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from simulation._faults import Faults
 from simulation._schema import RANDOM_VERBS, Scenario
 
@@ -258,7 +260,8 @@ class _Run:
             entries = caches[key].all.entries
             for name in sorted(entries):
                 digest.update(f"{key} {name} {entries[name].revision}\n".encode())
-                digest.update(entries[name].value)
+                # The order of an object's keys may depend on what its twins were before in this process.
+                digest.update(orjson.dumps(orjson.loads(entries[name].value), option=orjson.OPT_SORT_KEYS))
         digest.update(repr((self.result.faults, self.result.broken, self.result.running)).encode())
         return digest.hexdigest()
 

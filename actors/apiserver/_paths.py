@@ -106,9 +106,10 @@ async def other_path(
         return HttpReply(200, JSON, orjson.dumps(core.tokens.configuration()))
     if path == "/openid/v1/jwks":
         return HttpReply(200, "application/jwk-set+json", orjson.dumps(core.tokens.keys()))
-    for prefix, desk in server.system.world.get(PATHS, {}).items():  # ours alone; RBAC has had its say
+    paths = server.system.world.get(PATHS, {})
+    for prefix in paths:  # ours alone; RBAC has had its say
         if path == prefix or path.startswith(prefix + "/"):
-            answer = await server.ask(desk, PathCall(call.method, path, call.query, call.body), 60.0)
+            answer = await server.ask(paths[prefix], PathCall(call.method, path, call.query, call.body), 60.0)
             return HttpReply(answer.code, JSON, answer.body)
     if path == "/":
         return HttpReply(200, JSON, orjson.dumps({"paths": _root_paths(core)}, option=orjson.OPT_INDENT_2))

@@ -7,7 +7,7 @@ written and `_cell` for what the kernel guarantees.
 
 from actors.kernel._activity import Activity
 from actors.kernel._actor import Actor, ThreadActor, handles
-from actors.kernel._clock import AcceleratedClock, Clock, Timer, VirtualClock, rfc3339, rfc3339_micro
+from actors.kernel._clock import AcceleratedClock, Clock, LiveClock, Timer, VirtualClock, rfc3339, rfc3339_micro
 from actors.kernel._errors import (
     ActorDead,
     AskTimeout,
@@ -43,6 +43,7 @@ __all__ = [
     "DeadLetter",
     "Future",
     "Link",
+    "LiveClock",
     "LiveSystem",
     "MailboxFull",
     "Ref",

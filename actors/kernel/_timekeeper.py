@@ -37,17 +37,22 @@ class TimeKeeper:
         self._moving = asyncio.Lock()
         self._seen_moves = 0
 
+    @property
+    def is_auto(self) -> bool:
+        """Whether time moves by itself."""
+        return self._auto is not None
+
     # -- For other threads ---------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass, with all that happens in them."""
         if seconds < 0:
             raise ValueError("time moves forwards only")
-        self._run(self._advance(seconds))
+        self._run(self.pass_time(seconds))
 
     def auto_advance(self, on: bool) -> None:
         """Move to the next timer whenever everything is quiet, until told otherwise."""
-        self._run(self._set_auto(on))
+        self._run(self.set_auto(on))
 
     def patiently(self, virtual_s: float, real_s: float) -> asyncio.Task[None]:
         """Let up to `virtual_s` seconds pass while somebody waits, and the last moment of them
@@ -69,7 +74,8 @@ class TimeKeeper:
 
     # -- On the loop ---------------------------------------------------------------------------
 
-    async def _set_auto(self, on: bool) -> None:
+    async def set_auto(self, on: bool) -> None:
+        """As `auto_advance`, on the loop."""
         if on and self._auto is None:
             self._auto = asyncio.get_running_loop().create_task(self._automatically())
         elif not on and self._auto is not None:
@@ -84,7 +90,8 @@ class TimeKeeper:
                 moved = self._jump(float("inf"))
             await asyncio.sleep(0.0 if moved else self.grace_s)
 
-    async def _advance(self, seconds: float) -> None:
+    async def pass_time(self, seconds: float) -> None:
+        """As `advance`, on the loop."""
         async with self._moving:
             end = self.clock.monotonic() + seconds
             await self._move_until(end)

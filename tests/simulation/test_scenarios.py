@@ -1,0 +1,108 @@
+"""Scenarios: what a file may say, one seed one history, and what is told of a failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulation import ScenarioError, explore, load_scenario, run_scenario, shrink
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.yaml") if "\nduration:" in p.read_text())
+SHORT = """
+duration: 90s
+nodes: 3
+workloads:
+- manifest: |
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: web}
+    spec:
+      replicas: 3
+      selector: {matchLabels: {app: web}}
+      template:
+        metadata: {labels: {app: web}}
+        spec: {containers: [{name: web, image: nginx}]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "scenario.yaml"
+    path.write_text(text)
+    return path
+
+
+def simulate(*arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, str(ROOT / "cluster.py"), "simulate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_holds_its_checks(path: Path) -> None:
+    scenario = load_scenario(path)
+    if scenario.nodes[0]["count"] > 100:  # the same at a size for tests
+        scenario.nodes[0]["count"] = 50
+        scenario.workloads = [(at, text.replace("5000", "50")) for at, text in scenario.workloads]
+        scenario.duration_s = 60.0
+    assert run_scenario(scenario, 1).broken == []
+
+
+def test_a_seed_gives_one_hash_in_every_process_whatever_its_hash_seed() -> None:
+    example = str(ROOT / "examples" / "compaction-partition.yaml")
+    lines = [simulate(example, "--seed", "3", hash_seed=h).stdout.splitlines()[-1] for h in ("0", "1", "4242")]
+    assert len(set(lines)) == 1
+    assert re.fullmatch("trace hash: [0-9a-f]{32}", lines[0])
+
+
+def test_another_seed_gives_another_hash(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, SHORT))
+    assert run_scenario(scenario, 1).trace_hash != run_scenario(scenario, 2).trace_hash
+
+
+def test_runs_on_other_processes_are_those_of_this_one(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, SHORT))
+    hashes = [result.trace_hash for result in explore(scenario, range(3), workers=2)]
+    assert hashes == [run_scenario(scenario, seed).trace_hash for seed in range(3)]
+
+
+def test_of_a_failing_schedule_only_what_matters_is_left(tmp_path: Path) -> None:
+    faults = """
+faults:
+- {at: 35s, verb: compact}
+- {at: 47.3s, verb: kill, target: node/*, for: 20s}
+- {at: 50s, verb: break-watches}
+checks:
+- {available: web, at-least: 3, from: 20s}
+"""
+    scenario = load_scenario(write(tmp_path, SHORT + faults))
+    left, result = shrink(scenario, 5)
+    assert [fault["verb"] for fault in left] == ["kill"]
+    assert result.broken
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "word"),
+    [
+        ("nodez: 3\n", 12 + 3, "nodez"),
+        ("faults:\n- {at: 3s, verb: explode}\n", 16, "explode"),
+        ("faults:\n- {at: 3x, verb: compact}\n", 16, "duration"),
+        ("checks:\n- {converged: 3s, most: 3}\n", 16, "most"),
+    ],
+)
+def test_what_is_wrong_in_a_scenario_is_named_with_its_line(tmp_path: Path, text: str, line: int, word: str) -> None:
+    with pytest.raises(ScenarioError, match=word) as caught:
+        load_scenario(write(tmp_path, SHORT + text))
+    assert f"scenario.yaml:{line}:" in str(caught.value)
+
+
+def test_bad_input_is_one_line_and_status_2(tmp_path: Path) -> None:
+    for path in (write(tmp_path, "nodes: 3\n"), tmp_path / "absent.yaml"):
+        done = simulate(str(path))
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
