@@ -27,7 +27,7 @@ import orjson
 from actors.apiserver._gzip import deflate
 from protocol.objects import freeze
 
-__all__ = ["Bucket", "Change", "Entry", "ResourceCache", "View", "encode", "items", "splice_revision"]
+__all__ = ["Bucket", "Change", "Entry", "Reshaped", "ResourceCache", "View", "encode", "items", "splice_revision"]
 
 Object = dict[str, Any]
 Convert = Callable[[Object], Object]
@@ -122,6 +122,18 @@ class Entry:
         for api_version, view in (self._views or {}).items():
             entry.adopt(api_version, _revised(view.object, revision))
         return entry
+
+
+class Reshaped(Entry):
+    """An entry whose object is not quite what is stored: reading it made defaults up, for example."""
+
+    __slots__ = ("stored",)
+
+    def __init__(self, key: str, namespace: str, name: str, obj: Object, stored: bytes, revision: int) -> None:
+        metadata = {field: value for field, value in obj["metadata"].items() if field != "resourceVersion"}
+        super().__init__(key, namespace, name, obj, encode({**obj, "metadata": metadata}), revision)
+        self.stored = stored
+        """What the store holds."""
 
 
 def _revised(obj: Object, revision: int) -> Object:
@@ -290,6 +302,8 @@ class ResourceCache:
         """Changes after this revision are in the history, as far as there were any."""
         self.history: deque[Change] = deque()
         self.history_bound = history
+        self.read: Convert | None = None
+        """Brings what is stored into the form that is shown: itself when it is so already. None: it always is."""
         self.frozen = frozen
         """Whether the objects refuse to be changed (see `protocol.objects.freeze`)."""
         self.changes = 0
@@ -312,9 +326,23 @@ class ResourceCache:
         namespace, _, name = key.rpartition("/")
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
+        shown = obj if self.read is None else self.read(obj)
+        make = Entry if shown is obj else Reshaped
         if self.frozen:
-            obj = freeze(obj)
-        return Entry(key, namespace, name, obj, value, revision)
+            shown = freeze(shown)
+        return make(key, namespace, name, shown, value, revision)
+
+    def reread(self, read: Convert | None) -> bool:
+        """Show all entries by another `read` from now on; whether any looks different now."""
+        self.read = read
+        differs = False
+        for old in list(self.all.entries.values()):
+            stored = old.stored if isinstance(old, Reshaped) else old.value
+            new = self.entry(old.key, orjson.loads(stored), stored, old.revision)
+            if new.object != old.object:
+                self.load(new)
+                differs = True
+        return differs
 
     def load(self, entry: Entry) -> None:
         """Insert without history: the initial state."""

@@ -13,7 +13,7 @@ from typing import Any
 from actors.apiserver import _firstreport as firstreport
 from actors.apiserver import _parts as parts
 from actors.apiserver._authz import RBAC
-from actors.apiserver._cache import Entry
+from actors.apiserver._cache import Entry, Reshaped
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._create import dedup_owners, fit_namespace, store_new, ttl, unstored
 from actors.apiserver._escalation import check_grant
@@ -289,7 +289,7 @@ async def _write_back(core: Core, request: Request, entry: Entry, new: Object) -
     if request.dry_run and served.webhook is not None:
         return unstored(served, entry.key, new, entry.revision)
     new = await served.finished(new)
-    if unchanged(new, old) and not (request.verb == "update" and served.qualified in _ALWAYS_WRITTEN):
+    if unchanged(new, old) and not isinstance(entry, Reshaped) and not (request.verb == "update" and served.qualified in _ALWAYS_WRITTEN):
         return entry
     if request.dry_run:
         return unstored(served, entry.key, new, entry.revision)

@@ -102,6 +102,42 @@ def test_a_wrong_value_that_was_there_before_may_stay(widgets: Any) -> None:
     changed = widgets.merge("widgets.example.com", "default", "w", {"spec": {"size": 2}})
     assert changed["spec"] == {"size": 2, "color": "red", "word": "abc"}
 
+def test_a_default_that_came_later_is_seen_in_what_was_stored_before(widgets: Any) -> None:
+    old = make(widgets, size=1)
+    watcher = widgets.watch("widgets.example.com", "default", resourceVersion=old["metadata"]["resourceVersion"])
+    definition = mutable(widgets.get(CRDS, "", "widgets.example.com"))
+    for version in definition["spec"]["versions"]:
+        fields = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+        fields["word"]["default"] = "abc"
+        if version["name"] == "v1":
+            fields["replicas"]["default"] = 1  # not of the stored version: only what is written gets it
+    widgets.ask("update", CRDS, "", "widgets.example.com", body=definition)
+    widgets.settle()
+    shown = {"size": 1, "color": "red", "word": "abc"}
+    found = widgets.get("widgets.example.com", "default", "w")
+    assert (found["spec"], found["metadata"]["resourceVersion"]) == (shown, old["metadata"]["resourceVersion"])
+    assert widgets.ask("list", "widgets.v2.example.com", "default")["items"][0]["spec"] == shown
+    assert watcher.closed  # its client lists again
+    assert widgets.watch("widgets.example.com", "default").events[0][1]["spec"] == shown
+    written = widgets.merge("widgets.v2.example.com", "default", "w", {})
+    assert written["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]  # stored with its default
+    assert widgets.merge("widgets.v2.example.com", "default", "w", {}) == written
+
+
+def test_a_field_that_went_from_the_schema_is_not_shown_any_more(widgets: Any) -> None:
+    make(widgets, size=1, word="abc")
+    definition = mutable(widgets.get(CRDS, "", "widgets.example.com"))
+    for version in definition["spec"]["versions"]:
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        del spec["properties"]["word"], spec["x-kubernetes-validations"]
+    widgets.ask("update", CRDS, "", "widgets.example.com", body=definition)
+    widgets.settle()
+    assert widgets.get("widgets.example.com", "default", "w")["spec"] == {"size": 1, "color": "red"}
+    watcher = widgets.watch("widgets.example.com", "default")
+    widgets.ask("delete", "widgets.example.com", "default", "w")
+    widgets.settle()
+    assert [(type_, "word" in obj["spec"]) for type_, obj in watcher.events] == [("ADDED", False), ("DELETED", False)]
+
 
 def test_versions_show_the_same_object(widgets: Any) -> None:
     make(widgets, size=1)

@@ -6,11 +6,12 @@ what is published about them. It must never touch the store.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from actors.apiserver.crd._embedded import clean_embedded
 from actors.apiserver.crd._node import Node, node_of, owned_type
-from actors.apiserver.crd._shape import prune
+from actors.apiserver.crd._shape import default, drop_nulls, prune
 from actors.apiserver.crd._strategy import CustomStrategy
 from actors.apiserver.fieldvalidation import DecodeFailure, convert, parse_body, strict_message
 from actors.apiserver.fieldvalidation._careful import walk
@@ -23,7 +24,7 @@ from protocol.kinds import ALL_VERBS, Kind, Subresource
 from protocol.objects import mutable
 from protocol.schema import ANY, Schema, Type
 
-__all__ = ["Custom", "kind_of"]
+__all__ = ["Custom", "kind_of", "reader"]
 
 Object = dict[str, Any]
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
@@ -58,6 +59,24 @@ def kind_of(definition: Object, version: Object) -> Kind:
         storage_group=group,
         storage_version=stored,
     )
+
+
+def reader(customs: list[Custom]) -> Callable[[Object], Object]:
+    """What reading does to stored objects: those of a version get its defaults and lose what it does not
+    know, by the definition as it is now (apiextensions' crdConversionRESTOptionsGetter). Nothing is stored."""
+    nodes = {custom.kind.api_version: custom.node for custom in customs}
+
+    def read(obj: Object) -> Object:
+        node = nodes.get(obj["apiVersion"])
+        if node is None:
+            return obj
+        shown: Object = mutable(obj)
+        prune(shown, node, root=True)
+        default(shown, node)
+        drop_nulls(shown, node)
+        return obj if shown == obj else shown
+
+    return read
 
 
 class WarnedError(StatusError):

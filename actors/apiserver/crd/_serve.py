@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actors.apiserver._cache import Change, Entry
     from actors.apiserver._core import Answer, Core
     from actors.apiserver._resources import Served
+    from actors.apiserver.crd._custom import Custom
 
 __all__ = ["Definitions", "attach"]
 
@@ -62,7 +63,8 @@ class Definitions:
         if change.old is None:
             return
         self._withdraw(change.old.object["metadata"]["name"], set())
-        group = change.old.object["spec"]["group"]
+        group, resource = change.old.object["spec"]["group"], change.old.object["spec"]["names"]["plural"]
+        self.core.store.cache(group, resource).read = None
         for other in self._all():
             if other["spec"]["group"] == group:
                 self._later(other["metadata"]["name"])
@@ -116,17 +118,22 @@ class Definitions:
                     webhook=webhook,
                 )
             )
-        self._new_way(definition, cache)
+        self._new_way(definition, cache, every)
         self._withdraw(definition["metadata"]["name"], now)
 
-    def _new_way(self, definition: Object, cache: Any) -> None:
+    def _new_way(self, definition: Object, cache: Any, customs: list[Custom]) -> None:
         """When versions convert in another way than before, nothing that was converted counts any more,
-        and who watches has to list again."""
+        and who watches has to list again. So it is when stored objects read otherwise than before."""
         spec, name = definition["spec"], definition["metadata"]["name"]
         way = (spec.get("conversion"), [(v["name"], v.get("schema")) for v in spec["versions"]])
         before = self._ways.get(name)
         self._ways[name] = way
-        if before is None or before == way or len(spec["versions"]) == 1 == len(before[1]):
+        if before == way:
+            return
+        from actors.apiserver.crd._custom import reader
+
+        differs = cache.reread(reader(customs))
+        if before is None or (not differs and len(spec["versions"]) == 1 == len(before[1])):
             return
         cache.forget_views()
         for watch in list(self.core.watches.open.values()):
