@@ -15,7 +15,7 @@ from actors.kubelet._node_status import allocatable
 from actors.kubelet._spec import pod_requests
 from protocol.quantity import parse_quantity
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "allocated"]
 
 Object = dict[str, Any]
 
@@ -50,9 +50,36 @@ class Admission:
                     f"used: {int(self.used.get(name, Decimal(0)) * scale)}, capacity: {int(limit * scale)}"
                 )
                 return f"OutOf{name}", f"Pod was rejected: {text}"
+        self.hold(pod)
+        return None
+
+    def hold(self, pod: Object) -> None:
+        """Account for the pod, whether it fits or not: it is there."""
+        self.release(pod["metadata"]["uid"])
+        wanted = pod_requests(pod) if _asks(pod) else None
         self.held[pod["metadata"]["uid"]] = wanted
         for name, amount in (wanted or {}).items():
             self.used[name] = self.used.get(name, Decimal(0)) + amount
+
+    def resize(self, pod: Object) -> tuple[str, str] | None:
+        """Account for what a pod of the node now asks for, or answer why not: (Infeasible, message)
+        if the node could never give it, (Deferred, message) if others have it."""
+        wanted, mine = pod_requests(pod), self.held.get(pod["metadata"]["uid"]) or {}
+        zero = Decimal(0)
+        for name in ("memory", "cpu"):
+            limit, amount = self.limits.get(name), wanted.get(name, zero)
+            if limit is not None and amount > limit:
+                scale = 1000 if name == "cpu" else 1
+                text = f"{name}, requested: {int(amount * scale)}, capacity: {int(limit * scale)}"
+                return "Infeasible", f"Node didn't have enough capacity: {text}"
+        for name in ("cpu", "memory"):
+            limit, amount = self.limits.get(name), wanted.get(name, zero)
+            used = self.used.get(name, zero) - mine.get(name, zero)
+            if limit is not None and amount > mine.get(name, zero) and used + amount > limit:
+                scale = 1000 if name == "cpu" else 1
+                text = f"{name}, requested: {int(amount * scale)}, used: {int(used * scale)}, capacity: {int(limit * scale)}"
+                return "Deferred", f"Node didn't have enough resource: {text}"
+        self.hold(pod)
         return None
 
     @staticmethod
@@ -66,6 +93,17 @@ class Admission:
         """The pod has ended: its share is free again."""
         for name, amount in (self.held.pop(uid, None) or {}).items():
             self.used[name] -= amount
+
+
+def allocated(pod: Object) -> Object:
+    """The pod with the resources that its containers have, as last reported, in place of those it asks for."""
+    status = pod.get("status") or {}
+    spec = dict(pod["spec"])
+    for group, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
+        known = {s["name"]: s["resources"] for s in status.get(statuses) or () if s.get("resources") is not None}
+        if known and spec.get(group):
+            spec[group] = [{**c, "resources": known.get(c["name"], c.get("resources"))} for c in spec[group]]
+    return {**pod, "spec": spec}
 
 
 def _asks(pod: Object) -> bool:

@@ -16,11 +16,12 @@ from typing import Any
 
 from actors.client import Client, EventRecorder, Informer
 from actors.kernel import Child, Future, Ref, handles
-from actors.kubelet._admission import Admission
+from actors.kubelet._admission import Admission, allocated
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
 from actors.kubelet._heartbeat import Tick
 from actors.kubelet._messages import (
+    ConsiderResize,
     Evict,
     GetObject,
     GetServices,
@@ -28,6 +29,7 @@ from actors.kubelet._messages import (
     PodEvent,
     PodRemoved,
     PodUpdated,
+    Resize,
     WorkerGone,
 )
 from actors.kubelet._pod import Pod
@@ -96,6 +98,7 @@ class Kubelet(Relief):
             on_delete=self._deleted,
         )
         self.admission = Admission(self.config)
+        self.deferred: dict[str, int] = {}  # uid -> priority of pods whose resize waits for room
         self.found_sandboxes: set[str] = set()
         self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
         self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
@@ -192,6 +195,8 @@ class Kubelet(Relief):
             refusal = self.admission.admit(pod, self.node_object)
             if refusal is not None:
                 worker.tell(Evict(*refusal))
+        elif not is_terminal(pod):
+            self.admission.hold(allocated(pod))
 
     def _changed(self, old: Object, pod: Object) -> None:
         if is_mirror(pod):
@@ -207,7 +212,7 @@ class Kubelet(Relief):
             return
         self.node.pods[uid] = pod
         if is_terminal(pod):
-            self.admission.release(uid)
+            self._room(uid)
         worker.tell(PodUpdated(pod))
 
     def _deleted(self, pod: Object) -> None:
@@ -221,13 +226,36 @@ class Kubelet(Relief):
         else:
             self.node.pods.forget(pod["metadata"]["uid"])
 
+    def _room(self, uid: str) -> None:
+        """A pod needs no room any more: resizes that wait for some look again."""
+        self.admission.release(uid)
+        self.deferred.pop(uid, None)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        for waiting, _ in sorted(self.deferred.items(), key=lambda item: -item[1]):
+            worker = self.node.workers.get(waiting)
+            if worker is not None:
+                worker.tell(ConsiderResize())
+
+    @handles(Resize)
+    def resize(self, message: Resize) -> tuple[str, str] | None:
+        """Whether there is room; less than before makes room for others."""
+        refusal = self.admission.resize(message.pod)
+        self.deferred.pop(message.uid, None)
+        if refusal is None:
+            self._look_again()
+        elif refusal[0] == "Deferred":
+            self.deferred[message.uid] = int(message.pod["spec"].get("priority") or 0)
+        return refusal
+
     @handles(WorkerGone)
     def worker_gone(self, message: WorkerGone) -> None:
         self.node.workers.pop(message.uid, None)
         pod = self.node.pods.forget(message.uid)
         self.node.removed.discard(message.uid)
         self.evicted.discard(message.uid)
-        self.admission.release(message.uid)
+        self._room(message.uid)
         for request in [r for r in self.tokens if r.pod_uid == message.uid]:
             del self.tokens[request]
         self.static_gone(message.uid, pod)

@@ -23,6 +23,18 @@ class MirrorChanged(Message, frozen=True):
     """The pod is a static one, and the API's mirror of it has changed."""
 
 
+class ConsiderResize(Message, frozen=True):
+    """The resources that the spec asks for may differ from those that are allocated, or there may be room now."""
+
+
+class Resize(Message, frozen=True):
+    """Asked of the kubelet: may the pod have what its spec asks for? None, and it is accounted for;
+    or (Deferred or Infeasible, message)."""
+
+    uid: str
+    pod: Object
+
+
 class Kick(Message, frozen=True):
     """Look whether there is something to do."""
 

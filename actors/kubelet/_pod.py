@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 from actors.kernel import handles
-from actors.kubelet._cgroups import container_config_resources
 from actors.kubelet._messages import (
     ActiveDeadline,
+    ConsiderResize,
     Describe,
     Described,
     Evict,
@@ -31,7 +31,7 @@ from actors.kubelet._messages import (
     WorkerGone,
 )
 from actors.kubelet._plan import RUNNING, plan
-from actors.kubelet._recovering import Recovering
+from actors.kubelet._resizing import Resizing, with_resources
 from actors.kubelet._spec import MAIN, default_grace_s, is_deleting, is_terminal
 from actors.kubelet._status import parse_time, rfc3339
 from protocol.conditions import Unsettle
@@ -39,7 +39,6 @@ from protocol.cri import (
     ContainerEvent,
     CriError,
     ReadVolume,
-    UpdateContainerResources,
     UpdatePodSandbox,
 )
 
@@ -50,7 +49,7 @@ FAILED_SYNC_S = (0.2, 1.0, 5.0, 10.0)
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
-class Pod(Recovering):
+class Pod(Resizing):
     """See the module."""
 
     def on_start(self) -> None:
@@ -99,27 +98,17 @@ class Pod(Recovering):
             new = specs.get(member.name)
             if new is None or new is member.spec:
                 continue
-            old, member.spec = member.spec, new
+            old, member.spec = member.spec, with_resources(new, member.spec.get("resources"))
             if new.get("image") != old.get("image") and member.state == RUNNING and member.kind == MAIN:
                 text = f"Container {member.name} definition changed, will be restarted"
                 self.aside(self._stop_then_kick(member, text))
-            elif new.get("resources") != old.get("resources") and member.state == RUNNING:
-                self.aside(self._resize(member))
+        if self._differing() or self.facts.resize is not None:
+            self.ref.tell(ConsiderResize())
         self._arm_deadline()
 
     async def _stop_then_kick(self, member: Any, text: str) -> None:
         await self.stop_member(member, float(default_grace_s(self.pod)), text)
         self.kick()
-
-    async def _resize(self, member: Any) -> None:
-        """In-place resize: the runtime gets the new limits; a container that asks for it restarts."""
-        policies = member.spec.get("resizePolicy") or ()
-        if any(p.get("restartPolicy") == "RestartContainer" for p in policies):
-            await self._stop_then_kick(member, f"Container {member.name} resize requires restart")
-            return
-        resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes)
-        await self.ask(self.node.runtime, UpdateContainerResources(member.container_id, resources))
-        self.flush()
 
     @handles(Unsettle)
     def disturbed(self, message: Unsettle) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.kubelet._messages import ConsiderResize
 from actors.kubelet._plan import EXITED, NEW, RUNNING
 from actors.kubelet._reporting import Reporting
 from actors.kubelet._spec import is_terminal
+from actors.kubelet._status import RESIZES
 from protocol.cri import (
     CONTAINER_CREATED,
     CONTAINER_EXITED,
@@ -21,9 +23,14 @@ from protocol.cri import (
     RemoveContainer,
 )
 
-__all__ = ["Recovering"]
+__all__ = ["Recovering", "plain"]
 
 Object = dict[str, Any]
+
+
+def plain(resources: Object | None) -> Object:
+    """Resources without what is empty, so that they compare."""
+    return {k: v for k, v in (resources or {}).items() if v}
 
 
 class Recovering(Reporting):
@@ -55,7 +62,20 @@ class Recovering(Reporting):
             self._account_if_lost(member, known.get(member.name))
         if status.get("reason") in ("DeadlineExceeded", "Evicted") and is_terminal(self.pod):
             self.facts.reason, self.facts.message = status["reason"], status.get("message", "")
+        self._recall_resize(known)
         self.recover = False
+        self.ref.tell(ConsiderResize())
+
+    def _recall_resize(self, known: dict[str, Object]) -> None:
+        """What containers were allocated when it was last reported, and what became of a resize."""
+        for member in self.members:
+            resources = (known.get(member.name) or {}).get("resources")
+            if resources is not None and resources != plain(member.spec.get("resources")):
+                member.spec = {**member.spec, "resources": resources}
+        for condition in (self.pod.get("status") or {}).get("conditions") or ():
+            if condition["type"] in RESIZES:
+                reason, message = condition.get("reason", ""), condition.get("message", "")
+                self.facts.resize = (condition["type"], reason, message, condition.get("observedGeneration") or 0)
 
     @staticmethod
     def _recall(member: Any, known: Object | None) -> None:

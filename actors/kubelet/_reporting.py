@@ -14,7 +14,7 @@ import orjson
 from actors.kubelet._messages import Flush
 from actors.kubelet._probing import Probing
 from actors.kubelet._spec import is_deleting
-from actors.kubelet._status import OWNED, merged, pod_status, status_patch
+from actors.kubelet._status import OWNED, RESIZES, merged, pod_status, status_patch
 from protocol.api import StatusError
 
 __all__ = ["Reporting"]
@@ -172,6 +172,6 @@ def fingerprint(status: Object) -> int:
     plain = [
         (c["type"], c["status"], c.get("reason"), c.get("message"), c.get("observedGeneration"))
         for c in status["conditions"]
-        if c["type"] in OWNED or c["type"] == "DisruptionTarget"
+        if c["type"] in OWNED or c["type"] in RESIZES or c["type"] == "DisruptionTarget"
     ]
     return hash(orjson.dumps([{**status, "conditions": None}, plain]))

@@ -17,6 +17,9 @@ from actors.kubelet._spec import EPHEMERAL, INIT, MAIN, SIDECAR, qos_class, rest
 
 __all__ = [
     "OWNED",
+    "RESIZES",
+    "RESIZE_IN_PROGRESS",
+    "RESIZE_PENDING",
     "PodFacts",
     "container_status",
     "merged",
@@ -30,6 +33,9 @@ __all__ = [
 Object = dict[str, Any]
 OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 """The conditions that a kubelet sets, in the order in which they are shown."""
+RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+RESIZES = (RESIZE_PENDING, RESIZE_IN_PROGRESS)
+"""Conditions that are there only while there is something to tell."""
 
 
 @lru_cache(maxsize=4096)
@@ -54,7 +60,8 @@ class PodFacts:
     """What the status is computed from, beside the pod and its members.
 
     `terminal`: all has been stopped for good. `reason`, `message`: why the pod as a whole failed
-    (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`.
+    (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`. `resize`: condition,
+    reason, message and generation of a resize that is not complete.
     """
 
     __slots__ = (
@@ -64,6 +71,7 @@ class PodFacts:
         "message",
         "prefix",
         "reason",
+        "resize",
         "sandbox_ready",
         "start_time",
         "terminal",
@@ -79,6 +87,7 @@ class PodFacts:
         self.reason = ""
         self.message = ""
         self.extra_conditions: tuple[Object, ...] = ()
+        self.resize: tuple[str, str, str, int] | None = None
 
 
 def container_status(pod: Object, member: Member, prefix: str) -> Object:
@@ -256,7 +265,10 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     status: Object = {"phase": phase}
     if generation is not None:
         status["observedGeneration"] = generation
-    status["conditions"] = _conditions(old, verdicts, facts.extra_conditions, generation, now)
+    status["conditions"] = [
+        *_resize_condition(old, facts.resize, now),
+        *_conditions(old, verdicts, facts.extra_conditions, generation, now),
+    ]
     if facts.host_ips:
         status["hostIP"] = facts.host_ips[0]
         status["hostIPs"] = [{"ip": ip} for ip in facts.host_ips]
@@ -277,6 +289,25 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = old.get("qosClass") or qos_class(pod)
     return status
+
+
+def _resize_condition(old: Object, resize: tuple[str, str, str, int] | None, now: float) -> list[Object]:
+    if resize is None:
+        return []
+    kind, reason, message, generation = resize
+    before = next((c for c in old.get("conditions") or () if c["type"] == kind), None)
+    kept = before is not None and before.get("status") == "True" and before.get("reason", "") == reason
+    condition: Object = {
+        "type": kind,
+        "status": "True",
+        "lastTransitionTime": before["lastTransitionTime"] if before is not None and kept else rfc3339(now),
+        "observedGeneration": generation,
+    }
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message
+    return [condition]
 
 
 def _conditions(
@@ -307,7 +338,7 @@ def _conditions(
         found.append(condition)
     others = {c["type"]: c for c in extra}
     for name, condition in known.items():
-        if name not in verdicts and name not in others:
+        if name not in verdicts and name not in others and name not in RESIZES:
             found.append(condition)
     found.extend(others.values())
     return found
@@ -335,9 +366,11 @@ def status_patch(pod: Object, new: Object) -> Object | None:
             changes[name] = None
     known = {c["type"]: c for c in old.get("conditions") or ()}
     changed = [c for c in new["conditions"] if _said(known.get(c["type"])) != _said(c)]
-    if changed:
+    named = {c["type"] for c in new["conditions"]}
+    over = [{"$patch": "delete", "type": name} for name in RESIZES if name in known and name not in named]
+    if changed or over:
         changes["$setElementOrder/conditions"] = [{"type": c["type"]} for c in new["conditions"]]
-        changes["conditions"] = [_with_removed(known.get(c["type"]), c) for c in changed]
+        changes["conditions"] = [_with_removed(known.get(c["type"]), c) for c in changed] + over
     for name in ("podIPs", "hostIPs"):
         if name in changes:
             changes[name] = [{"$patch": "replace"}, *changes[name]]
