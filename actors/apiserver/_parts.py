@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from actors.apiserver import managedfields
+from actors.apiserver._conversion import converter
 from actors.apiserver._memo import Memo, content
 from actors.apiserver._request import truthy
 from actors.apiserver.fieldvalidation import DecodeFailure, measured
@@ -76,6 +77,7 @@ def own(core: Core, request: Request, new: Object, old: Object | None) -> None:
         now=core.clock.rfc3339(),
         subresource=request.subresource,
         reset=_reset(served, request.subresource),
+        look=_look(core, served),
     )
     if key is not None:
         entries = new["metadata"].get("managedFields") or []
@@ -101,6 +103,23 @@ def type_of(core: Core, served: Any) -> Any:
         return served.custom.type(served)
     kind = served.kind
     return core.schema.by_gvk(kind.group, kind.version, kind.kind)
+
+
+def _look(core: Core, served: Any) -> Any:
+    """How objects of a built-in kind look in its other versions; custom ones are compared as they are."""
+    if served.custom is not None:
+        return None
+    own = served.kind
+
+    def look(obj: Object, api_version: str) -> tuple[Any, Object] | None:
+        group, _, version = api_version.rpartition("/")
+        type_ = core.schema.by_gvk(group, version, own.kind)
+        if type_ is None:
+            return None
+        convert = converter(own.group, own.kind, obj["apiVersion"], api_version)
+        return type_, obj if convert is None else convert(obj)
+
+    return look
 
 
 def _reset(served: Any, subresource: str) -> Any:
@@ -154,6 +173,7 @@ def apply(core: Core, request: Request, old: Object | None) -> Object:
         now=core.clock.rfc3339(),
         subresource=request.subresource,
         reset=_reset(served, request.subresource),
+        look=_look(core, served),
         typed=served.custom is None,
     )
     if served.custom is not None:

@@ -214,3 +214,70 @@ def test_sets_obey_the_laws_of_sets(a: Object, b: Object) -> None:
     assert difference(a, {}) == a
     assert intersection(a, b) == intersection(b, a)
     assert union(a, b) == union(b, a)
+
+
+# --- several versions -------------------------------------------------------------------------
+
+HPA = "horizontalpodautoscalers"
+TARGET = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "maxReplicas": 5}
+
+
+def scaler(version: str, **spec: Any) -> Object:
+    head = {"apiVersion": f"autoscaling/{version}", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}}
+    return {**head, "spec": {**TARGET, **spec}}
+
+
+def metrics(percentage: int) -> list[Object]:
+    target = {"type": "Utilization", "averageUtilization": percentage}
+    return [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
+def apply_scaler(api: Any, version: str, manager: str, body: Object, **more: str) -> Object:
+    what = f"{HPA}.{version}.autoscaling"
+    found: Object = api.ask(
+        "patch", what, "default", "h", body=body, patch="application/apply-patch+yaml", fieldManager=manager, **more
+    )
+    return found
+
+
+def managers_of(obj: Object) -> dict[tuple[str, str], Object]:
+    return {(e["manager"], e["apiVersion"]): e["fieldsV1"].get("f:spec") for e in obj["metadata"]["managedFields"]}
+
+
+def test_each_manager_owns_fields_under_the_names_of_the_version_it_used(api: Any, refused: Any) -> None:
+    apply_scaler(api, "v1", "one", scaler("v1", targetCPUUtilizationPercentage=50))
+    same = apply_scaler(api, "v2", "two", scaler("v2", metrics=metrics(50)))
+    found = managers_of(same)
+    assert "f:targetCPUUtilizationPercentage" in found["one", "autoscaling/v1"]
+    assert "f:metrics" in found["two", "autoscaling/v2"]
+    error = refused(apply_scaler, api, "v2", "two", scaler("v2", metrics=metrics(60)))
+    assert error.message == (
+        'Apply failed with 1 conflict: conflict with "one": .spec.targetCPUUtilizationPercentage'
+    )
+    taken = managers_of(apply_scaler(api, "v2", "two", scaler("v2", metrics=metrics(60)), force="true"))
+    assert "f:targetCPUUtilizationPercentage" not in taken["one", "autoscaling/v1"]
+    assert "f:maxReplicas" in taken["one", "autoscaling/v1"]
+
+
+def test_who_applies_in_another_version_than_before_gives_up_what_it_leaves_out(api: Any) -> None:
+    apply_scaler(api, "v1", "one", scaler("v1", targetCPUUtilizationPercentage=50, minReplicas=2))
+    moved = apply_scaler(api, "v2", "one", scaler("v2", minReplicas=2))
+    assert list(managers_of(moved)) == [("one", "autoscaling/v2")]
+    assert moved["spec"]["minReplicas"] == 2
+    assert [m["resource"]["target"]["averageUtilization"] for m in moved["spec"].get("metrics", [])] != [50]
+
+
+def test_a_field_that_another_version_owns_is_kept_when_it_is_given_up(api: Any) -> None:
+    apply_scaler(api, "v1", "one", scaler("v1", targetCPUUtilizationPercentage=50))
+    apply_scaler(api, "v2", "two", scaler("v2", metrics=metrics(50)))
+    left = apply_scaler(api, "v1", "one", scaler("v1"))
+    assert left["spec"]["targetCPUUtilizationPercentage"] == 50
+    assert "f:targetCPUUtilizationPercentage" not in managers_of(left)["one", "autoscaling/v1"]
+
+
+def test_an_update_in_one_version_takes_fields_from_managers_of_another(api: Any) -> None:
+    apply_scaler(api, "v1", "one", scaler("v1", targetCPUUtilizationPercentage=50))
+    changed = api.merge(f"{HPA}.v2.autoscaling", "default", "h", {"spec": {"metrics": metrics(70)}}, fieldManager="x")
+    found = managers_of(changed)
+    assert "f:targetCPUUtilizationPercentage" not in found["one", "autoscaling/v1"]
+    assert "f:metrics" in found["x", "autoscaling/v2"]

@@ -25,13 +25,13 @@ from actors.apiserver.managedfields._sets import (
 )
 from actors.apiserver.managedfields._update import (
     blank,
-    filtered,
     forget,
     strip,
     take_ownership,
     update,
     without_managers,
 )
+from actors.apiserver.managedfields._versions import Changes, Look, seen
 from actors.apiserver.managedfields._walk import ABSENT, TypedProblem, compare, field_set, merge, remove_items
 from actors.apiserver.patch._gotext import go_quote
 from protocol import status
@@ -68,11 +68,13 @@ def apply(
     subresource: str = "",
     reset: Filter | None = None,
     typed: bool = True,
+    look: Look | None = None,
 ) -> Object:
     """The object that results when `manager` applies `config`, with its managedFields.
 
     `live`: the stored object at this version, None to create. `typed`: a built-in kind, whose result
-    is cleaned by its type (custom resources clean their own). Raises `StatusError`: 400 for another
+    is cleaned by its type (custom resources clean their own). `look` shows objects in the
+    versions of other managers. Raises `StatusError`: 400 for another
     kind, 409 for conflicts, 500 when the configuration does not fit the schema.
     """
     _check_config(type_, config, api_version, kind)
@@ -86,12 +88,12 @@ def apply(
     mine = Manager(manager, "Apply", api_version, subresource, None, {})
     shown = _shown(config)
     try:
-        result = _apply(type_, base, config, managers, mine, force, reset)
+        result = _apply(type_, base, config, managers, mine, force, reset, look)
     except _Conflicts as conflicts:
         if not _upgrades_client_side(type_, live, conflicts, manager, api_version):
             raise _conflict_error(conflicts) from None
         managers = decode_managers(entries) or {}
-        result = _apply(type_, base, config, managers, mine, True, reset)
+        result = _apply(type_, base, config, managers, mine, True, reset, look)
     except TypedProblem as problem:
         raise status.unknown_error(f"failed to merge config: {problem}") from None
     owner = managers.get(mine.identity)
@@ -145,7 +147,14 @@ def _before_first_apply(
 
 
 def _apply(
-    type_: Type, base: Object, config: Object, managers: Managers, mine: Manager, force: bool, reset: Filter | None
+    type_: Type,
+    base: Object,
+    config: Object,
+    managers: Managers,
+    mine: Manager,
+    force: bool,
+    reset: Filter | None,
+    look: Look | None,
 ) -> Object:
     """The merged object (`base` itself when nothing changed); `managers` is brought up to date."""
     merged = merge(type_, base, config)
@@ -158,33 +167,50 @@ def _apply(
     mine.time = last.time if last is not None else None
     managers[mine.identity] = mine
     if last is not None and last.set:
-        merged = _prune(type_, merged, managers, last.set)
-    comparison = filtered(compare(type_, base, merged), reset)
+        merged = _prune(type_, merged, managers, last, mine.version, look)
+    changes = Changes(look, type_, mine.version, base, merged, reset)
     others = {identity: manager for identity, manager in managers.items() if identity != mine.identity}
-    losses = take_ownership(others, comparison)
+    losses = take_ownership(others, changes)
     if losses and not force:
         raise _Conflicts([(others[identity], loss) for identity, loss in losses.items()])
-    forget(others, losses, comparison.removed)
+    forget(others, losses, changes)
     for identity in list(managers):
         if identity != mine.identity and identity not in others:
             del managers[identity]
     return base if merged == base else merged
 
 
-def _prune(type_: Type, merged: Object, managers: Managers, last: Set) -> Object:
+def _prune(
+    type_: Type, merged: Object, managers: Managers, last: Manager, own: str, look: Look | None
+) -> Object:
     """`merged` without what the manager applied before and now leaves out, unless others own it."""
-    last = ensure_named(last, type_)
-    pruned = remove_items(type_, merged, last) or {}
-    merged_set = ensure_named(field_set(type_, merged), type_)
-    pruned_set = ensure_named(field_set(type_, pruned), type_)
-    owned: Set = {}
+    there = seen(look, type_, merged, own, last.version)
+    if there is None:
+        return merged
+    last_type, whole = there
+    given_up = ensure_named(last.set, last_type)
+    pruned, version = remove_items(last_type, whole, given_up) or {}, last.version
+    owned: dict[str, Set] = {}
     for manager in managers.values():
-        owned = union(owned, manager.set)
-    keep = union(pruned_set, ensure_named(owned, type_))
-    pruned = remove_items(type_, merged, difference(merged_set, keep)) or {}
-    pruned_set = ensure_named(field_set(type_, pruned), type_)
-    gone = intersection(difference(merged_set, pruned_set), last)
-    return remove_items(type_, merged, gone) or {}
+        at = manager.version if look is not None else version
+        owned[at] = union(owned.get(at, {}), manager.set)
+    for at in sorted(owned):
+        before, after = seen(look, type_, merged, own, at), seen(look, last_type, pruned, version, at)
+        if before is None or after is None:
+            continue
+        kind, all_of_it = before
+        merged_set = ensure_named(field_set(kind, all_of_it), kind)
+        keep = union(ensure_named(field_set(kind, after[1]), kind), ensure_named(owned[at], kind))
+        pruned, version, last_type = remove_items(kind, all_of_it, difference(merged_set, keep)) or {}, at, kind
+    back = seen(look, last_type, pruned, version, last.version)
+    if back is None:
+        return merged
+    last_type, pruned = back
+    merged_set = ensure_named(field_set(last_type, whole), last_type)
+    gone = intersection(difference(merged_set, ensure_named(field_set(last_type, pruned), last_type)), given_up)
+    result = remove_items(last_type, whole, gone) or {}
+    final = seen(look, last_type, result, last.version, own)
+    return merged if final is None else final[1]
 
 
 def _finish(type_: Type, result: Object, shown: str, typed: bool) -> Object:

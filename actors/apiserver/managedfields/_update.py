@@ -13,10 +13,11 @@ from actors.apiserver.fieldvalidation import convert
 from actors.apiserver.managedfields._managers import Manager, Managers, cap, decode_managers, encode_managers, is_reset
 from actors.apiserver.managedfields._reset import Filter
 from actors.apiserver.managedfields._sets import Set, difference, intersection, union
-from actors.apiserver.managedfields._walk import Comparison, TypedProblem, compare
+from actors.apiserver.managedfields._versions import Changes, Look
+from actors.apiserver.managedfields._walk import TypedProblem
 from protocol.schema import Type
 
-__all__ = ["STRIPPED", "blank", "filtered", "strip", "take_ownership", "update"]
+__all__ = ["STRIPPED", "blank", "strip", "take_ownership", "update"]
 
 Object = dict[str, Any]
 
@@ -59,34 +60,30 @@ def strip(fields: Set) -> Set:
     return out
 
 
-def filtered(comparison: Comparison, reset: Filter | None) -> Comparison:
-    """A comparison without the fields that the strategy puts back."""
-    if reset is None:
-        return comparison
-    return Comparison(reset(comparison.added), reset(comparison.modified), reset(comparison.removed))
-
-
-def take_ownership(managers: Managers, comparison: Comparison) -> dict[Any, Set]:
-    """What each manager owns of what changed, so would lose. Nothing is changed yet."""
-    changed = comparison.changed()
+def take_ownership(managers: Managers, changes: Changes) -> dict[Any, Set]:
+    """What each manager owns of what changed, so would lose. Managers of versions that are no more go."""
     losses: dict[Any, Set] = {}
-    if changed:
-        for identity, manager in managers.items():
-            loss = intersection(manager.set, changed)
-            if loss:
-                losses[identity] = loss
+    for identity, manager in list(managers.items()):
+        comparison = changes.at(manager.version)
+        if comparison is None:
+            del managers[identity]
+            continue
+        loss = intersection(manager.set, comparison.changed())
+        if loss:
+            losses[identity] = loss
     return losses
 
 
-def forget(managers: Managers, losses: dict[Any, Set], removed: Set) -> None:
+def forget(managers: Managers, losses: dict[Any, Set], changes: Changes) -> None:
     """Take from managers what they lose, and from all what is gone; drop those left with nothing."""
     for identity in list(managers):
         manager = managers[identity]
         loss = losses.get(identity)
         if loss:
             manager.set = difference(manager.set, loss)
-        if removed:
-            manager.set = difference(manager.set, removed)
+        comparison = changes.at(manager.version)
+        if comparison is not None and comparison.removed:
+            manager.set = difference(manager.set, comparison.removed)
         if not manager.set:
             del managers[identity]
 
@@ -115,6 +112,7 @@ def update(
     now: str,
     subresource: str = "",
     reset: Filter | None = None,
+    look: Look | None = None,
 ) -> None:
     """Set `new`'s managedFields for a write by `manager` (an update, not an apply).
 
@@ -128,7 +126,8 @@ def update(
     if not managers and live is not None:
         return
     try:
-        _track(type_, live, new, managers, Manager(manager, "Update", api_version, subresource, now, {}), reset)
+        mine = Manager(manager, "Update", api_version, subresource, now, {})
+        _track(type_, live, new, managers, mine, reset, look)
     except TypedProblem:
         kept = (live or {}).get("metadata", {}).get("managedFields")
         if kept or sent:
@@ -140,12 +139,19 @@ def update(
 
 
 def _track(
-    type_: Type, live: Object | None, new: Object, managers: Managers, mine: Manager, reset: Filter | None
+    type_: Type,
+    live: Object | None,
+    new: Object,
+    managers: Managers,
+    mine: Manager,
+    reset: Filter | None,
+    look: Look | None,
 ) -> None:
-    comparison = filtered(compare(type_, without_managers(live) if live is not None else blank(type_), new), reset)
+    base = without_managers(live) if live is not None else blank(type_)
+    changes = Changes(look, type_, mine.version, base, new, reset)
     if managers:
-        forget(managers, take_ownership(managers, comparison), comparison.removed)
-    mine.set = strip(comparison.changed())
+        forget(managers, take_ownership(managers, changes), changes)
+    mine.set = strip(changes.own.changed())
     if reset is not None:
         mine.set = reset(mine.set)
     if not mine.set:
