@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from cli._serve import (
     store_settings,
 )
 
+NODES_REGISTER_S = 3.0
 LAST_RECORDS = 10_000  # messages that the dashboard can look back to
 
 if TYPE_CHECKING:
@@ -301,7 +303,12 @@ def run(options: argparse.Namespace) -> int:
     dashboard: Dashboard | None = None
     try:
         with Interruption() as interruption:
-            cluster.start(wait_for_nodes=False, on_serving=lambda: _announce(cluster, kubeconfig))
+            if selector:
+                cluster.start(wait_for_nodes=False)
+                _await_nodes(cluster)
+                _announce(cluster, kubeconfig)
+            else:
+                cluster.start(wait_for_nodes=False, on_serving=lambda: _announce(cluster, kubeconfig))
             cluster.system.on_failed = interruption.fail
             if options.dns_port is not None:
                 print("dns: {}:{}".format(*cluster.dns_address), flush=True)
@@ -355,6 +362,14 @@ def imported_state(path: Path | None, minor: int) -> list[dict[str, Any]]:
         counts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
         print(f"left out of {path}: {counts}", file=sys.stderr)
     return objects
+
+
+def _await_nodes(cluster: Cluster) -> None:
+    """Let our own nodes register first: whoever brings more of them looks at which there are."""
+    from actors.client import WaitTimeout
+
+    with contextlib.suppress(WaitTimeout):
+        cluster.client.wait("nodes", lambda nodes: len(nodes) >= cluster.config.nodes, timeout_s=NODES_REGISTER_S)
 
 
 def _announce(cluster: Cluster, kubeconfig: Path) -> None:
