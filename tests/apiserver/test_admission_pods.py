@@ -130,3 +130,17 @@ def test_a_namespace_that_ends_takes_nothing_new(home: Any, refused: Any) -> Non
     home.ask("delete", "namespaces", "", "old")
     error = refused(home.config_map, "a", "old")
     assert error.status["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+
+
+def test_a_quota_is_charged_for_growth_only(api: Any) -> None:
+    hard = {"services.loadbalancers": "1", "services": "2"}
+    api.create("resourcequotas", "default", {"metadata": {"name": "q"}, "spec": {"hard": hard}})
+    quota = api.get("resourcequotas", "default", "q")
+    status = {"hard": hard, "used": {"services.loadbalancers": "0", "services": "0"}}
+    api.ask("update", "resourcequotas", "default", "q", sub="status", body={**quota, "status": status})
+    api.create("services", "default", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+    api.merge("services", "default", "s", {"spec": {"type": "LoadBalancer"}})
+    used = {"services.loadbalancers": "1", "services": "1"}
+    assert api.get("resourcequotas", "default", "q")["status"]["used"] == used
+    api.merge("services", "default", "s", {"spec": {"type": "ClusterIP"}})
+    assert api.get("resourcequotas", "default", "q")["status"]["used"] == used  # the controller gives back

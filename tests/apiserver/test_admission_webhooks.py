@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from actors.apiserver import pki
-from actors.apiserver.admission._webhook_call import CallFailure, endpoint_of
+from actors.apiserver.admission._webhook_call import CallFailure, _status_words, endpoint_of
 from protocol.api import ADMIN, ApiRequest, Resource
 
 Object = dict[str, Any]
@@ -218,3 +218,20 @@ def test_a_webhook_that_hangs_delays_only_the_writes_it_is_asked_about(https: An
     finally:
         release.set()
         https.apiserver.ask(ApiRequest("delete", configurations, "", "slow", user=ADMIN), timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("code", "media", "body", "words"),
+    [
+        (400, "text/plain", b"no", "the server rejected our request for an unknown reason"),
+        (403, "text/plain; charset=utf-8", b"not you\n", "not you"),
+        (403, "application/json", b"{}", "unknown"),
+        (418, "text/plain", b"tea", "the server responded with the status code 418 but did not return more information"),
+        (422, "", b"", "the server rejected our request due to an error in our request"),
+        (500, "text/plain", b"boom", 'an error on the server ("boom") has prevented the request from succeeding'),
+        (502, "application/json", b"{}", 'an error on the server ("unknown") has prevented the request from succeeding'),
+        (503, "text/plain", b"later", "the server is currently unable to handle the request"),
+    ],
+)
+def test_an_error_status_is_told_in_the_words_of_go_clients(code: int, media: str, body: bytes, words: str) -> None:
+    assert _status_words(code, body, media) == words

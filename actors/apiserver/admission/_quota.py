@@ -74,13 +74,15 @@ class ResourceQuota(Plugin):
                     f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(sorted(unknown))}",
                 )
             interesting.append((quota, names))
-        delta = _difference(
-            usage(group, resource, obj),
-            usage(group, resource, attributes.old_object) if attributes.operation == UPDATE else {},
-        )
+        whole = delta = usage(group, resource, obj)
+        old = attributes.old_object if attributes.operation == UPDATE else None
+        if old is not None:
+            delta = _growth(whole, usage(group, resource, old))
         charges = []
         for quota, names in interesting:
-            wanted = {name: delta[name] for name in names if name in delta}
+            counted = old is not None and matches_scopes(quota.get("spec", {}), group, resource, old)
+            delta_here = _growth(delta if counted else whole, {})
+            wanted = {name: delta_here[name] for name in names if name in delta_here}
             if wanted:
                 self._check(attributes, quota, wanted)
                 charges.append((quota["metadata"]["name"], wanted))
@@ -138,11 +140,12 @@ def _add(left: str, right: str) -> str:
     return format_quantity(total, style)
 
 
-def _difference(new: Amounts, old: Amounts) -> Amounts:
+def _growth(new: Amounts, old: Amounts) -> Amounts:
+    """What there is more of. What shrinks is given back by the quota controller, never here."""
     out: Amounts = {}
     for name, text in new.items():
         number = parse_quantity(text) - parse_quantity(old.get(name, "0"))
-        if number != Decimal(0):
+        if number > Decimal(0):
             out[name] = format_quantity(number, quantity_format(text))
     return out
 

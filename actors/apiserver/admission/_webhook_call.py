@@ -28,15 +28,18 @@ _HTTP_ERROR = 400
 _NO_ISSUER = (18, 19, 20, 21)
 _EXPIRED = (9, 10)
 _STATUS_TEXTS = {
+    400: "the server rejected our request for an unknown reason",
     401: "the server has asked for the client to provide credentials",
-    403: "unknown",
     404: "the server could not find the requested resource",
     405: "the server does not allow this method on the requested resource",
     409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
     429: "the server has received too many requests and has asked us to try again later",
     503: "the server is currently unable to handle the request",
     504: "the server was unable to return a response in the time allotted, but may still be processing the request",
 }
+_OWN_WORDS = (403, 406, 415)
+"""Statuses for which a client repeats the server's text."""
 
 
 class CallFailure(Exception):
@@ -91,7 +94,7 @@ class Caller(ThreadActor):
         except (OSError, http.client.HTTPException) as error:
             raise CallFailure(f"Post {go_quote(endpoint.url)}: {_words(error, endpoint)}") from None
         if response.status >= _HTTP_ERROR:
-            raise CallFailure(_status_words(response.status, body))
+            raise CallFailure(_status_words(response.status, body, response.headers.get("Content-Type") or ""))
         return body
 
     @handles(Retire)
@@ -147,11 +150,15 @@ def _certificate_words(error: ssl.SSLCertVerificationError, endpoint: Endpoint) 
     return f"x509: {error.verify_message}"
 
 
-def _status_words(code: int, body: bytes) -> str:
-    text = body.decode("utf-8", "replace").strip()
-    if code == http.client.INTERNAL_SERVER_ERROR:
-        return f"an error on the server ({go_quote(text or 'unknown')}) has prevented the request from succeeding"
-    return _STATUS_TEXTS.get(code) or f"the server responded with the status code {code} but did not return more information"
+def _status_words(code: int, body: bytes, media: str) -> str:
+    """A response that is an error, as client-go puts it (`apierrors.NewGenericServerResponse`)."""
+    text = body.decode("utf-8", "replace").strip() if not media or media.startswith("text/") else "unknown"
+    known = _STATUS_TEXTS.get(code) or (text if code in _OWN_WORDS else "")
+    if known:
+        return known
+    if code >= http.client.INTERNAL_SERVER_ERROR:
+        return f"an error on the server ({go_quote(text)}) has prevented the request from succeeding"
+    return f"the server responded with the status code {code} but did not return more information"
 
 
 class Callers:
