@@ -23,6 +23,7 @@ __all__ = [
     "references",
     "resource_field",
     "service_variables",
+    "sub_path",
 ]
 
 Object = dict[str, Any]
@@ -48,6 +49,23 @@ def expand(text: str, values: dict[str, str]) -> str:
         return values.get(match.group(1), match.group(0))
 
     return re.sub(r"\$\$|\$\(([^()$]+)\)", one, text)
+
+
+def sub_path(mount: Object, values: dict[str, str]) -> str:
+    """The part of a volume that a mount shows: subPath, or subPathExpr with the container's variables in
+    place. Raises `ConfigError` for an unknown variable and for a path that leads out of the volume."""
+    expression = mount.get("subPathExpr")
+    path = mount.get("subPath") or ""
+    if expression:
+        for escape, name in re.findall(r"(\$\$)|\$\(([^()$]+)\)", expression):
+            if not escape and name not in values:
+                raise ConfigError(f'missing value for "{name}"')
+        path = expand(expression, values)
+    if path.startswith("/"):
+        raise ConfigError(f"error SubPath `{path}` must not be an absolute path")
+    if ".." in path.split("/"):
+        raise ConfigError(f"unable to provision SubPath `{path}`: must not contain '..'")
+    return path
 
 
 def references(container: Object) -> set[tuple[str, str]]:

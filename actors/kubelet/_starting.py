@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.kubelet._cgroups import cgroup_parent, container_config_resources
-from actors.kubelet._env import ConfigError, environment, expand, references, service_variables
+from actors.kubelet._env import ConfigError, environment, expand, references, service_variables, sub_path
 from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
@@ -353,7 +353,7 @@ class Starting(Pulling):
             tuple(expand(w, values) for w in spec.get("args") or ()),
             spec.get("workingDir") or "",
             tuple(pairs),
-            self._mounts(spec),
+            self._mounts(spec, values),
             resources=container_config_resources(pod, spec, node.memory_bytes),
             stdin=bool(spec.get("stdin")),
             stdin_once=bool(spec.get("stdinOnce")),
@@ -368,7 +368,7 @@ class Starting(Pulling):
             security=security_context(pod, spec),
         )
 
-    def _mounts(self, spec: Object) -> tuple[Mount, ...]:
+    def _mounts(self, spec: Object, values: dict[str, str]) -> tuple[Mount, ...]:
         mounts = spec.get("volumeMounts")
         if not mounts:
             return ()
@@ -385,7 +385,7 @@ class Starting(Pulling):
                     host_path(self.pod, volume),
                     mount["name"],
                     bool(mount.get("readOnly")),
-                    mount.get("subPath") or "",
+                    sub_path(mount, values),
                     mount.get("mountPropagation") or "",
                     source,
                     (volume.get("image") or {}).get("reference", ""),

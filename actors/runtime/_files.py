@@ -130,7 +130,9 @@ class Files:
         mount, inner = self._mount_of(path)
         if mount is not None:
             content = yield from self._content(mount)
-            return (not inner and not mount.sub_path) or _has_directory(content, inner)
+            # A subPath that is not there is made as a directory when it is mounted.
+            made = mount.source is None and inner == mount.sub_path.strip("/") and content.get(inner) is None
+            return made or (not inner and not mount.sub_path) or _has_directory(content, inner)
         if path in DIRECTORIES or (path in self.layer and self.layer[path] is None):
             return True
         below = path.rstrip("/") + "/"
