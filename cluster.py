@@ -42,6 +42,7 @@ STORE_OPENS_S = 300.0  # reading a large write-ahead log takes its time
 PUTS_PER_TXN = 100  # etcd takes 128 operations in one
 STAND_IN_CA = "a simulation has no certificates\n"  # pods mount it, nobody verifies with it
 DEFAULT_PORT = 6443
+PATIENCE_S = 0.1  # how long a request may take before a clock that stands still is moved for it
 CHAOS_PATHS = ("/kubekka/chaos", "/kubekka/clock")
 CLUSTER_CIDR = "10.244.0.0/16"  # what pods' addresses are taken from
 CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, in the network of simulated nodes
@@ -305,6 +306,17 @@ def make_machine(config: ClusterConfig, name: str = "node") -> Callable[[], Acto
     from actors.runtime import Machine, SimulatedRuntime
 
     return partial(SimulatedRuntime, Machine(), config.guise)
+
+
+class _PatientClient(OutsideClient):
+    """A client of a cluster whose time stands still: what can only be answered later (a retry, a
+    slow disk) lets it pass."""
+
+    clock: ClusterClock
+
+    def run(self, work: Callable[[Any], Any], timeout_s: float | None = None) -> Any:
+        with self.clock.waiting(timeout_s or 60.0, PATIENCE_S):
+            return super().run(work, timeout_s)
 
 
 class LazyPaths(Mapping[str, Ref]):
@@ -671,7 +683,11 @@ class Cluster(_Served, _Commands):
 
         try:
             apiserver = self._serve()
-            self.client = OutsideClient(self.system, apiserver)
+            if self.config.clock == "virtual":
+                self.client = _PatientClient(self.system, apiserver)
+                self.client.clock = self.clock
+            else:
+                self.client = OutsideClient(self.system, apiserver)
             self._create_service_account()
             if on_serving is not None:
                 on_serving()

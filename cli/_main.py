@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "top": ("top", "a live view of the actors: messages, mailboxes, restarts"),
     "replay": ("replay", "step through a recording of a cluster, and see it as of then"),
     "snapshot": ("snapshot", "every object of a running cluster in a file, for `up --import`"),
+    "chaos": ("chaos", "break a running cluster: kill, pause, cut, api-error, ..."),
     "simulate": ("simulate", "play a scenario in virtual time, under one seed or many"),
     "iptables": ("iptables", "the iptables rules of a node"),
     "packet": ("packet", "the chains and rules that a packet meets"),

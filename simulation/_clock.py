@@ -65,13 +65,14 @@ class ClusterClock:
         return self._keeper
 
     @contextmanager
-    def waiting(self, seconds: float) -> Iterator[None]:
-        """While somebody waits, a clock that stands still moves by up to so many seconds."""
+    def waiting(self, seconds: float, after_s: float = 0.0) -> Iterator[None]:
+        """While somebody waits (more than `after_s` real seconds), a clock that stands still moves
+        by up to so many seconds."""
         keeper = self._keeper
         if keeper is None or keeper.is_auto:
             yield
             return
-        task = keeper.patiently(seconds, seconds)
+        task = keeper.patiently(seconds, seconds, after_s)
         try:
             yield
         finally:

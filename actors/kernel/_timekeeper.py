@@ -54,13 +54,13 @@ class TimeKeeper:
         """Move to the next timer whenever everything is quiet, until told otherwise."""
         self._run(self.set_auto(on))
 
-    def patiently(self, virtual_s: float, real_s: float) -> asyncio.Task[None]:
+    def patiently(self, virtual_s: float, real_s: float, after_s: float = 0.0) -> asyncio.Task[None]:
         """Let up to `virtual_s` seconds pass while somebody waits, and the last moment of them
-        only when `real_s` real seconds have passed too: others may not be that fast. Ends
-        when cancelled (`end`)."""
+        only when `real_s` real seconds have passed too: others may not be that fast. Begins after
+        `after_s` real seconds, ends when cancelled (`end`)."""
 
         async def begin() -> asyncio.Task[None]:
-            return asyncio.get_running_loop().create_task(self._patiently(virtual_s, real_s))
+            return asyncio.get_running_loop().create_task(self._patiently(virtual_s, real_s, after_s))
 
         task: asyncio.Task[None] = asyncio.run_coroutine_threadsafe(begin(), self.system.loop).result()
         return task
@@ -102,8 +102,9 @@ class TimeKeeper:
         while self._jump(end):
             await self.quiet()
 
-    async def _patiently(self, virtual_s: float, real_s: float) -> None:
+    async def _patiently(self, virtual_s: float, real_s: float, after_s: float) -> None:
         started = time.monotonic()
+        await asyncio.sleep(after_s)
         async with self._moving:
             end = self.clock.monotonic() + virtual_s
             await self._move_until(end - 0.001)

@@ -75,12 +75,12 @@ def test_of_a_failing_schedule_only_what_matters_is_left(tmp_path: Path) -> None
     faults = """
 faults:
 - {at: 35s, verb: compact}
-- {at: 47.3s, verb: kill, target: node/*, for: 20s}
+- {at: 47.3s, verb: kill, target: node/*, for: 80s}
 - {at: 50s, verb: break-watches}
 checks:
 - {available: web, at-least: 3, from: 20s}
 """
-    scenario = load_scenario(write(tmp_path, SHORT + faults))
+    scenario = load_scenario(write(tmp_path, SHORT.replace("90s", "3m") + faults))
     left, result = shrink(scenario, 5)
     assert [fault["verb"] for fault in left] == ["kill"]
     assert result.broken
