@@ -36,6 +36,20 @@ _KUBELET_LABELS = frozenset(
     }
 )
 _KUBELET_PREFIXES = ("kubelet.kubernetes.io/", "node.kubernetes.io/")
+_ITSELF = "spec.nodeName set to itself"
+_RESIZE_FIELDS = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
+_SOURCES = {
+    "secret": "secrets",
+    "configMap": "configmaps",
+    "clusterTrustBundle": "clustertrustbundles",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+}
+_REFERENCES = {
+    "secretKeyRef": "secrets",
+    "secretRef": "secrets",
+    "configMapKeyRef": "configmaps",
+    "configMapRef": "configmaps",
+}
 _CHECKED = {
     ("", "nodes"),
     ("", "pods"),
@@ -84,13 +98,18 @@ class NodeRestriction(Plugin):
         name = attributes.name or (new.get("metadata") or {}).get("name", "")
         if name != node:
             return f'node "{node}" is not allowed to modify node "{name}"'
+        source, before = ((obj.get("spec") or {}).get("configSource") for obj in (new, old))
         if attributes.operation == CREATE:
+            if source is not None:
+                return f'node "{node}" is not allowed to create pods with a non-nil configSource'
             wrong = _forbidden_labels(new, {})
             if wrong:
                 return f'node "{node}" is not allowed to set the following labels: {", ".join(wrong)}'
             if (new.get("metadata") or {}).get("ownerReferences"):
                 return f'node "{node}" is not allowed to set ownerReferences'
         if attributes.operation == UPDATE:
+            if source is not None and source != before:
+                return f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
             if ((new.get("spec") or {}).get("taints") or []) != ((old.get("spec") or {}).get("taints") or []):
                 return f'node "{node}" is not allowed to modify taints'
             wrong = _forbidden_labels(new, old)
@@ -102,36 +121,76 @@ class NodeRestriction(Plugin):
         return ""
 
     def _pod(self, attributes: Attributes, node: str) -> str:
+        sub, operation = attributes.subresource, attributes.operation
+        if sub == "eviction":
+            own = self._existing(attributes, attributes.name).get("spec") or {}
+            return "" if own.get("nodeName") == node else f"node {node} can only evict pods with {_ITSELF}"
+        if sub == "status":
+            return self._pod_status(attributes, node)
+        if sub:
+            return f"unexpected pod subresource \"{sub}\", only 'status' and 'eviction' are allowed"
+        if operation == CREATE:
+            return self._mirror_pod(attributes, node)
+        if operation != DELETE:
+            return f'unexpected operation "{operation}", node "{node}" can only create and delete mirror pods'
+        own = (attributes.old_object or self._existing(attributes, attributes.name)).get("spec") or {}
+        return "" if own.get("nodeName") == node else f'node "{node}" can only delete pods with {_ITSELF}'
+
+    @staticmethod
+    def _existing(attributes: Attributes, name: str) -> Object:
+        """A pod that must be there. Raises `StatusError` (404)."""
+        found = attributes.lookup.get("", "pods", attributes.namespace, name)
+        if found is None:
+            raise status.not_found("", "pods", name)
+        return found
+
+    @staticmethod
+    def _pod_status(attributes: Attributes, node: str) -> str:
+        new, old = attributes.object or {}, attributes.old_object or {}
+        if (old.get("spec") or {}).get("nodeName") != node:
+            return f'node "{node}" can only update pod status for pods with {_ITSELF}'
+        if (new["metadata"].get("labels") or {}) != (old["metadata"].get("labels") or {}):
+            return f'node "{node}" cannot update labels through pod status'
+        claims = [(obj.get("status") or {}).get("resourceClaimStatuses") or [] for obj in (new, old)]
+        return f'node "{node}" cannot update resource claim statues' if claims[0] != claims[1] else ""
+
+    def _mirror_pod(self, attributes: Attributes, node: str) -> str:
         new = attributes.object or {}
-        if attributes.subresource == "eviction":
-            return self._own_pod(attributes, node, "evict")
-        if attributes.subresource == "status":
-            return self._own_pod(attributes, node, "update pod status for")
-        if attributes.subresource:
-            return f'unexpected pod subresource "{attributes.subresource}"'
-        if attributes.operation == DELETE:
-            return self._own_pod(attributes, node, "delete")
-        if attributes.operation != CREATE:
-            return f'unexpected operation "{attributes.operation}"'
         if MIRROR not in (new["metadata"].get("annotations") or {}):
             return f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods'
         spec = new.get("spec") or {}
         if spec.get("nodeName") != node:
-            return f'node "{node}" can only create pods with spec.nodeName set to itself'
+            return f'node "{node}" can only create pods with {_ITSELF}'
+        why = self._owner(attributes, node, new["metadata"].get("ownerReferences") or [])
+        if why:
+            return f'node "{node}" {why}'
         if spec.get("serviceAccountName"):
             return f'node "{node}" can not create pods that reference a service account'
-        sources = {key for volume in spec.get("volumes") or () for key in volume}
-        for source, word in (("secret", "secrets"), ("configMap", "configmaps"), ("persistentVolumeClaim", "persistentvolumeclaims")):
-            if source in sources:
+        found = _references(spec)
+        for word in ("secrets", "configmaps", "clustertrustbundles", "persistentvolumeclaims"):
+            if word in found:
                 return f'node "{node}" can not create pods that reference {word}'
         return ""
 
-    @staticmethod
-    def _own_pod(attributes: Attributes, node: str, verb: str) -> str:
-        pod = attributes.old_object or attributes.lookup.get("", "pods", attributes.namespace, attributes.name)
-        if pod is None or (pod.get("spec") or {}).get("nodeName") == node:
-            return ""
-        return f'node "{node}" can only {verb} pods with spec.nodeName set to itself'
+    def _owner(self, attributes: Attributes, node: str, owners: list[Object]) -> str:
+        """What is wrong with the owner of a mirror pod, which has to be the node. Raises `StatusError`."""
+        if len(owners) > 1:
+            return "can only create pods with a single owner reference set to itself"
+        owner = owners[0] if owners else {}
+        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
+            return "can only create pods with an owner reference set to itself"
+        if not owner.get("controller"):
+            return "can only create pods with a controller owner reference set to itself"
+        if owner.get("blockOwnerDeletion"):
+            return "must not set blockOwnerDeletion on an owner reference"
+        known = attributes.lookup.get("", "nodes", "", node)
+        if known is None:
+            raise status.not_found("", "nodes", node)
+        uid = known["metadata"].get("uid")
+        if owner.get("uid") != uid:
+            why = f"node {node} UID mismatch: expected {owner.get('uid', '')} got {uid}"
+            raise self._refuse(attributes, why)
+        return ""
 
     @staticmethod
     def _token(attributes: Attributes, node: str) -> str:
@@ -142,9 +201,7 @@ class NodeRestriction(Plugin):
             return "node requested token not bound to a pod"
         if not ref.get("uid"):
             return 'node requested token with a pod binding without a uid'
-        pod = attributes.lookup.get("", "pods", attributes.namespace, ref["name"])
-        if pod is None:
-            return f'pod "{ref["name"]}" not found'
+        pod = NodeRestriction._existing(attributes, ref["name"])
         if pod["metadata"].get("uid") != ref["uid"]:
             return (
                 f"the UID in the bound object reference ({ref['uid']}) does not match the UID in record. The object"
@@ -156,9 +213,13 @@ class NodeRestriction(Plugin):
 
     @staticmethod
     def _claim(attributes: Attributes, node: str) -> str:
-        if attributes.operation != UPDATE or attributes.subresource != "status":
-            return 'may only update PVC status'
-        return ""
+        if attributes.subresource != "status":
+            return "may only update PVC status"
+        if attributes.operation != UPDATE:
+            return f'unexpected operation "{attributes.operation}"'
+        if _fixed_of_claim(attributes.object or {}) == _fixed_of_claim(attributes.old_object or {}):
+            return ""
+        return f'node "{node}" is not allowed to update fields other than status.capacity and status.conditions'
 
     @staticmethod
     def _lease(attributes: Attributes, node: str) -> str:
@@ -179,6 +240,27 @@ class NodeRestriction(Plugin):
         if attributes.operation == DELETE and not found:
             return "can only delete ResourceSlice with the same NodeName as the requesting node"
         return "" if found == node else "can only create ResourceSlice with the same NodeName as the requesting node"
+
+
+def _fixed_of_claim(claim: Object) -> Object:
+    """What of a claim a kubelet must leave alone."""
+    metadata = {k: v for k, v in claim.get("metadata", {}).items() if k not in ("resourceVersion", "managedFields")}
+    state = {k: v for k, v in (claim.get("status") or {}).items() if k not in _RESIZE_FIELDS}
+    return {**claim, "metadata": metadata, "status": state}
+
+
+def _references(spec: Object) -> set[str]:
+    """The sorts of other objects that a pod refers to."""
+    found = {"secrets"} if spec.get("imagePullSecrets") else set()
+    for volume in spec.get("volumes") or ():
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        found |= {_SOURCES[key] for source in sources for key in source if key in _SOURCES}
+        found |= {"secrets" for source in volume.values() if isinstance(source, dict) and source.get("secretRef")}
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for container in spec.get(kind) or ():
+            given = [e.get("valueFrom") or {} for e in container.get("env") or ()] + list(container.get("envFrom") or ())
+            found |= {_REFERENCES[key] for source in given for key in source if key in _REFERENCES}
+    return found
 
 
 def _forbidden_labels(new: Object, old: Object) -> list[str]:
