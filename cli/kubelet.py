@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actors.client import authority_of, load_kubeconfig
 from actors.kernel import Child, LiveSystem, Ref
 from cli._errors import UsageError
-from cli._machines import runtime_settings
+from cli._machines import machine_facts, runtime_settings
 from cli._state import default_data_dir, find_kubeconfig
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
     manifests = options.pod_manifest_path
     if manifests is not None and not manifests.is_dir():
         raise UsageError(f"--pod-manifest-path: {manifests} is no directory")
+    facts = machine_facts() if options.runtime != "simulated" else {}
     config = KubeletConfig(
-        node_ips=(node_ip,), port=port, static_pod_path=str(manifests.resolve()) if manifests else ""
+        node_ips=(node_ip,), port=port, static_pod_path=str(manifests.resolve()) if manifests else "", **facts
     )
     machine = make_machine(
         ClusterConfig(

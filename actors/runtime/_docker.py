@@ -78,6 +78,8 @@ class DockerRuntime(DockerStreams):
 
     def on_stop(self) -> None:
         self.machine.stopped.set()
+        with contextlib.suppress(Exception):
+            self.machine.events.close()
         self.close_sessions()
         if not self.machine.keep:
             self.machine.network.actor = None
@@ -89,7 +91,7 @@ class DockerRuntime(DockerStreams):
         filters = {"type": "container", "event": "die", "label": f"kubekka.dev/node={machine.root}"}
         while not machine.stopped.is_set():
             with contextlib.suppress(Exception):
-                events = machine.api.events(filters=filters, decode=True)
+                events = machine.events = machine.api.events(filters=filters, decode=True)
                 for entry in machine.listed(f"{TYPE}=container"):
                     if entry["State"] == "exited":
                         tell(self.ref, _Died(entry["Id"]))

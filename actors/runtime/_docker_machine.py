@@ -28,6 +28,7 @@ from actors.runtime._oci_spec import lowest_oom_score
 from actors.runtime._pod_network import PodNetwork
 from actors.runtime.images import LocalImages, export
 from protocol import cri
+from protocol.cni import CniError
 
 __all__ = ["DockerMachine", "docker_error", "seconds", "why_no_docker"]
 
@@ -36,6 +37,7 @@ NODE, RECORD, TYPE = "kubekka.dev/node", "kubekka.dev/config", "io.kubernetes.do
 POD_UID, SANDBOX = "io.kubernetes.pod.uid", "io.kubernetes.sandbox.id"
 TIMEOUT_S = 60
 OOM_SCORE_PAUSE = -998
+REMOVAL_TRIES = 4
 
 
 def why_no_docker(endpoint: str) -> str:
@@ -96,6 +98,8 @@ class DockerMachine:
         self.cleanups: list[Callable[[], None]] = []
         self.watcher: Any = None
         self.stopped = threading.Event()
+        self.events: Any = None
+        """The daemon's stream of events, while somebody listens."""
         self._prepare_pause()
         for entry in self.listed(TYPE + "=podsandbox"):
             place = self.place(entry["Id"]) / "ip"
@@ -278,12 +282,17 @@ class DockerMachine:
     def remove_all(self) -> None:
         """Leave nothing of this node in the daemon."""
         parents = set()
-        for entry in sorted(self.listed(), key=lambda e: e["Labels"].get(TYPE) == "podsandbox"):
-            if entry["Labels"].get(TYPE) == "podsandbox":
-                config = msgspec.json.decode(entry["Labels"][RECORD], type=cri.PodSandboxConfig)
-                parents.add(config.cgroup_parent)
-                self.network.release(entry["Id"], config)
-            self.delete(entry["Id"])
+        for _ in range(REMOVAL_TRIES):  # a removal that is under way already refuses a second one
+            entries = sorted(self.listed(), key=lambda e: e["Labels"].get(TYPE) == "podsandbox")
+            for entry in entries:
+                if entry["Labels"].get(TYPE) == "podsandbox":
+                    config = msgspec.json.decode(entry["Labels"][RECORD], type=cri.PodSandboxConfig)
+                    parents.add(config.cgroup_parent)
+                    with contextlib.suppress(CniError):
+                        self.network.release(entry["Id"], config)
+                self.delete(entry["Id"])
+            if not entries:
+                break
         for parent in parents:
             self.groups.remove(parent)
         self.groups.remove_top()

@@ -76,13 +76,15 @@ def image_store(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def run_daemon(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """Run a daemon while it is needed; skips the test where it does not come up."""
+    if shutil.which("setpriv") is not None:  # whoever kills the tests ends their daemons
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
         end = time.monotonic() + WAIT_S
         while not ready():
             if process.poll() is not None or time.monotonic() > end:
-                pytest.skip(f"{command[0]} does not run here: {log.read_text(errors='replace')[-300:]}")
+                pytest.skip(f"{command[-1]} does not run here: {log.read_text(errors='replace')[-300:]}")
             time.sleep(0.05)
         yield
     finally:
