@@ -163,6 +163,10 @@ class Tokens:
                 obj = self.core.get("", resource, namespace, bound["name"])
                 if obj is None or obj["metadata"]["uid"] != bound["uid"]:
                     return False
+        node = private.get("node")
+        if node and not private.get("pod"):  # of a pod's token it only tells where the pod was
+            obj = self.core.get("", "nodes", "", node["name"])
+            return obj is not None and obj["metadata"]["uid"] == node.get("uid")
         return True
 
     def _named(self, claims: Object) -> UserInfo:

@@ -159,3 +159,13 @@ def test_a_role_for_the_whole_cluster_is_for_every_namespace_and_name_until_it_i
     assert refused(api.ask, "update", "configmaps", "default", "other", body=dict(other), user=JANE).code == 403
     api.ask("delete", f"clusterrolebindings.{RBAC}", "", "wide")
     assert refused(api.get, "configmaps", "default", "mine", user=JANE).code == 403
+
+
+def test_a_token_bound_to_a_node_goes_with_it(api: Any) -> None:
+    api.create("serviceaccounts", "default", {"metadata": {"name": "sa"}})
+    node = api.create("nodes", "", {"metadata": {"name": "n"}})
+    ref = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": node["metadata"]["uid"]}
+    text = token(api, boundObjectRef=ref)
+    assert checked(api, text)["authenticated"]
+    api.ask("delete", "nodes", "", "n")
+    assert "authenticated" not in checked(api, text)
