@@ -106,6 +106,13 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         "--ingress-address", default="127.0.0.1", metavar="IP", help="and on this address (%(default)s)"
     )
     add_dns_options(parser)
+    parser.add_argument(
+        "--clock",
+        type=_clock,
+        default="real",
+        metavar="real|virtual|FACTOR",
+        help="virtual: time stands still until /kubekka/clock moves it (docs/chaos.md); 60: sixty times as fast",
+    )
     add_controller_options(parser)
 
 
@@ -232,6 +239,18 @@ def _stages(paths: list[Path]) -> tuple[Any, ...]:
     return found
 
 
+def _clock(text: str) -> str | float:
+    if text in ("real", "virtual"):
+        return text
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0.0 < factor <= 100_000.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no clock: real, virtual, or a factor up to 100000")
+    return factor
+
+
 def _count(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no number of them: 0 or more")
@@ -278,6 +297,7 @@ def run(options: argparse.Namespace) -> int:
         nodes=nodes,
         state=state,
         record=options.record,
+        clock=options.clock,
         minor=minor,
         host=options.host,
         port=options.port,
