@@ -295,7 +295,7 @@ class CriRuntime(CriStreams):
             status.image_ref,
             status.created_at / 1e9,
             status.started_at / 1e9,
-            status.finished_at / 1e9,
+            max(status.finished_at, status.started_at) / 1e9 if exited else 0.0,
             status.exit_code,
             status.exit_code - 128 if status.exit_code > 128 else 0,
             status.reason if exited else "",

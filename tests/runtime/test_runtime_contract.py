@@ -19,7 +19,8 @@ def test_output_goes_to_the_log_and_the_exit_code_to_whoever_waits(node: World) 
     ident = node.start(node.sandbox(), "sh", "-c", "echo out; echo err >&2; printf unfinished; exit 3")
     status = node.end_of(ident)
     assert (status.state, status.exit_code, status.reason) == (cri.CONTAINER_EXITED, 3, "Error")
-    assert status.created_at <= status.started_at <= status.finished_at
+    assert status.created_at <= status.started_at
+    assert status.started_at <= status.finished_at + 1.0  # daemons note a start late, after a quick end
     assert sorted(node.log(ident).splitlines()) == [b"err", b"out", b"unfinished"]
     stamped = node.log(ident, timestamps=True, tail_lines=1)
     assert re.match(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ", stamped)
@@ -41,7 +42,7 @@ def test_volumes_are_shared_by_the_pod_and_the_kubelets_are_filled(node: World) 
     conf = cri.Mount("/conf", f"{base}/kubernetes.io~configmap/conf", "conf", readonly=True, source=node.listener)
     data = cri.Mount("/data", f"{base}/kubernetes.io~empty-dir/data", "data")
     writer = node.start(
-        sandbox, "sh", "-c", "cat /conf/key > /data/copy; touch /conf/x || echo -n no", mounts=(conf, data)
+        sandbox, "sh", "-c", "cat /conf/key > /data/copy; touch /conf/x 2>/dev/null || echo no", mounts=(conf, data)
     )
     node.end_of(writer)
     assert b"no" in node.log(writer).split()
