@@ -281,6 +281,15 @@ class DockerMachine:
 
     def remove_all(self) -> None:
         """Leave nothing of this node in the daemon."""
+        try:
+            self._remove_containers()
+        finally:
+            self.groups.remove_top()
+            self.network.down()
+            for cleanup in self.cleanups:
+                cleanup()
+
+    def _remove_containers(self) -> None:
         parents = set()
         for _ in range(REMOVAL_TRIES):  # a removal that is under way already refuses a second one
             entries = sorted(self.listed(), key=lambda e: e["Labels"].get(TYPE) == "podsandbox")
@@ -290,15 +299,12 @@ class DockerMachine:
                     parents.add(config.cgroup_parent)
                     with contextlib.suppress(CniError):
                         self.network.release(entry["Id"], config)
-                self.delete(entry["Id"])
+                with contextlib.suppress(OSError):  # a connection that broke or took too long: the next try has another
+                    self.delete(entry["Id"])
             if not entries:
                 break
         for parent in parents:
             self.groups.remove(parent)
-        self.groups.remove_top()
-        self.network.down()
-        for cleanup in self.cleanups:
-            cleanup()
 
 
 def _security(config: cri.ContainerConfig) -> list[str]:
