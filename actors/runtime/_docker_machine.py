@@ -292,7 +292,11 @@ class DockerMachine:
     def _remove_containers(self) -> None:
         parents = set()
         for _ in range(REMOVAL_TRIES):  # a removal that is under way already refuses a second one
-            entries = sorted(self.listed(), key=lambda e: e["Labels"].get(TYPE) == "podsandbox")
+            try:
+                found = self.listed()
+            except OSError:  # a connection of the pool was closed: the next one is not
+                continue
+            entries = sorted(found, key=lambda e: e["Labels"].get(TYPE) == "podsandbox")
             for entry in entries:
                 if entry["Labels"].get(TYPE) == "podsandbox":
                     config = msgspec.json.decode(entry["Labels"][RECORD], type=cri.PodSandboxConfig)

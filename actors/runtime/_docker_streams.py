@@ -222,11 +222,18 @@ class DockerStreams(Sessions):
         assert peer is not None
         stream = self.machine.api.logs(message.container_id, stdout=True, stderr=True, stream=True, follow=True, **cut)
 
+        over = threading.Event()
+
         def read() -> None:
             with contextlib.suppress(Exception):  # the connection is closed under us when the reader goes
                 for data in stream:
                     self._deliver(peer, StreamData(stream_id, STDOUT, data))
+            over.set()
             self._deliver(peer, StreamClosed(stream_id))
 
-        self.sessions[stream_id] = Session(lambda data, eof: None, stream.close)
+        def close() -> None:
+            if not over.is_set():  # a stream that is over has given its connection back, to be used by others
+                stream.close()
+
+        self.sessions[stream_id] = Session(lambda data, eof: None, close)
         threading.Thread(target=read, name="docker-log", daemon=True).start()
