@@ -8,7 +8,9 @@ whose client does not read is ended, not buffered without end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+import threading
 from collections import deque
 from functools import lru_cache
 from itertools import count
@@ -58,15 +60,20 @@ def _head(code: int, content_type: str) -> bytes:
 class _Stream:
     """Where the API server sends the parts of a streaming answer: an address of `Frames`."""
 
-    __slots__ = ("actor_urn", "connection")
+    __slots__ = ("actor_urn", "connection", "thread")
 
     def __init__(self, connection: Connection, urn: str) -> None:
         self.connection = connection
         self.actor_urn = urn
+        self.thread = threading.get_ident()
 
     def tell(self, message: Any) -> None:
-        """Frames, in order."""
-        self.connection.on_stream(message)
+        """Frames, in order. Actors on threads of their own tell as well: a transport is the loop's."""
+        if threading.get_ident() == self.thread:
+            self.connection.on_stream(message)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the connection with it
+            self.connection.loop.call_soon_threadsafe(self.connection.on_stream, message)
 
 
 class Connection(asyncio.Protocol):
