@@ -164,7 +164,7 @@ async def _served(
     check_route(served, path, verb)
     body: Any = call.body
     content_type = call.headers.get("content-type", "").partition(";")[0].strip() or JSON
-    if verb in ("create", "update") and content_type not in _BODIES:
+    if verb in ("create", "update") and content_type not in _BODIES and path.subresource != "proxy":
         raise status.unsupported_media_type(_BODIES)
     request = Request(
         verb, served, path.namespace, path.name, path.subresource, options, body, content_type, user,

@@ -7,12 +7,14 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from actors.apiserver._authz import Attributes
+from actors.apiserver._backend import Backend, exchange, pod_backend, request_bytes, service_backend
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
 from actors.apiserver._messages import Frames, FramesClosed, HttpCall, HttpReply, Tunnel
@@ -286,28 +288,15 @@ def _stream_request(request: Request, pod: Object) -> Any:
     return PodExec(request.namespace, request.name, container, command, _NOBODY, 0, stdin, stdout, stderr, tty)
 
 
-def _service_name(text: str) -> str:
-    """The name in `[scheme:]name[:port]`."""
-    words = text.split(":")
-    return words[1] if len(words) == 3 else words[0]
-
-
 # --- proxies ----------------------------------------------------------------------------------
 
 
 async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> HttpReply:
-    """GET of a node's own API; pods and services have no network of this process to be reached by."""
+    """A pod's or a service's port, or GET of a node's own API."""
     kind = request.served.kind.kind
-    if kind == "Pod":
-        pod = _pod(core, request)
-        if not (pod.get("status") or {}).get("podIP"):
-            raise status.bad_request("address not allowed")
-        raise status.service_unavailable("error trying to reach service: pod addresses are not reachable from here")
-    if kind == "Service":
-        name = _service_name(request.name)
-        if core.get("", "services", request.namespace, name) is None:
-            raise status.not_found("", "services", name)
-        raise status.service_unavailable(f'no endpoints available for service "{request.name}"')
+    if kind in ("Pod", "Service"):
+        find = pod_backend if kind == "Pod" else service_backend
+        return await _relayed(core, call, find(core, request.namespace, request.name))
     if core.get("", "nodes", "", request.name) is None:
         raise status.not_found("", "nodes", request.name)
     target = "/" + path.rest + (f"?{call.query}" if call.query else "")
@@ -319,3 +308,17 @@ async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> Ht
     answer: NodeResponse = await _asked(core, node_address(core, request.name), NodeGet("/" + path.rest, call.query))
     return HttpReply(answer.status, answer.content_type or JSON, answer.body)
 
+
+
+async def _relayed(core: Core, call: HttpCall, backend: Backend) -> HttpReply:
+    rest = re.sub(r"^.*?/(?:pods|services)/[^/]+/proxy", "", call.path, count=1)  # as it came: escapes and a final slash matter to the pod
+    query = f"?{call.query}" if call.query else ""
+    if not rest and call.method in ("GET", "HEAD"):
+        return HttpReply(301, "", b"", (("Location", f"{call.path}/{query}"),))
+    if call.headers.get("upgrade"):
+        raise status.service_unavailable("error trying to reach service: upgraded connections to pods are not relayed")
+    name = _node_name(backend.pod)
+    if name not in core.nodes and kubelet_of(core, name) is not None:
+        raise status.service_unavailable(f"error trying to reach service: pods of node {name} are not reachable from here")
+    data = request_bytes(call, (rest or "/") + query, backend)
+    return await exchange(core, node_address(core, name), backend, data, call.method == "HEAD")
