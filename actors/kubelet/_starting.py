@@ -34,6 +34,7 @@ from protocol.cri import (
     StopPodSandbox,
 )
 from protocol.cri import Probe as ProbePort
+from protocol.resolv import ResolvConf
 
 __all__ = ["Starting"]
 
@@ -98,24 +99,9 @@ class Starting(Pulling):
 
     def _dns(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """(servers, search domains, options) that the policy gives."""
-        spec, config = self.pod["spec"], self.node.config
-        policy = spec.get("dnsPolicy") or "ClusterFirst"
-        servers: tuple[str, ...] = ()
-        searches: tuple[str, ...] = ()
-        options: tuple[str, ...] = ()
-        if (policy == "ClusterFirst" and not spec.get("hostNetwork")) or policy == "ClusterFirstWithHostNet":
-            domain = config.cluster_domain
-            servers = config.cluster_dns
-            searches = (f"{self.namespace}.svc.{domain}", f"svc.{domain}", domain)
-            options = ("ndots:5",)
-        extra = spec.get("dnsConfig")
-        if extra:
-            servers += tuple(extra.get("nameservers") or ())
-            searches += tuple(extra.get("searches") or ())
-            options += tuple(
-                f"{o['name']}:{o['value']}" if o.get("value") else o["name"] for o in extra.get("options") or ()
-            )
-        return servers, searches, options
+        config = self.node.config
+        found = ResolvConf.for_pod(self.pod, config.cluster_dns, config.cluster_domain)
+        return found.nameservers, found.search, found.options
 
     async def volumes_ready(self) -> bool:
         """Whether all that the volumes are made of exists; says what is missing, and waits."""

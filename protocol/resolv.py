@@ -69,7 +69,7 @@ class ResolvConf(msgspec.Struct, frozen=True):
         search = _unique((*self.search, *(config.get("searches") or ())))
         given = {o["name"]: o.get("value") for o in config.get("options") or ()}
         kept = [o for o in self.options if o.partition(":")[0] not in given]
-        options = (*kept, *(name if value is None else f"{name}:{value}" for name, value in given.items()))
+        options = (*kept, *(f"{name}:{value}" if value else name for name, value in given.items()))
         return ResolvConf(servers[:MAX_NAMESERVERS], search[:MAX_SEARCH], tuple(options))
 
 
