@@ -103,9 +103,12 @@ def test_a_deletion_waits_for_the_operators_finalizer_and_takes_what_is_owned(cl
 
 
 def test_events_of_the_operator_are_stored(cluster: Cluster, filled: str) -> None:
-    events = cluster.client.list("events", "default")
-    mine = [event for event in events if event["involvedObject"].get("name") == filled]
-    assert ("Filled", "2 books are on the shelf") in [(event["reason"], event["message"]) for event in mine]
+    def filled_events(events: list[Object]) -> list[tuple[str, str]]:
+        mine = [event for event in events if event["involvedObject"].get("name") == filled]
+        return [(event["reason"], event["message"]) for event in mine]
+
+    told = ("Filled", "2 books are on the shelf")  # kopf posts its events when it finds the time
+    cluster.wait("events", lambda events: told in filled_events(events), timeout_s=20)
 
 
 def test_built_in_objects_are_watched_by_label(cluster: Cluster, operator: subprocess.Popen[bytes]) -> None:
