@@ -17,13 +17,14 @@ from actors.apiserver._authz import Attributes
 from actors.apiserver._backend import Backend, exchange, pod_backend, request_bytes, service_backend
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
-from actors.apiserver._messages import Frames, FramesClosed, HttpCall, HttpReply, Tunnel
+from actors.apiserver._messages import HttpCall, HttpReply, Tunnel
 from actors.apiserver._negotiate import JSON
 from actors.apiserver._options import integer
 from actors.apiserver._request import Path, Request, query_values, truthy
 from actors.apiserver.strategies import FieldError
 from actors.kernel import ActorDead, AskTimeout
 from protocol import status
+from protocol.following import StreamFollower
 from protocol.message import Address
 from protocol.node import (
     NodeGet,
@@ -32,8 +33,6 @@ from protocol.node import (
     PodExec,
     PodLogs,
     PodPortForward,
-    StreamClosed,
-    StreamData,
 )
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ async def _log(core: Core, call: HttpCall, request: Request) -> HttpReply:
     if not message.follow or call.stream is None:
         data = await _asked(core, address, message)
         return HttpReply(200, _TEXT, data)
-    peer = _Follower(call.stream, call.stream_id)
+    peer = StreamFollower(call.stream, call.stream_id)
     message = PodLogs(
         message.namespace, message.pod, message.container, True, message.previous, message.timestamps,
         message.since_seconds, message.since_time, message.tail_lines, message.limit_bytes, peer, call.stream_id,
@@ -190,24 +189,6 @@ async def _asked(core: Core, address: Any, message: Any) -> Any:
         return await core.actor.ask(address, message, timeout=_LOG_TIMEOUT_S)
     except (ActorDead, AskTimeout) as error:
         raise status.internal_error(f"error dialing backend: {error}") from None
-
-
-class _Follower:
-    """Turns a node's stream into the parts of a streaming HTTP answer."""
-
-    __slots__ = ("actor_urn", "stream", "stream_id")
-
-    def __init__(self, stream: Address, stream_id: int) -> None:
-        self.stream = stream
-        self.stream_id = stream_id
-        self.actor_urn = f"{stream.actor_urn}/log-{stream_id}"
-
-    def tell(self, message: Any) -> None:
-        """A part, or the end."""
-        if isinstance(message, StreamData):
-            self.stream.tell(Frames(self.stream_id, message.data))
-        elif isinstance(message, StreamClosed):
-            self.stream.tell(FramesClosed(self.stream_id))
 
 
 def _log_request(request: Request, pod: Object) -> PodLogs:

@@ -19,7 +19,8 @@ import msgspec
 from actors.client import Client, ClientActor
 from actors.kernel import ActorDead, AskTimeout, Future, Ref, handles
 from protocol.api import Hold, StatusError, UserInfo
-from protocol.http import Frames, FramesClosed, HttpCall, HttpReply, StopFrames, Tunnel
+from protocol.following import StreamFollower
+from protocol.http import HttpCall, HttpReply, StopFrames, Tunnel
 from protocol.message import Address, Message
 from protocol.node import (
     NodeGet,
@@ -30,7 +31,6 @@ from protocol.node import (
     PodPortForward,
     PodRun,
     StreamClosed,
-    StreamData,
 )
 
 __all__ = ["KubeletServer", "ServeKubelet", "ServerConfig", "attributes"]
@@ -224,7 +224,7 @@ class KubeletServer(ClientActor):
             moment = datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else None
         except ValueError:
             return HttpReply(400, _TEXT, b'{"message": "Unable to decode query."}')
-        peer: Any = _Follower(call.stream, call.stream_id) if follow and call.stream is not None else None
+        peer: Any = StreamFollower(call.stream, call.stream_id) if follow and call.stream is not None else None
         message = PodLogs(
             where[0], where[1], where[2], peer is not None, _flag(options, "previous"), _flag(options, "timestamps"),
             numbers[0], moment, numbers[1], numbers[2], peer, call.stream_id,
@@ -287,24 +287,6 @@ _DEBUGGING: Mapping[str, Any] = {
     "attach": KubeletServer._attach,
     "portForward": KubeletServer._port_forward,
 }
-
-
-class _Follower:
-    """Turns a container's log into the parts of a streaming answer."""
-
-    __slots__ = ("actor_urn", "stream", "stream_id")
-
-    def __init__(self, stream: Address, stream_id: int) -> None:
-        self.stream = stream
-        self.stream_id = stream_id
-        self.actor_urn = f"{stream.actor_urn}/log-{stream_id}"
-
-    def tell(self, message: Any) -> None:
-        """A part, or the end."""
-        if isinstance(message, StreamData):
-            self.stream.tell(Frames(self.stream_id, message.data))
-        elif isinstance(message, StreamClosed):
-            self.stream.tell(FramesClosed(self.stream_id))
 
 
 def _node(name: str) -> UserInfo:
