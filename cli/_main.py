@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options, passed_on = parser.parse_known_args(rest)
             options.arguments = passed_on
         else:
-            options = parser.parse_args(rest)
+            options = (parser.parse_intermixed_args if getattr(module, "INTERMIXED", False) else parser.parse_args)(rest)
         options.verb = verb
         from actors.kernel import configure_logging
 

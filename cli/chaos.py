@@ -13,6 +13,7 @@ from cli._errors import Failed, UsageError
 from cli._state import add_kubeconfig_option, find_kubeconfig
 
 PATH = "/kubekka/chaos"
+INTERMIXED = True  # options may stand between what a fault takes
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
