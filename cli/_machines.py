@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli._errors import UsageError
-from cli._state import default_data_dir
-
-if TYPE_CHECKING:
-    from actors.kernel import Actor
-    from cluster import ClusterConfig
 
 __all__ = [
     "REAL",
@@ -23,7 +15,6 @@ __all__ = [
     "add_runtime_options",
     "check_runtime",
     "machine_facts",
-    "real_machine",
     "runtime_settings",
 ]
 
@@ -111,31 +102,3 @@ def machine_facts() -> dict[str, Any]:
         "pods": "110",
     }
     return {"os_image": name, "kernel_version": platform.release(), "capacity": capacity}
-
-
-def real_machine(config: ClusterConfig, name: str, cluster_cidr: str) -> Callable[[], Actor]:
-    """The machine `name` with real containers; what this answers makes the runtime on it, again after each crash."""
-    import actors.runtime as runtimes
-    from actors.kernel import Child
-    from actors.network.cni import Bridge, Cni
-    from actors.runtime.images import LocalImages
-
-    root = config.data_dir / "nodes" / name if config.data_dir is not None else None
-    if config.runtime == "namespaces":
-        return partial(runtimes.NamespaceRuntime, runtimes.NamespaceMachine())
-    images = LocalImages(config.image_store or default_data_dir() / "images")
-    if config.runtime == "cri":
-        return partial(
-            runtimes.CriRuntime, runtimes.CriMachine(config.runtime_endpoint, images, root, config.keep_containers)
-        )
-    if config.runtime == "docker":
-        machine: Any = runtimes.DockerMachine(config.runtime_endpoint, images, root, config.keep_containers)
-        make: Any = runtimes.DockerRuntime
-    else:
-        machine = runtimes.RuncMachine(images, root, config.oci_runtime, config.keep_containers)
-        make = runtimes.RuncRuntime
-    key = hashlib.sha256(str(machine.root).encode()).hexdigest()[:8]
-    bridge = Bridge(f"kb{key}", cluster_cidr=cluster_cidr, folder=machine.root / "addresses")
-    machine.network.direct = bridge
-    machine.cleanups.append(bridge.remove)
-    return partial(make, machine, Child("network", partial(Cni, bridge)))

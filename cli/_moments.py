@@ -146,7 +146,9 @@ class Viewer:
         if self._served is not None and self._served[0] == moment:
             return self._served[1:]
         from actors.kernel import Simulation
-        from cluster import ClusterConfig, fill_store, start_apiserver, start_store
+        from assembly.components import start_apiserver
+        from assembly.config import ClusterConfig
+        from assembly.store import fill_store, start_store
 
         sim = Simulation(epoch_s=moment.time_s)
         config = ClusterConfig(minor=self.recording.minor)

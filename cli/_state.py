@@ -6,16 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
+from assembly.config import default_data_dir
 from cli._errors import UsageError
 
 __all__ = ["add_kubeconfig_option", "default_data_dir", "find_kubeconfig", "prepare_data_dir"]
-
-
-def default_data_dir() -> Path:
-    """The platform's state directory for us, e.g. `~/.local/state/kubekka`."""
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("kubekka", appauthor=False))
 
 
 def prepare_data_dir(path: Path) -> Path:

@@ -80,7 +80,8 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
     """
     from actors.apiserver import http
     from actors.kubelet import KubeletConfig, KubeletServer, ServeKubelet, ServerConfig, StartKubelet, simulated_node
-    from cluster import ClusterConfig, make_machine
+    from assembly.config import ClusterConfig
+    from assembly.machines import make_machine
 
     runtime = runtime_settings(options)
     kubeconfig = find_kubeconfig(options)

@@ -228,7 +228,7 @@ def _stages(paths: list[Path]) -> tuple[Any, ...]:
     if not paths:
         return ()
     from actors.kubelet.stages import StageError, load_stages
-    from cluster import ManifestError, read_manifest
+    from assembly.manifest import ManifestError, read_manifest
 
     try:
         found = tuple(obj for path in paths for obj in read_manifest(path))

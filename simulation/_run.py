@@ -97,7 +97,8 @@ class _Run:
         from actors.kernel import Child
         from actors.kubelet import KubeletConfig, simulated_node
         from actors.network import KubeProxy
-        from cluster import CLUSTER_CIDR, make_machine
+        from assembly.config import CLUSTER_CIDR
+        from assembly.machines import make_machine
 
         cluster, number, zones = self.cluster, 0, {}
         apiserver = cluster.parts.apiserver

@@ -1,0 +1,53 @@
+"""The machines behind nodes: what makes each one's container runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from actors.kernel import Actor, Child
+from assembly.config import CLUSTER_CIDR, ClusterConfig, default_data_dir
+
+__all__ = ["make_machine"]
+
+
+def make_machine(config: ClusterConfig, name: str = "node") -> Callable[[], Actor]:
+    """A new machine; what this answers makes the runtime on it, again after each crash."""
+    if config.runtime == "process":
+        from actors.runtime import ProcessMachine, ProcessRuntime
+
+        return partial(ProcessRuntime, ProcessMachine())
+    if config.runtime != "simulated":
+        return _real_machine(config, name)
+    from actors.runtime import Machine, SimulatedRuntime
+
+    return partial(SimulatedRuntime, Machine(), config.guise)
+
+
+def _real_machine(config: ClusterConfig, name: str) -> Callable[[], Actor]:
+    """The machine `name` with real containers; what this answers makes the runtime on it, again after each crash."""
+    import actors.runtime as runtimes
+    from actors.network.cni import Bridge, Cni
+    from actors.runtime.images import LocalImages
+
+    root = config.data_dir / "nodes" / name if config.data_dir is not None else None
+    if config.runtime == "namespaces":
+        return partial(runtimes.NamespaceRuntime, runtimes.NamespaceMachine())
+    images = LocalImages(config.image_store or default_data_dir() / "images")
+    if config.runtime == "cri":
+        return partial(
+            runtimes.CriRuntime, runtimes.CriMachine(config.runtime_endpoint, images, root, config.keep_containers)
+        )
+    if config.runtime == "docker":
+        machine: Any = runtimes.DockerMachine(config.runtime_endpoint, images, root, config.keep_containers)
+        make: Any = runtimes.DockerRuntime
+    else:
+        machine = runtimes.RuncMachine(images, root, config.oci_runtime, config.keep_containers)
+        make = runtimes.RuncRuntime
+    key = hashlib.sha256(str(machine.root).encode()).hexdigest()[:8]
+    bridge = Bridge(f"kb{key}", cluster_cidr=CLUSTER_CIDR, folder=machine.root / "addresses")
+    machine.network.direct = bridge
+    machine.cleanups.append(bridge.remove)
+    return partial(make, machine, Child("network", partial(Cni, bridge)))
