@@ -71,14 +71,15 @@ class Serving(Heartbeat):
             raise status.not_found("", "pods", name)
         return await self.ask(worker, Describe())  # type: ignore[no-any-return]
 
-    async def _running_container(self, namespace: str, name: str, container: str) -> str:
+    async def _running_container(self, namespace: str, name: str, container: str, attach: bool = False) -> str:
         described = await self._described(namespace, name)
         entry = described.containers.get(container)
         if entry is None:
             raise status.bad_request(f"container {container} is not valid for pod {name}")
         ident, _, state, _ = entry
         if state != RUNNING:
-            raise status.internal_error(f'container not found ("{container}")')
+            where = f"container {container} not found in pod {name}_{namespace}"
+            raise status.internal_error(where if attach else f'container not found ("{container}")')
         return ident
 
     async def logs(self, message: PodLogs) -> Any:
@@ -139,7 +140,7 @@ class Serving(Heartbeat):
 
     async def attach_to(self, message: PodAttach) -> StreamOpened:
         """Join the main process of a container."""
-        ident = await self._running_container(message.namespace, message.pod, message.container)
+        ident = await self._running_container(message.namespace, message.pod, message.container, attach=True)
         try:
             return await self.ask(
                 self.node.runtime,

@@ -223,6 +223,22 @@ def test_logs_and_exec_reach_the_container(kubectl: Kubectl) -> None:
     assert kubectl("exec", "talker", "--", "echo", "inside").strip() == "inside"
 
 
+def test_exec_and_attach_say_that_the_container_has_ended(kubectl: Kubectl) -> None:
+    kubectl("run", "over", "--image=busybox", "--restart=Never", "--", "true")
+    kubectl("wait", "pod/over", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")
+    upgrade = "Internal error occurred: unable to upgrade connection: container "
+    assert 'cannot exec into a container in a completed pod' in kubectl("exec", "over", "--", "true", fails=True)
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "half-over"}, "spec": {
+        "restartPolicy": "Never",
+        "containers": [{"name": "on", "image": "busybox", "command": ["sleep", "1000"]},
+                       {"name": "off", "image": "busybox", "command": ["true"]}]}}  # fmt: skip
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    ended = "--for=jsonpath={.status.containerStatuses[?(@.name==\"off\")].state.terminated.exitCode}=0"
+    kubectl("wait", "pod/half-over", ended, "--timeout=20s")
+    assert upgrade + 'not found ("off")' in kubectl("exec", "half-over", "-c", "off", "--", "true", fails=True)
+    assert upgrade + "off not found in pod half-over_default" in kubectl("attach", "half-over", "-c", "off", fails=True)
+
+
 def test_a_broken_image_shows_its_reason(kubectl: Kubectl) -> None:
     kubectl("run", "broken", "--image=nginx:broken")
     kubectl(

@@ -15,6 +15,7 @@ import orjson
 from actors.apiserver._messages import Tunnel
 from actors.apiserver.http._spdy import Session
 from protocol import status
+from protocol.api import StatusError
 from protocol.node import (
     ERROR,
     RESIZE,
@@ -27,11 +28,20 @@ from protocol.node import (
     StreamOpened,
 )
 
-__all__ = ["SpdyStreams"]
+__all__ = ["SpdyStreams", "not_upgraded"]
 
 _CHANNELS = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": ERROR, "resize": RESIZE}
 _DATA, _PROBLEM = 0, 1
 _MAX_STREAMS = 1000
+
+
+def not_upgraded(error: BaseException) -> dict[str, Any]:
+    """The Status with which exec and attach end when the kubelet refuses them: an API server that
+    translates streams wraps the plain text of its refusal so (KEP-4006)."""
+    text = str(error).removeprefix("Internal error occurred: ")
+    if isinstance(error, StatusError):
+        text = f"unable to upgrade connection: {text}"
+    return status.internal_error(text).status
 
 
 class _Joined:
@@ -120,13 +130,11 @@ class SpdyStreams:
     def _answered(self, joined: _Joined, future: Any) -> None:
         error = future.exception()
         if error is not None:
-            text = str(error)
             if self.tunnel.kind == "portforward":
-                self._to_client(joined, _PROBLEM, text.encode())
+                self._to_client(joined, _PROBLEM, str(error).encode())
                 self._finish(joined, None)
             else:
-                found = getattr(error, "status", None) or status.internal_error(text).status
-                self._finish(joined, found)
+                self._finish(joined, not_upgraded(error))
             return
         opened: StreamOpened = future.result()
         joined.node = opened.address

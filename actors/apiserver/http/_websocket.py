@@ -19,7 +19,7 @@ import orjson
 
 from actors.apiserver._messages import HttpCall, HttpReply, Tunnel
 from actors.apiserver.http._spdy import SpdyError
-from actors.apiserver.http._spdystreams import SpdyStreams
+from actors.apiserver.http._spdystreams import SpdyStreams, not_upgraded
 from protocol import status
 from protocol.api import StatusError
 from protocol.node import ERROR, RESIZE, STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
@@ -97,9 +97,7 @@ class WebSocket:
     def _opened(self, future: Any) -> None:
         error = future.exception()
         if error is not None:
-            if not isinstance(error, StatusError):
-                error = status.internal_error(f"error dialing backend: {error}")
-            self._refuse(error)
+            self._node_refused(error)
             return
         opened: StreamOpened = future.result()
         self.node = opened.address
@@ -112,6 +110,18 @@ class WebSocket:
             self.told(self._output.popleft())
         while self._early:
             self.node.tell(self._early.popleft())
+
+    def _node_refused(self, error: BaseException) -> None:
+        """Streams that the API server translates (v5) stand before the node is asked, so its refusal
+        is their end; older ones are the kubelet's own, and so is the answer to the handshake."""
+        if not isinstance(error, StatusError):
+            error = status.internal_error(f"error dialing backend: {error}")
+        elif self.protocol == "v5.channel.k8s.io" and not self.closed:
+            self._accept()
+            self._send(ERROR, orjson.dumps(not_upgraded(error)))
+            self._end(1000)
+            return
+        self._refuse(error)
 
     def _accept(self) -> None:
         """Answer the handshake."""
