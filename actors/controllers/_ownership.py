@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from actors.client import Client
+from actors.client import Client, Store
 from actors.client._client import STRATEGIC_PATCH
 from protocol.api import StatusError
 from protocol.objects import (
@@ -24,7 +24,16 @@ from protocol.objects import (
     uid,
 )
 
-__all__ = ["Claimer"]
+__all__ = ["Claimer", "owner_of"]
+
+
+def owner_of(obj: Object, kind: str, owners: Store) -> Object | None:
+    """The controller of `obj` if it is a `kind` that `owners` knows under the same uid."""
+    reference = controller_of(obj)
+    if reference is None or reference.get("kind") != kind:
+        return None
+    owner = owners.named(namespace(obj), reference.get("name", ""))
+    return owner if owner is not None and uid(owner) == reference.get("uid") else None
 
 
 class Claimer:

@@ -20,7 +20,7 @@ from actors.controllers._deploymentstatus import (
 from actors.controllers._newset import (
     replica_annotations,
 )
-from actors.controllers._ownership import Claimer
+from actors.controllers._ownership import Claimer, owner_of
 from actors.controllers._pods import by_owner_or_orphan, epoch, is_finished
 from actors.controllers._reconcile import Context
 from actors.controllers._rollout import (
@@ -108,23 +108,15 @@ class DeploymentController(RevisionKeeper):
         """Recreate waits for the last old pod to be gone."""
         if new is not None or old is None:
             return
-        reference = controller_of(old)
-        if reference is None or reference.get("kind") != "ReplicaSet":
-            return
-        replica_set = self.replica_sets.named(namespace(old), reference.get("name", ""))
+        replica_set = owner_of(old, "ReplicaSet", self.replica_sets)
         owner_key = self._owner_key(replica_set) if replica_set is not None else ""
         deployment = self.deployments.get(owner_key) if owner_key else None
         if deployment is not None and not is_rolling(deployment):
             self.queue.add(owner_key)
 
     def _owner_key(self, replica_set: Object) -> str:
-        reference = controller_of(replica_set)
-        if reference is None or reference.get("kind") != "Deployment":
-            return ""
-        owner = self.deployments.named(namespace(replica_set), reference.get("name", ""))
-        if owner is None or uid(owner) != reference.get("uid"):
-            return ""
-        return key(owner)
+        owner = owner_of(replica_set, "Deployment", self.deployments)
+        return key(owner) if owner is not None else ""
 
     # --- reconcile ------------------------------------------------------------------------------
 

@@ -13,7 +13,6 @@ from actors.controllers._reconcile import Context, Controller
 from actors.controllers._serviceindex import Pace, ServiceSelectors
 from actors.controllers._servicepods import (
     LAST_CHANGE,
-    SERVICE_NAME_LABEL,
     address_types,
     addresses_of,
     belongs,
@@ -32,6 +31,7 @@ from actors.controllers._slicepacking import (
     pack,
 )
 from actors.controllers._slicetracker import SliceTracker
+from actors.controllers._slicewrites import service_of, write_plan
 from actors.controllers._topologyhints import TopologyHints
 from protocol.api import StatusError
 from protocol.objects import Object, is_controlled_by, key, labels, metadata, spec, split_key
@@ -42,6 +42,7 @@ __all__ = ["EndpointSliceController"]
 MISSING_NODE_RETRY_S = 1.0
 NODES_KEY = "\0nodes"
 Ports = tuple[tuple[Any, ...], ...]
+managed_service = service_of(MANAGED_BY)
 
 
 class EndpointSliceController(Controller):
@@ -64,7 +65,7 @@ class EndpointSliceController(Controller):
         self.on_change("pods", self._pod_changed)
         self.on_change("nodes", self._node_changed)
         self.on_change("endpointslices", self._slice_changed)
-        self.store("endpointslices").add_index("managed-service", _managed_service)
+        self.store("endpointslices").add_index("managed-service", managed_service)
 
     # --- what changes mean ----------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class EndpointSliceController(Controller):
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
         for obj in (old, new):
             if obj is not None and labels(obj).get(MANAGED_BY_LABEL) == MANAGED_BY:
-                service_key = _managed_service(obj)[0]
+                service_key = managed_service(obj)[0]
                 if self.tracker.seen(service_key, metadata(obj)["name"], new):
                     self.queue.add(service_key)
 
@@ -143,7 +144,7 @@ class EndpointSliceController(Controller):
         moment = self._fresh.get(key, "")
         for plan, events in plans:
             try:
-                await self._write(key, service, _finalized(plan), moment)
+                await write_plan(self.client, self.tracker, key, _stamped_plan(_finalized(plan), moment))
             except StatusError as error:
                 failure = failure or error
             for event in events:
@@ -189,31 +190,6 @@ class EndpointSliceController(Controller):
             return None
         return endpoint_of(pod, node, service, addresses) if addresses else None
 
-    # --- writing --------------------------------------------------------------------------------
-
-    async def _write(self, key: str, service: Object, plan: Plan, moment: str) -> None:
-        namespace = metadata(service).get("namespace", "")
-        for wanted in plan.create:
-            stored = await self.client.create("endpointslices", _stamped(wanted, moment), namespace)
-            self.tracker.wrote(key, stored)
-        for wanted in plan.update:
-            stored = await self.client.update("endpointslices", _stamped(wanted, moment))
-            self.tracker.wrote(key, stored)
-        for old in plan.delete:
-            try:
-                await self.client.delete("endpointslices", metadata(old)["name"], namespace)
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-            self.tracker.deleted(key, old)
-
-
-def _managed_service(obj: Object) -> tuple[str, ...]:
-    """Index function: the key of the Service that a slice of this controller stands for."""
-    if labels(obj).get(MANAGED_BY_LABEL) != MANAGED_BY:
-        return ("",)
-    return (f"{metadata(obj).get('namespace', '')}/{labels(obj).get(SERVICE_NAME_LABEL, '')}",)
-
 
 def _going(obj: Object) -> bool:
     return bool(metadata(obj).get("deletionTimestamp"))
@@ -250,6 +226,11 @@ def _finalized(plan: Plan) -> Plan:
         meta = {**metadata(old), "labels": labels(wanted)}
         plan.update.append({**wanted, "metadata": meta})
     return plan
+
+
+def _stamped_plan(plan: Plan, moment: str) -> Plan:
+    create, update = ([_stamped(wanted, moment) for wanted in slices] for slices in (plan.create, plan.update))
+    return Plan(create, update, plan.delete, plan.unchanged)
 
 
 def _stamped(wanted: Object, moment: str) -> Object:

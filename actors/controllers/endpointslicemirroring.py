@@ -13,12 +13,14 @@ from actors.controllers._reconcile import Context, Controller
 from actors.controllers._servicepods import SERVICE_NAME_LABEL, port_hash, ports_key
 from actors.controllers._slicepacking import MANAGED_BY_LABEL, Identity, Plan, identity, pack
 from actors.controllers._slicetracker import SliceTracker
+from actors.controllers._slicewrites import service_of, write_plan
 from protocol.objects import Object, key, labels, metadata, owner_reference, spec, split_key
 from protocol.objects import annotations as annotations_of
 
 __all__ = ["EndpointSliceMirroringController"]
 
 MANAGED_BY = "endpointslicemirroring-controller.k8s.io"
+mirrored_service = service_of(MANAGED_BY)
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
@@ -39,7 +41,7 @@ class EndpointSliceMirroringController(Controller):
         self.on_change("endpoints", self._own_changed)
         self.on_change("services", self._own_changed)
         self.on_change("endpointslices", self._slice_changed)
-        self.store("endpointslices").add_index("mirrored-service", _mirrored)
+        self.store("endpointslices").add_index("mirrored-service", mirrored_service)
 
     def _own_changed(self, old: Object | None, new: Object | None) -> None:
         self.queue.add(key(new or old or {}))
@@ -47,7 +49,7 @@ class EndpointSliceMirroringController(Controller):
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
         for obj in (old, new):
             if obj is not None and labels(obj).get(MANAGED_BY_LABEL) == MANAGED_BY:
-                service_key = _mirrored(obj)[0]
+                service_key = mirrored_service(obj)[0]
                 if self.tracker.seen(service_key, metadata(obj)["name"], new):
                     self.queue.add(service_key)
 
@@ -58,12 +60,12 @@ class EndpointSliceMirroringController(Controller):
         if self.tracker.stale(key, existing):
             return
         if endpoints is None or not _wanted(endpoints) or service is None or spec(service).get("selector"):
-            await self._write(key, Plan([], [], existing, []))
+            await write_plan(self.client, self.tracker, key, Plan([], [], existing, []))
             if endpoints is None:
                 self.tracker.forget(key)
             return
         try:
-            await self._write(key, _plan(endpoints, existing))
+            await write_plan(self.client, self.tracker, key, _plan(endpoints, existing))
         except StatusError as error:
             if error.code not in (404, 409, 503, 504) and "is being terminated" not in error.message:
                 namespace, name = split_key(key)
@@ -71,27 +73,6 @@ class EndpointSliceMirroringController(Controller):
                 about = {"apiVersion": "v1", "kind": "Endpoints", **endpoints}
                 self.recorder.event(about, "Warning", "FailedToUpdateEndpointSlices", text)
             raise
-
-    async def _write(self, key: str, plan: Plan) -> None:
-        namespace, _ = split_key(key)
-        for wanted in plan.create:
-            self.tracker.wrote(key, await self.client.create("endpointslices", wanted, namespace))
-        for wanted in plan.update:
-            self.tracker.wrote(key, await self.client.update("endpointslices", wanted))
-        for old in plan.delete:
-            try:
-                await self.client.delete("endpointslices", metadata(old)["name"], namespace)
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-            self.tracker.deleted(key, old)
-
-
-def _mirrored(obj: Object) -> tuple[str, ...]:
-    """Index function: the key of the Endpoints that a slice mirrors."""
-    if labels(obj).get(MANAGED_BY_LABEL) != MANAGED_BY:
-        return ("",)
-    return (f"{metadata(obj).get('namespace', '')}/{labels(obj).get(SERVICE_NAME_LABEL, '')}",)
 
 
 def _wanted(endpoints: Object) -> bool:

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from actors.client import Informer, StatusError
@@ -266,35 +267,38 @@ class GarbageCollector(Controller):
 
     async def _drop_references(self, what: Deletable, identity: Coordinates, owners: list[str]) -> None:
         """Remove owner references by uid, on the object's newest state."""
-        for attempt in range(CONFLICT_ATTEMPTS):
-            latest = await (self._get if attempt else self._find)(what, identity)
-            if latest is None or uid(latest) != identity.uid:
-                return
+
+        def without(latest: Object) -> Object | None:
             kept = [ref for ref in owner_references(latest) if ref.get("uid") not in owners]
             if len(kept) == len(owner_references(latest)):
-                return
-            meta = {"resourceVersion": resource_version(latest), "uid": identity.uid, "ownerReferences": kept or None}
-            try:
-                await self._patch(what, identity, {"metadata": meta})
-                return
-            except StatusError as error:
-                if error.code == 404:
-                    return
-                if error.code != 409 or attempt == CONFLICT_ATTEMPTS - 1:
-                    raise
+                return None
+            return {"uid": identity.uid, "ownerReferences": kept or None}
+
+        await self._rewrite(what, identity, without)
 
     async def _remove_finalizer(self, what: Deletable, identity: Coordinates, finalizer: str) -> None:
+        def without(latest: Object) -> Object | None:
+            present = metadata(latest).get("finalizers") or []
+            if finalizer not in present:
+                return None
+            return {"finalizers": [f for f in present if f != finalizer] or None}
+
+        await self._rewrite(what, identity, without)
+
+    async def _rewrite(
+        self, what: Deletable, identity: Coordinates, change: Callable[[Object], Object | None]
+    ) -> None:
+        """Merge what `change(latest)` answers into the metadata, again on the newest state after a
+        conflict; nothing when it answers None or the object is gone. Raises: StatusError."""
         for attempt in range(CONFLICT_ATTEMPTS):
             latest = await (self._get if attempt else self._find)(what, identity)
             if latest is None or uid(latest) != identity.uid:
                 return
-            present = metadata(latest).get("finalizers") or []
-            if finalizer not in present:
+            meta = change(latest)
+            if meta is None:
                 return
-            kept = [f for f in present if f != finalizer]
-            meta = {"resourceVersion": resource_version(latest), "finalizers": kept or None}
             try:
-                await self._patch(what, identity, {"metadata": meta})
+                await self._patch(what, identity, {"metadata": {"resourceVersion": resource_version(latest), **meta}})
                 return
             except StatusError as error:
                 if error.code == 404:
