@@ -20,6 +20,7 @@ from pathlib import Path
 from protocol.cri import ContainerResources
 
 __all__ = [
+    "CGROUPS",
     "Bridge",
     "ControlGroups",
     "LinuxError",

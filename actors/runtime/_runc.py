@@ -232,7 +232,7 @@ class RuncRuntime(RuncStreams):
         spec = container_spec(sandbox.config, config, process, str(rootfs), mounts, sandbox.pid, group, machine.unified)
         (place / "config.json").write_bytes(orjson.dumps(spec))
         settings = {
-            "runtime": machine.program,
+            "runtime": machine.launcher,
             "state": str(machine.root / "state"),
             "id": ident,
             "log": container.log_file,

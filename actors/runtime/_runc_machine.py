@@ -27,7 +27,7 @@ import msgspec
 import orjson
 
 from actors.kernel import ActorDead
-from actors.runtime._linux import ControlGroups, LinuxError, build_pause, run, started_ticks, why_not
+from actors.runtime._linux import CGROUPS, ControlGroups, LinuxError, build_pause, run, started_ticks, why_not
 from actors.runtime._pod_network import PodNetwork
 from actors.runtime.images import LocalImage, LocalImages
 from protocol import cri
@@ -38,22 +38,24 @@ __all__ = ["OciContainer", "OciSandbox", "RuncMachine", "why_no_runc"]
 COMMAND_TIMEOUT_S = 30.0
 SHM_BYTES = 64 << 20
 REMOVERS = 4
+UNIFIED = CGROUPS / "unified"
 
 
 def why_no_runc(program: str = "runc") -> str:
     """What keeps this machine from running OCI containers; empty if nothing does."""
     if shutil.which(program) is None:
         return f"{program} is not installed (Debian: apt-get install {program})"
-    if Path(program).name == "crun" and _hybrid():
-        return "crun does not run where both versions of cgroups have controllers"
     return why_not()
 
 
-def _hybrid() -> bool:
-    try:
-        return bool(Path("/sys/fs/cgroup/unified/cgroup.controllers").read_text().strip())
-    except OSError:
-        return False
+def launcher(program: str) -> list[str]:
+    """How the OCI runtime is called. crun refuses machines where both versions of cgroups have controllers:
+    it is shown the first version only."""
+    with contextlib.suppress(OSError):
+        if Path(program).name == "crun" and Path(UNIFIED, "cgroup.controllers").read_text().strip():
+            hidden = f'mount --make-rprivate {CGROUPS} && umount {UNIFIED} && exec "$@"'
+            return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hidden, "sh", program]
+    return [program]
 
 
 class OciSandbox(msgspec.Struct):
@@ -129,6 +131,7 @@ class RuncMachine:
         self.root = Path(self._temporary.name if self._temporary is not None else root or ".").resolve()
         self.images = images
         self.program = program
+        self.launcher = launcher(program)
         self.keep = keep
         self.unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
         self.groups = ControlGroups()
@@ -174,7 +177,7 @@ class RuncMachine:
 
     def command(self, *arguments: str) -> list[str]:
         """The OCI runtime's command line."""
-        return [self.program, "--root", str(self.root / "state"), *arguments]
+        return [*self.launcher, "--root", str(self.root / "state"), *arguments]
 
     def oci(self, *arguments: str, given: bytes | None = None) -> str:
         """Run the OCI runtime to its end. Raises: LinuxError with what it said."""

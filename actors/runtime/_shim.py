@@ -7,7 +7,7 @@ the CRI's format, serves `attach.sock`, and leaves the exit status in `exit.json
 the whole program that started it, may be killed meanwhile: the container and its log go on, and
 who comes back finds socket and file. It imports nothing of this project, and knows no pods.
 
-`shim.json` in the bundle: runtime, state (its root directory), id, log, tty, stdin, stdin_once,
+`shim.json` in the bundle: runtime (its command), state (its root directory), id, log, tty, stdin, stdin_once,
 log_max_bytes, log_max_files. On its standard output it answers one line of JSON: `{"pid": N}` or
 `{"error": "..."}`.
 
@@ -135,7 +135,7 @@ class Shim:
         """Make the container. Raises: RuntimeError with the OCI runtime's words."""
         tty = self.settings["tty"]
         command = [
-            self.settings["runtime"],
+            *self.settings["runtime"],
             "--root",
             self.settings["state"],
             "--log",
@@ -191,7 +191,7 @@ class Shim:
                 text = os.read(fd, CHUNK).decode(errors="replace").strip()
                 if text:
                     return text
-        return f"{self.settings['runtime']} create: exit status {code}"
+        return f"{self.settings['runtime'][-1]} create: exit status {code}"
 
     @staticmethod
     def receive_console(listener: socket.socket) -> int:
