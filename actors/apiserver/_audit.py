@@ -127,7 +127,7 @@ def _resource(entry: Object, wanted: Attributes) -> bool:
 class Trail:
     """What becomes known of a request while it is answered."""
 
-    __slots__ = ("acting", "flow", "seats", "user", "waited", "wanted")
+    __slots__ = ("acting", "annotations", "flow", "reason", "seats", "user", "waited", "wanted")
 
     def __init__(self) -> None:
         self.user: UserInfo | None = None
@@ -139,6 +139,10 @@ class Trail:
         """The flow that it belongs to (`actors.apiserver.flowcontrol`)."""
         self.seats = 0
         self.waited: Any = None
+        self.annotations: dict[str, str] = {}
+        """What admission noted."""
+        self.reason: str | None = None
+        """Why it was allowed; None when it was not."""
 
 
 class Auditor:
@@ -169,10 +173,11 @@ class Auditor:
             _add_body(event, "requestObject", call.body)
             if level == "RequestResponse" and reply.status < 400:
                 _add_body(event, "responseObject", reply.body if not reply.more else b"".join((reply.body, *reply.more)))
-        self._finish(event, started, reply.status in (401, 403))
+        self._finish(event, started, trail.reason, trail.annotations)
 
     def record_message(
-        self, message: ApiRequest, code: int, failure: Object | None, answer: Object | None, started: float
+        self, message: ApiRequest, code: int, failure: Object | None, answer: Object | None, started: float,
+        annotations: dict[str, str],
     ) -> None:
         """One request of a client in this process has been answered."""
         what = message.resource
@@ -198,7 +203,8 @@ class Auditor:
                 event["requestObject"] = message.body
             if level == "RequestResponse" and answer is not None:
                 event["responseObject"] = answer
-        self._finish(event, started, code in (401, 403))
+        allowed, reason = self.core.authorizer.decide(message.user, wanted)
+        self._finish(event, started, reason if allowed else None, annotations)
 
     def _level(self, user: UserInfo, wanted: Attributes, stage: str) -> tuple[str, Object]:
         level, rule = self.policy.level(user, wanted)
@@ -212,13 +218,13 @@ class Auditor:
             "requestURI": uri, "verb": wanted.verb, "user": _shown(user),
         }
 
-    def _finish(self, event: Object, started: float, refused: bool) -> None:
+    def _finish(self, event: Object, started: float, reason: str | None, more: dict[str, str]) -> None:
         from actors.kernel import rfc3339_micro
 
         event["requestReceivedTimestamp"] = rfc3339_micro(started)
         event["stageTimestamp"] = self.core.clock.rfc3339_micro()
-        event["annotations"] = {"authorization.k8s.io/decision": "forbid" if refused else "allow",
-                                "authorization.k8s.io/reason": ""}
+        event["annotations"] = {"authorization.k8s.io/decision": "forbid" if reason is None else "allow",
+                                "authorization.k8s.io/reason": reason or "", **more}
         self.file.tell(AuditLine(orjson.dumps(event) + b"\n"))
 
 

@@ -119,11 +119,12 @@ class Authorizer:
         """Whether `user` may do this to a resource."""
         return self.decide(user, Attributes(verb, group, resource, subresource, namespace, name))[0]
 
-    def require(self, user: UserInfo, attributes: Attributes) -> None:
-        """Raise 403 unless `user` may."""
+    def require(self, user: UserInfo, attributes: Attributes) -> str:
+        """Why `user` may. Raises 403 when it may not."""
         allowed, reason = self.decide(user, attributes)
         if not allowed:
             raise self.refusal(user, attributes, reason)
+        return reason
 
     def refusal(self, user: UserInfo, attributes: Attributes, reason: str = "") -> StatusError:
         """The 403 that says what was not allowed."""

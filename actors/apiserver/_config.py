@@ -40,6 +40,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Create the objects that every cluster has at its start."""
     admission: tuple[Any, ...] | None = None
     """Admission plugins in order; None means the default set."""
+    admission_configuration: Mapping[str, Any] = {}
+    """What plugins are told, by their names: a PodSecurityConfiguration, for instance."""
     bookmark_period: float = 60.0
     compaction_period: float = 300.0
     storage_check_period: float = 5.0

@@ -105,7 +105,7 @@ class Core:
         self.store.on_new_cache = self.watches.attach
         self.store.on_reset = self._reset
         self.resources = Resources(self.store, config.minor)
-        self.chain = Chain(default_plugins() if config.admission is None else config.admission)
+        self.chain = Chain(default_plugins(config.admission_configuration) if config.admission is None else config.admission)
         self.authorizer: Authorizer = Authorizer(self)
         self.allocators: ClusterAllocators = ClusterAllocators(self)
         self.addresses = Addresses(self)

@@ -107,6 +107,7 @@ async def store_new(core: Core, request: Request, obj: Object) -> Entry:
         CREATE, kind, request.namespace, metadata.get("name", ""), "", obj, None, request.user, core,
         request.dry_run, request.options,
     )
+    attributes.report_to(request)
     reservation = core.allocators.reserve(request.dry_run)
     try:
         await core.chain.admit(attributes)
@@ -126,7 +127,6 @@ async def store_new(core: Core, request: Request, obj: Object) -> Entry:
         strategy.canonicalize(stored)
         attributes.object = obj if served.to_storage is None else stored
         await core.chain.validate(attributes)
-        request.warnings += attributes.warnings
         entry = await _insert(core, request, stored)
     except BaseException:
         reservation.cancel()

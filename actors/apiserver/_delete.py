@@ -73,9 +73,9 @@ async def delete_entry(core: Core, request: Request, entry: Entry, options: Dele
         DELETE, served.kind, entry.namespace, entry.name, "", None, old, request.user, core, dry_run,
         request.options,
     )
+    attributes.report_to(request)
     await core.chain.admit(attributes)
     await core.chain.validate(attributes)
-    request.warnings += attributes.warnings
     if (served.cache.group, served.cache.resource) == ("", "namespaces"):
         return await _delete_namespace(core, served, entry, options, dry_run)
     if (served.cache.group, served.cache.resource) == ("apiextensions.k8s.io", "customresourcedefinitions"):

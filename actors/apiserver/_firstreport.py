@@ -133,9 +133,9 @@ async def write(core: Core, request: Request, report: Report) -> Answer | None:
         UPDATE, served.kind, request.namespace, request.name, "status", new, old, request.user, core, False,
         request.options,
     )
+    attributes.report_to(request)
     await core.chain.admit(attributes)
     await core.chain.validate(attributes)
-    request.warnings += attributes.warnings
     try:
         return Answer(served, await core.store.update(served.cache, entry, new))
     except Superseded:

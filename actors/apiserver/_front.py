@@ -122,7 +122,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
         user = authn.impersonate(core, call, user, wanted)
         if core.flow.classify(user, wanted, trail):
             await _seat(core, user, wanted, options, trail)
-        core.authorizer.require(user, wanted)
+        trail.reason = core.authorizer.require(user, wanted)
         from actors.apiserver._paths import other_path
 
         return await other_path(server, core, call, options, user)
@@ -138,7 +138,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
         trail.acting = user if user is not trail.user else None
     if core.flow.classify(user, wanted, trail):
         await _seat(core, user, wanted, options, trail)
-    core.authorizer.require(user, wanted)
+    trail.reason = core.authorizer.require(user, wanted)
     served = core.resources.get(path.group, path.version, path.resource)
     if served is None:
         return await _unserved(server, core, call, path, user, verb == "watch")
@@ -147,9 +147,9 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
     name = verb or call.method.lower()
     try:
         if faults and await strike(server, faults, user, name, path.group, path.resource, path.name):
-            await _served(server, core, call, path, options, user, verb, served, warnings)
+            await _served(server, core, call, path, options, user, verb, served, warnings, trail)
             raise status.timeout("request did not complete within the allotted timeout")
-        return await _served(server, core, call, path, options, user, verb, served, warnings)
+        return await _served(server, core, call, path, options, user, verb, served, warnings, trail)
     except StatusError as error:
         reply = failure(core, call, error)
         return msgspec.structs.replace(reply, headers=(*reply.headers, *warning_headers(core, served, warnings)))
@@ -157,7 +157,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
 
 async def _served(
     server: ApiServer, core: Core, call: HttpCall, path: Path, options: dict[str, str], user: UserInfo, verb: str,
-    served: Served, warnings: list[str],
+    served: Served, warnings: list[str], trail: Trail,
 ) -> HttpReply:
     if not verb:
         raise status.method_not_allowed()
@@ -170,7 +170,7 @@ async def _served(
         verb, served, path.namespace, path.name, path.subresource, options, body, content_type, user,
         call.headers.get("user-agent", ""), call.query,
     )
-    request.warnings = warnings
+    request.warnings, request.annotations = warnings, trail.annotations
     if verb == "watch":
         return await _watch(server, core, call, request)
     form = choose(call.headers.get("accept", "")) if path.subresource not in _RAW else _JSON_FORM

@@ -66,9 +66,9 @@ async def renew(core: Core, request: Request) -> Answer | None:
     attributes = Attributes(
         UPDATE, served.kind, request.namespace, request.name, "", new, old, request.user, core, False, request.options
     )
+    attributes.report_to(request)
     await core.chain.admit(attributes)
     await core.chain.validate(attributes)
-    request.warnings += attributes.warnings
     try:
         return Answer(served, await core.store.update(served.cache, entry, new))
     except Superseded:

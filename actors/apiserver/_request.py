@@ -98,7 +98,7 @@ class Request:
     """
 
     __slots__ = (
-        "body", "content_type", "custom", "name", "namespace", "options", "query", "served", "subresource",
+        "annotations", "body", "content_type", "custom", "name", "namespace", "options", "query", "served", "subresource",
         "user", "user_agent", "verb", "warnings",
     )
 
@@ -128,6 +128,8 @@ class Request:
         self.user_agent = user_agent
         self.query = query
         self.warnings: list[str] = []
+        self.annotations: dict[str, str] = {}
+        """What admission has to say to the audit log."""
 
     @property
     def dry_run(self) -> bool:

@@ -137,17 +137,18 @@ class ApiServer(Actor):
 
     async def _audited(self, message: ApiRequest) -> Object | None:
         started, code, failure, answer = self.clock.now(), 200, None, None
+        notes: dict[str, str] = {}
         try:
-            answer = await self._request(message)
+            answer = await self._request(message, notes)
             code = 201 if message.verb == "create" and not message.subresource else 200
             return answer
         except StatusError as error:
             code, failure = error.code, error.status
             raise
         finally:
-            self.auditor.record_message(message, code, failure, answer, started)
+            self.auditor.record_message(message, code, failure, answer, started, notes)
 
-    async def _request(self, message: ApiRequest) -> Object | None:
+    async def _request(self, message: ApiRequest, notes: dict[str, str] | None = None) -> Object | None:
         core = self.core
         resource = message.resource
         if resource.resource == "nodes" and message.subresource.startswith("proxy/"):
@@ -183,6 +184,8 @@ class ApiServer(Actor):
             message.verb, served, message.namespace, message.name, message.subresource, dict(message.options),
             message.body, message.patch_type or "application/json", user, message.user_agent,
         )
+        if notes is not None:
+            request.annotations = notes
         if message.verb == "watch":
             if message.watcher is None:
                 raise status.bad_request("a watch needs a watcher")

@@ -63,9 +63,9 @@ async def admitted(
         operation, kind, request.namespace, name, subresource, obj, None, request.user, core, request.dry_run,
         request.options,
     )
+    attributes.report_to(request)
     await core.chain.admit(attributes)
     await core.chain.validate(attributes)
-    request.warnings += attributes.warnings
 
 
 # --- binding ------------------------------------------------------------------------------------

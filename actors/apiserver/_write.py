@@ -189,6 +189,7 @@ async def _replace(core: Core, request: Request, entry: Entry, transform: Transf
         UPDATE, kind, request.namespace, request.name, request.subresource, new, old, request.user, core,
         request.dry_run, request.options,
     )
+    attributes.report_to(request)
     reservation = core.allocators.reserve(request.dry_run)
     try:
         await core.chain.admit(attributes)
@@ -200,7 +201,6 @@ async def _replace(core: Core, request: Request, entry: Entry, transform: Transf
         stored = _prepare(core, request, stored, entry.object if served.webhook is None else old, reservation)
         attributes.object = new if served.to_storage is None else stored
         await core.chain.validate(attributes)
-        request.warnings += [w for w in attributes.warnings if w not in request.warnings]
         result = await _write_back(core, request, entry, stored)
     except BaseException:
         reservation.cancel()

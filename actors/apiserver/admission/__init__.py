@@ -5,6 +5,9 @@ Owns the plugins and their order. `default_plugins()` is what a cluster runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from actors.apiserver.admission._base import CONNECT, CREATE, DELETE, UPDATE, Attributes, Chain, Lookup, Plugin
 from actors.apiserver.admission._namespace import NamespaceLifecycle
 
@@ -22,8 +25,12 @@ __all__ = [
 ]
 
 
-def default_plugins() -> list[Plugin]:
-    """The plugins of an API server with upstream's default set, in upstream's order."""
+def default_plugins(configuration: Mapping[str, Any] | None = None) -> list[Plugin]:
+    """The plugins of an API server with upstream's default set, in upstream's order.
+
+    `configuration`: what plugins are told, by their names. Raises ValueError for what one cannot read.
+    """
+    told = configuration or {}
     from actors.apiserver.admission import _certificates as certificates
     from actors.apiserver.admission import _pods as pods
     from actors.apiserver.admission import _storage as storage
@@ -40,7 +47,7 @@ def default_plugins() -> list[Plugin]:
         ServiceAccount(),
         NodeRestriction(),
         pods.TaintNodesByCondition(),
-        PodSecurity(),
+        PodSecurity(told.get("PodSecurity")),
         pods.Priority(),
         pods.DefaultTolerationSeconds(),
         storage.DefaultStorageClass(),

@@ -140,6 +140,12 @@ class Attributes:
         self.on_failure: list[Callable[[], None]] = []
         """Called in reverse order when the write fails after admission (to return a reservation)."""
 
+    def report_to(self, request: Any) -> None:
+        """What plugins say to the client and to the audit log goes to the request as they say it: it
+        is told also when the write is refused afterwards."""
+        self.warnings = request.warnings
+        self.audit_annotations = request.annotations
+
     @property
     def group(self) -> str:
         """The API group of the resource."""

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-admission/
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from actors.apiserver.admission._base import CREATE, UPDATE, Attributes, Plugin
@@ -17,6 +18,8 @@ __all__ = ["PodSecurity"]
 
 Object = dict[str, Any]
 PREFIX = "pod-security.kubernetes.io/"
+ENFORCED = f"{PREFIX}enforce-policy"
+_MODES = ("enforce", "audit", "warn")
 LEVELS = ("privileged", "baseline", "restricted")
 _VERSION = re.compile(r"v1\.(0|[1-9][0-9]*)\Z")
 _IGNORED = ("exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status")
@@ -54,18 +57,31 @@ class Policy(NamedTuple):
 class Policies(NamedTuple):
     """The three modes of a namespace."""
 
-    enforce: Policy
-    audit: Policy
-    warn: Policy
+    enforce: Policy = Policy()
+    audit: Policy = Policy()
+    warn: Policy = Policy()
+
+    @property
+    def lax(self) -> bool:
+        """Whether nothing is looked at in any mode."""
+        return all(policy.level == "privileged" for policy in self)
 
 
-def policies(labels: dict[str, str]) -> tuple[Policies, list[_LabelError]]:
+def _minor(text: str) -> int | None:
+    """The version of the rules that a text asks for; None when it is none."""
+    if text == "latest":
+        return LATEST
+    match = _VERSION.match(text)
+    return int(match[1]) if match is not None else None
+
+
+def policies(labels: dict[str, str], defaults: Policies = Policies()) -> tuple[Policies, list[_LabelError]]:
     """What labels ask for; broken ones make enforcement strict and the other modes silent."""
     errors: list[_LabelError] = []
-    found: dict[str, Policy] = {}
+    found: dict[str, Policy] = defaults._asdict()
     good: set[str] = set()
-    for mode in ("enforce", "audit", "warn"):
-        level, minor = "privileged", LATEST
+    for mode in _MODES:
+        level, minor = found[mode]
         text = labels.get(f"{PREFIX}{mode}")
         if text is not None:
             if text in LEVELS:
@@ -75,18 +91,17 @@ def policies(labels: dict[str, str]) -> tuple[Policies, list[_LabelError]]:
                 level = "restricted" if mode == "enforce" else "privileged"
                 errors.append(_label_error(mode, text, "must be one of privileged, baseline, restricted"))
         text = labels.get(f"{PREFIX}{mode}-version")
-        if text is not None and text != "latest":
-            match = _VERSION.match(text)
-            if match is None:
+        if text is not None:
+            asked = _minor(text)
+            if asked is None:
                 errors.append(_label_error(f"{mode}-version", text, 'must be "latest" or "v1.x"'))
-            else:
-                minor = int(match[1])
+            minor = LATEST if asked is None else asked
         found[mode] = Policy(level, minor)
-    enforce = found["enforce"]
-    if f"{PREFIX}warn" not in labels and "enforce" in good and enforce.level != "privileged":
-        minor = found["warn"].minor if f"{PREFIX}warn-version" in labels else enforce.minor
-        found["warn"] = Policy(enforce.level, minor)
-    return Policies(enforce, found["audit"], found["warn"]), errors
+    enforce, warn = found["enforce"], found["warn"]
+    stricter = LEVELS.index(enforce.level) > LEVELS.index(warn.level)
+    if f"{PREFIX}warn" not in labels and "enforce" in good and stricter:
+        found["warn"] = Policy(enforce.level, warn.minor if f"{PREFIX}warn-version" in labels else enforce.minor)
+    return Policies(**found), errors
 
 
 def _label_error(label: str, value: str, why: str) -> _LabelError:
@@ -100,10 +115,33 @@ def _details(findings: list[tuple[str, str]]) -> str:
     return ", ".join(f"{reason} ({detail})" if detail else reason for reason, detail in findings)
 
 
+def _defaults(configuration: Object) -> Policies:
+    """The policies of namespaces without labels. Raises ValueError for what is no level or version."""
+    given = configuration.get("defaults") or {}
+    found = {}
+    for mode in _MODES:
+        level, version = given.get(mode) or "privileged", given.get(f"{mode}-version") or "latest"
+        minor = _minor(version)
+        if level not in LEVELS or minor is None:
+            raise ValueError(f"PodSecurity: defaults.{mode}: {level}:{version} is no policy")
+        found[mode] = Policy(level, minor)
+    return Policies(**found)
+
+
 class PodSecurity(Plugin):
     """Refuses pods, warns about workloads, checks the labels of namespaces."""
 
     name = "PodSecurity"
+
+    def __init__(self, configuration: Object | None = None) -> None:
+        """`configuration`: a PodSecurityConfiguration (pod-security.admission.config.k8s.io), with the
+        policies of namespaces without labels and who is exempt. Raises ValueError."""
+        configuration = configuration or {}
+        self.defaults = _defaults(configuration)
+        exempt = configuration.get("exemptions") or {}
+        self.namespaces = frozenset(exempt.get("namespaces") or ())
+        self.users = frozenset(exempt.get("usernames") or ())
+        self.runtime_classes = frozenset(exempt.get("runtimeClasses") or ())
 
     def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
         """Writes of pods, of what makes pods, and of namespaces."""
@@ -120,68 +158,108 @@ class PodSecurity(Plugin):
         if attributes.resource == "namespaces":
             self._namespace(attributes)
             return
+        if self._exempt(attributes):
+            return
         namespace = attributes.lookup.get("", "namespaces", "", attributes.namespace)
         labels = (namespace or {}).get("metadata", {}).get("labels") or {}
-        if not any(key.startswith(PREFIX) for key in labels):
-            return
-        wanted, _ = policies(labels)
+        labelled = any(key.startswith(PREFIX) for key in labels)
+        wanted, errors = policies(labels, self.defaults) if labelled else (self.defaults, [])
         if attributes.resource == "pods":
+            if not errors and wanted.lax:
+                attributes.audit_annotations[ENFORCED] = str(Policy())
+                return
             if attributes.operation == UPDATE and not _significant(attributes.object, attributes.old_object or {}):
                 return
-            self._evaluate(attributes, wanted, attributes.object, True)
+            self._evaluate(attributes, wanted, errors, attributes.object, True)
+            return
+        if not errors and wanted.warn.level == wanted.audit.level == "privileged":
             return
         template: Any = attributes.object
         for word in _TEMPLATES[attributes.group, attributes.resource]:
             template = (template or {}).get(word)
         if template:
-            self._evaluate(attributes, wanted, template, False)
+            self._evaluate(attributes, wanted, errors, template, False)
 
-    def _evaluate(self, attributes: Attributes, wanted: Policies, pod: Object, enforce: bool) -> None:
+    def _exempt(self, attributes: Attributes) -> bool:
+        reason = ""
+        if attributes.namespace in self.namespaces:
+            reason = "namespace"
+        elif attributes.user.name in self.users:
+            reason = "user"
+        if reason:
+            attributes.audit_annotations[f"{PREFIX}exempt"] = reason
+        return bool(reason)
+
+    def _evaluate(
+        self, attributes: Attributes, wanted: Policies, errors: list[_LabelError], pod: Object, enforce: bool
+    ) -> None:
         from actors.apiserver.admission._pod_security_checks import evaluate
 
         meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
-        notes = attributes.audit_annotations
+        notes, newest = attributes.audit_annotations, attributes.lookup.resources.minor
+        if spec.get("runtimeClassName") in self.runtime_classes:
+            notes[f"{PREFIX}exempt"] = "runtimeClass"
+            return
+        if errors:
+            problem = status.aggregate([f"{error.field}: {error.message}" for error in errors])
+            notes[f"{PREFIX}error"] = f"Failed to parse policy: {problem}"
+        findings = evaluate(*wanted.audit, meta, spec, newest)
+        if findings:
+            notes[f"{PREFIX}audit-violations"] = f'would violate PodSecurity "{wanted.audit}": {_details(findings)}'
         if enforce:
-            notes["pod-security.kubernetes.io/enforce-policy"] = str(wanted.enforce)
-            findings = evaluate(*wanted.enforce, meta, spec)
+            notes[ENFORCED] = str(wanted.enforce)
+            findings = evaluate(*wanted.enforce, meta, spec, newest)
             if findings:
                 why = f'violates PodSecurity "{wanted.enforce}": {_details(findings)}'
                 raise status.forbidden("", "pods", attributes.name, why)
-        findings = evaluate(*wanted.audit, meta, spec)
-        if findings:
-            notes["pod-security.kubernetes.io/audit-violations"] = (
-                f'would violate PodSecurity "{wanted.audit}": {_details(findings)}'
-            )
-        findings = evaluate(*wanted.warn, meta, spec)
+        findings = evaluate(*wanted.warn, meta, spec, newest)
         if findings:
             attributes.warnings.append(f'would violate PodSecurity "{wanted.warn}": {_details(findings)}')
 
     def _namespace(self, attributes: Attributes) -> None:
         new = (attributes.object or {})["metadata"].get("labels") or {}
-        wanted, errors = policies(new)
+        wanted, errors = policies(new, self.defaults)
+        name = attributes.name
         if attributes.operation == CREATE:
             if errors:
-                raise status.invalid("", "Namespace", attributes.name, errors)
+                raise status.invalid("", "Namespace", name, errors)
+            if name in self.namespaces:
+                attributes.warnings += self._ignored(name, wanted, new)
             return
-        old, old_errors = policies((attributes.old_object or {})["metadata"].get("labels") or {})
+        old, old_errors = policies((attributes.old_object or {})["metadata"].get("labels") or {}, self.defaults)
         if errors and errors != old_errors:
-            raise status.invalid("", "Namespace", attributes.name, errors)
+            raise status.invalid("", "Namespace", name, errors)
         now, before = wanted.enforce, old.enforce
         if now == before or now.level == "privileged":
             return
         if now.minor == before.minor and LEVELS.index(now.level) < LEVELS.index(before.level):
             return
+        if name in self.namespaces:
+            attributes.warnings += self._ignored(name, wanted, new)
+            return
         attributes.warnings += self._existing(attributes, now)
 
-    @staticmethod
-    def _existing(attributes: Attributes, policy: Policy) -> list[str]:
+    def _ignored(self, name: str, wanted: Policies, labels: dict[str, str]) -> list[str]:
+        """The warning that labels of an exempt namespace are without effect."""
+        alike = (a == b or a.level == b.level == "privileged" for a, b in zip(wanted, self.defaults, strict=True))
+        if wanted.lax or all(alike):
+            return []
+        asked = [
+            f"{mode}={policy}"
+            for mode, policy in wanted._asdict().items()
+            if policy.level != "privileged" and (f"{PREFIX}{mode}" in labels or f"{PREFIX}{mode}-version" in labels)
+        ]
+        return [f'namespace "{name}" is exempt from Pod Security, and the policy ({", ".join(asked)}) will be ignored']
+
+    def _existing(self, attributes: Attributes, policy: Policy) -> list[str]:
         """Warnings about pods that are there already."""
         from actors.apiserver.admission._pod_security_checks import evaluate
 
-        pods = list(attributes.lookup.list("", "pods", attributes.name))
+        pods = self._by_priority(attributes.lookup.list("", "pods", attributes.name))
+        newest = attributes.lookup.resources.minor
         counts: dict[str, list[str]] = {}
         for pod in pods[:MAX_PODS_CHECKED]:
-            findings = evaluate(*policy, pod.get("metadata") or {}, pod.get("spec") or {})
+            findings = evaluate(*policy, pod.get("metadata") or {}, pod.get("spec") or {}, newest)
             if findings:
                 counts.setdefault(", ".join(reason for reason, _ in findings), []).append(pod["metadata"]["name"])
         out = []
@@ -200,6 +278,21 @@ class PodSecurity(Plugin):
             also = "" if not more else f" (and {more} other {'pod' if more == 1 else 'pods'})"
             lines.append(f"{min(names)}{also}: {reason}")
         return out + sorted(lines)
+
+    def _by_priority(self, pods: Iterable[Object]) -> list[Object]:
+        """One pod of each controller before its siblings, which are alike; without exempt ones."""
+        first: list[Object] = []
+        siblings: list[Object] = []
+        seen: set[str] = set()
+        for pod in pods:
+            if (pod.get("spec") or {}).get("runtimeClassName") in self.runtime_classes:
+                continue
+            owners = pod["metadata"].get("ownerReferences") or ()
+            controller = next((str(owner.get("uid")) for owner in owners if owner.get("controller")), "")
+            (siblings if controller in seen else first).append(pod)
+            if controller:
+                seen.add(controller)
+        return first + siblings
 
 
 def _significant(new: Object, old: Object) -> bool:

@@ -386,10 +386,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def evaluate(level: str, minor: int, meta: Object, spec: Object) -> list[tuple[str, str]]:
-    """What a pod breaks of a level at a version, as reasons with details, baseline first."""
+def evaluate(level: str, minor: int, meta: Object, spec: Object, newest: int) -> list[tuple[str, str]]:
+    """What a pod breaks of a level at a version, as reasons with details, baseline first. `newest`: the
+    minor version of the cluster, which knows no rules made after it."""
     if level == "privileged":
         return []
+    minor = min(minor, newest)
     chosen: dict[str, Test] = {}
     overridden: set[str] = set()
     for check in CHECKS:
