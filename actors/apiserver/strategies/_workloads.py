@@ -23,14 +23,17 @@ from actors.apiserver.strategies._selectors import (
     validate_selector,
 )
 from actors.apiserver.strategies.pod_validation import validate_template
+from actors.apiserver.strategies.pod_warnings import pod_warnings
 
 __all__ = [
     "LABELS_MISMATCH",
+    "collisions_only_grow",
     "int_or_percent",
     "is_zero",
     "name_warning",
     "not_over_100",
     "sorted_labels",
+    "template_warnings",
     "validate_counts",
     "validate_pod_restarts",
     "validate_selected_template",
@@ -138,3 +141,20 @@ def name_warning(meta: Object) -> list[str]:
         "metadata.name: this is used in Pod names and hostnames, which can result in surprising "
         f"behavior; a DNS label is recommended: [{' '.join(problems)}]"
     ]
+
+
+def template_warnings(new: Object, old: Object | None) -> list[str]:
+    """About the name once, about the pod template each time the spec changes."""
+    if old is None:
+        return name_warning(new["metadata"]) + pod_warnings(new["spec"]["template"], "spec.template.")
+    if new["metadata"].get("generation") != old["metadata"].get("generation"):
+        return pod_warnings(new["spec"]["template"], "spec.template.")
+    return []
+
+
+def collisions_only_grow(status: Object, before: Object) -> list[FieldError]:
+    """The count of hash collisions is how new names are found: it must never go back."""
+    count = status.get("collisionCount", 0)
+    if before.get("collisionCount", 0) > count:
+        return [invalid("status.collisionCount", count, "cannot be decremented")]
+    return []

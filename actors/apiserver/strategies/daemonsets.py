@@ -26,6 +26,7 @@ from actors.apiserver.strategies._selectors import (
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, SELECTOR, container_cells
 from actors.apiserver.strategies._workloads import (
     LABELS_MISMATCH,
+    collisions_only_grow,
     int_or_percent,
     is_zero,
     not_over_100,
@@ -158,10 +159,7 @@ class DaemonSetStrategy(Strategy):
         status, before = new.get("status") or {}, old.get("status") or {}
         for name in _STATUS:
             errors += nonnegative(status.get(name), f"status.{name}")
-        if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            count = status.get("collisionCount", 0)
-            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
-        return errors
+        return errors + collisions_only_grow(status, before)
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         if old is None or new["spec"]["template"] != old["spec"]["template"]:

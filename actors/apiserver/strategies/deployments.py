@@ -20,15 +20,15 @@ from actors.apiserver.strategies._meta import immutable, nonnegative
 from actors.apiserver.strategies._selectors import compile_selector, selector_form
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, SELECTOR, container_cells
 from actors.apiserver.strategies._workloads import (
+    collisions_only_grow,
     int_or_percent,
     is_zero,
-    name_warning,
     not_over_100,
+    template_warnings,
     validate_counts,
     validate_selected_template,
 )
 from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
-from actors.apiserver.strategies.pod_warnings import pod_warnings
 
 __all__ = ["DeploymentStrategy"]
 
@@ -127,17 +127,10 @@ class DeploymentStrategy(Strategy):
         errors = self.check_meta_update(new, old)
         status, before = new.get("status") or {}, old.get("status") or {}
         errors += validate_counts(status, _COUNTS, _BOUNDED, "readyReplicas")
-        if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            count = status.get("collisionCount", 0)
-            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
-        return errors
+        return errors + collisions_only_grow(status, before)
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        if old is None:
-            return name_warning(new["metadata"]) + pod_warnings(new["spec"]["template"], "spec.template.")
-        if new["metadata"].get("generation") != old["metadata"].get("generation"):
-            return pod_warnings(new["spec"]["template"], "spec.template.")
-        return []
+        return template_warnings(new, old)
 
     def columns(self) -> tuple[Column, ...]:
         return _COLUMNS

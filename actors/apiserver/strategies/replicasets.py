@@ -18,8 +18,8 @@ from actors.apiserver.strategies._selectors import (
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, SELECTOR, container_cells
 from actors.apiserver.strategies._workloads import (
     LABELS_MISMATCH,
-    name_warning,
     sorted_labels,
+    template_warnings,
     validate_counts,
     validate_pod_restarts,
     validate_selected_template,
@@ -87,11 +87,7 @@ class ReplicaSetStrategy(Strategy):
         return errors + validate_counts(new.get("status") or {}, _COUNTS, _BOUNDED, "readyReplicas")
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
-        if old is None:
-            return name_warning(new["metadata"]) + pod_warnings(new["spec"]["template"], "spec.template.")
-        if new["metadata"].get("generation") != old["metadata"].get("generation"):
-            return pod_warnings(new["spec"]["template"], "spec.template.")
-        return []
+        return template_warnings(new, old)
 
     def columns(self) -> tuple[Column, ...]:
         return _COLUMNS

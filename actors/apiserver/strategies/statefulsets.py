@@ -20,6 +20,7 @@ from actors.apiserver.strategies._meta import NameRule, immutable, nonnegative
 from actors.apiserver.strategies._names import dns1123_label, dns_label_name
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, container_cells
 from actors.apiserver.strategies._workloads import (
+    collisions_only_grow,
     int_or_percent,
     is_zero,
     name_warning,
@@ -178,10 +179,7 @@ class StatefulSetStrategy(Strategy):
         errors = self.check_meta_update(new, old)
         status, before = new.get("status") or {}, old.get("status") or {}
         errors += validate_counts(status, _COUNTS, _BOUNDED, "status.readyReplicas")
-        if before.get("collisionCount", 0) > status.get("collisionCount", 0):
-            count = status.get("collisionCount", 0)
-            errors.append(invalid("status.collisionCount", count, "cannot be decremented"))
-        return errors
+        return errors + collisions_only_grow(status, before)
 
     def warnings(self, new: Object, old: Object | None) -> list[str]:
         spec = new["spec"]
