@@ -68,6 +68,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How many processes the node can have."""
     pressure_transition_s: float = 300.0
     """How long the node says that it is under pressure after it was."""
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    """Patterns (`kernel.msg*`) of sysctls beyond the safe ones that pods may set."""
     port: int = 10250
     """Where the Node says that this kubelet's own API is served."""
     user_agent: str = "kubelet"

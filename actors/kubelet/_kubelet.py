@@ -34,7 +34,7 @@ from actors.kubelet._messages import (
 )
 from actors.kubelet._pod import Pod
 from actors.kubelet._relief import Relief
-from actors.kubelet._spec import is_terminal
+from actors.kubelet._spec import is_static, is_terminal
 from actors.kubelet._static import is_mirror
 from actors.kubelet._worker_base import node_user
 from protocol.api import StatusError
@@ -70,6 +70,10 @@ EVENTS_PERIOD_S = 0.5
 SERVICES_TTL_S = 2.0
 STALE_AFTER_S = 1.0
 TOKEN_REFRESH = 0.8
+NODE_TTL_S, NODE_REST_S = 10.0, 1.0
+"""How old what is known of the Node may be for pods that no scheduler bound; how often it is read at most."""
+PREEMPTED = "Preempted in order to admit critical pod"
+PREEMPTED_FOR = "Pod was preempted by Kubelet to accommodate a critical pod."
 
 
 class Begin(Message, frozen=True):
@@ -99,6 +103,8 @@ class Kubelet(Relief):
         )
         self.admission = Admission(self.config)
         self.deferred: dict[str, int] = {}  # uid -> priority of pods whose resize waits for room
+        self.preempting: dict[str, set[str]] = {}  # uid of a critical pod -> pods that make room for it
+        self.node_read_at: float | None = None
         self.found_sandboxes: set[str] = set()
         self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
         self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
@@ -157,46 +163,72 @@ class Kubelet(Relief):
         if uid in self.node.workers:
             self._changed(pod, pod)
             return
-        if pod["spec"].get("nodeSelector") and not self.admission.selects(pod, self.node_object):
-            if uid not in self.node.pods:  # the Node may have got its labels since it was read
+        doubt = not self.admission.selects(pod, self.node_object)
+        if doubt or (not _was_scheduled(pod) and self._node_is_older_than(NODE_TTL_S)):
+            if uid not in self.node.pods:  # the Node may have got labels and taints since it was read
                 self.node.pods[uid] = pod
                 self.background(self._look_at_node_then_add(uid))
             return
         self._take(pod)
 
+    def _node_is_older_than(self, seconds: float) -> bool:
+        now = self.clock.monotonic()
+        return (
+            now - max(self.status_at, now - 2 * seconds if self.node_read_at is None else self.node_read_at) > seconds
+        )
+
     async def _look_at_node_then_add(self, uid: str) -> None:
-        try:
-            self.node_object = await self.client.get("nodes", self.node.name)
-        except StatusError as error:
-            self.log.info("node_not_read", error=error.message)
+        if self._node_is_older_than(NODE_REST_S):
+            self.node_read_at = self.clock.monotonic()
+            try:
+                self.node_object = await self.client.get("nodes", self.node.name)
+            except StatusError as error:
+                self.log.info("node_not_read", error=error.message)
         pod = self.node.pods.get(uid)
         if pod is not None and uid not in self.node.workers:
             self._take(pod)
 
     def _take(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
+        if uid in self.preempting:
+            self.node.pods[uid] = pod
+            return
         recovering = uid in self.found_sandboxes
         self.found_sandboxes.discard(uid)
         if is_terminal(pod) and not recovering and not pod["metadata"].get("deletionTimestamp"):
             self.node.pods[uid] = pod
             recovering = True
         self.node.pods[uid] = pod
+        refusal = None
+        if not recovering:
+            refusal = self.admission.admit(pod, self.node_object, self.pressures, is_static(pod))
+            if refusal is not None and self._make_room(pod):
+                return
+        elif not is_terminal(pod):
+            self.admission.hold(allocated(pod))
         fresh = [not recovering and not (pod.get("status") or {}).get("startTime")]
 
         def make() -> Pod:
             recover = not fresh[0]
             fresh[0] = False
-            return Pod(self.node, uid, recover)
+            return Pod(self.node, uid, recover, refusal)
 
         meta = pod["metadata"]
         name = f"{meta.get('namespace', '')}.{meta['name']}.{uid[:8]}"
-        worker = self.node.workers[uid] = self.spawn(Child(name, make, intensity=100))
-        if not recovering:
-            refusal = self.admission.admit(pod, self.node_object)
-            if refusal is not None:
-                worker.tell(Evict(*refusal))
-        elif not is_terminal(pod):
-            self.admission.hold(allocated(pod))
+        self.node.workers[uid] = self.spawn(Child(name, make, intensity=100))
+        if refusal is not None and self.config.events:
+            self.pod_event(PodEvent(pod, "Warning", *refusal))
+
+    def _make_room(self, pod: Object) -> bool:
+        """Whether others are being sent away for a critical pod, which is looked at again after that."""
+        victims = set(self.admission.room(pod, self.node.pods)) & set(self.node.workers)
+        if not victims:
+            return False
+        uid = pod["metadata"]["uid"]
+        self.preempting[uid] = victims
+        for victim in sorted(victims):
+            self.node.workers[victim].tell(Evict("Preempting", PREEMPTED, 0, PREEMPTED_FOR))
+        return True
 
     def _changed(self, old: Object, pod: Object) -> None:
         if is_mirror(pod):
@@ -219,6 +251,7 @@ class Kubelet(Relief):
         if is_mirror(pod):
             self.mirror_gone(pod)
             return
+        self.preempting.pop(pod["metadata"]["uid"], None)
         worker = self.node.workers.get(pod["metadata"]["uid"])
         if worker is not None:
             self.node.removed.add(pod["metadata"]["uid"])
@@ -231,6 +264,13 @@ class Kubelet(Relief):
         self.admission.release(uid)
         self.deferred.pop(uid, None)
         self._look_again()
+        for critical in [c for c, victims in self.preempting.items() if uid in victims]:
+            self.preempting[critical].discard(uid)
+            pod = self.node.pods.get(critical)
+            if not self.preempting[critical]:
+                del self.preempting[critical]
+                if pod is not None:
+                    self._take(pod)
 
     def _look_again(self) -> None:
         for waiting, _ in sorted(self.deferred.items(), key=lambda item: -item[1]):
@@ -432,6 +472,11 @@ class Kubelet(Relief):
     @handles(PodProcesses)
     async def pod_processes(self, message: PodProcesses) -> tuple[ProcessEntry, ...]:
         return await self.processes(message)
+
+
+def _was_scheduled(pod: Object) -> bool:
+    """Whether a scheduler bound it, who knows the Node, and not its maker."""
+    return any(c["type"] == "PodScheduled" for c in (pod.get("status") or {}).get("conditions") or ())
 
 
 def _typed(pod: Object) -> Object:

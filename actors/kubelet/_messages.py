@@ -107,11 +107,13 @@ class WorkerGone(Message, frozen=True):
 
 
 class Evict(Message, frozen=True):
-    """End a pod: phase Failed with this reason and message, and a condition."""
+    """End a pod: phase Failed with this reason and message, and a condition that says `condition`, or
+    the message too."""
 
     reason: str
     message: str
     grace_s: int = 0
+    condition: str = ""
 
 
 class Describe(Message, frozen=True):

@@ -187,7 +187,7 @@ class Pod(Resizing):
             "type": "DisruptionTarget",
             "status": "True",
             "reason": "TerminationByKubelet",
-            "message": message.message,
+            "message": message.condition or message.message,
             "lastTransitionTime": rfc3339(self.clock.now()),
         }
         self.facts.extra_conditions = (condition,)

@@ -18,8 +18,10 @@ __all__ = [
     "container_kinds",
     "container_resources",
     "default_grace_s",
+    "is_critical",
     "is_deleting",
     "is_mirror",
+    "is_static",
     "is_terminal",
     "pod_key",
     "pod_requests",
@@ -30,6 +32,7 @@ __all__ = [
 
 Object = dict[str, Any]
 INIT, SIDECAR, MAIN, EPHEMERAL = "init", "sidecar", "main", "ephemeral"
+CRITICAL_PRIORITY = 2_000_000_000
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 DEFAULT_GRACE_S = 30
 
@@ -53,6 +56,16 @@ def is_terminal(pod: Object) -> bool:
 def is_mirror(pod: Object) -> bool:
     """It only shows a static pod."""
     return "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
+
+
+def is_static(pod: Object) -> bool:
+    """It comes from a manifest on the machine."""
+    return "kubernetes.io/config.hash" in (pod["metadata"].get("annotations") or {}) and not is_mirror(pod)
+
+
+def is_critical(pod: Object) -> bool:
+    """The node cannot do without it: static pods, and those of the system's priority classes."""
+    return int(pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY or is_static(pod) or is_mirror(pod)
 
 
 def default_grace_s(pod: Object) -> int:

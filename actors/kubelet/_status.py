@@ -60,8 +60,8 @@ class PodFacts:
     """What the status is computed from, beside the pod and its members.
 
     `terminal`: all has been stopped for good. `reason`, `message`: why the pod as a whole failed
-    (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`. `resize`: condition,
-    reason, message and generation of a resize that is not complete.
+    (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`. `rejected`: the
+    node never took the pod. `resize`: condition, reason, message and generation of a resize that is not complete.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class PodFacts:
         "message",
         "prefix",
         "reason",
+        "rejected",
         "resize",
         "sandbox_ready",
         "start_time",
@@ -84,6 +85,7 @@ class PodFacts:
         self.sandbox_ready = False
         self.start_time = 0.0
         self.terminal = False
+        self.rejected = False
         self.reason = ""
         self.message = ""
         self.extra_conditions: tuple[Object, ...] = ()
@@ -248,6 +250,8 @@ def _initialized(members: Sequence[Member], phase: str) -> tuple[str, str, str]:
 def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: float) -> Object:
     """The status that the kubelet reports, with transition times kept where nothing changed."""
     old = pod.get("status") or {}
+    if facts.rejected:
+        return _rejected(pod, facts, now)
     phase = phase_of(pod, members, facts.terminal)
     if facts.reason and facts.terminal:
         phase = "Failed"
@@ -287,6 +291,18 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     ephemeral = [container_status(pod, m, facts.prefix) for m in members if m.kind == EPHEMERAL]
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
+    status["qosClass"] = old.get("qosClass") or qos_class(pod)
+    return status
+
+
+def _rejected(pod: Object, facts: PodFacts, now: float) -> Object:
+    """A pod that the node never took has no containers and no conditions to tell of."""
+    old, generation = pod.get("status") or {}, pod["metadata"].get("generation")
+    status: Object = {"phase": "Failed", "reason": facts.reason, "message": facts.message}
+    if generation is not None:
+        status["observedGeneration"] = generation
+    status["conditions"] = [c for c in old.get("conditions") or () if c["type"] not in (*OWNED, *RESIZES)]
+    status["startTime"] = old.get("startTime") or rfc3339(now)
     status["qosClass"] = old.get("qosClass") or qos_class(pod)
     return status
 
@@ -367,7 +383,7 @@ def status_patch(pod: Object, new: Object) -> Object | None:
     known = {c["type"]: c for c in old.get("conditions") or ()}
     changed = [c for c in new["conditions"] if _said(known.get(c["type"])) != _said(c)]
     named = {c["type"] for c in new["conditions"]}
-    over = [{"$patch": "delete", "type": name} for name in RESIZES if name in known and name not in named]
+    over = [{"$patch": "delete", "type": n} for n in (*OWNED, *RESIZES) if n in known and n not in named]
     if changed or over:
         changes["$setElementOrder/conditions"] = [{"type": c["type"]} for c in new["conditions"]]
         changes["conditions"] = [_with_removed(known.get(c["type"]), c) for c in changed] + over

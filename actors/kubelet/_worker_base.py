@@ -31,7 +31,7 @@ def node_user(node: NodeContext) -> UserInfo:
 class WorkerBase(Actor):
     """What `_pod.Pod` is made of; see there."""
 
-    def __init__(self, node: NodeContext, uid: str, recover: bool) -> None:
+    def __init__(self, node: NodeContext, uid: str, recover: bool, refusal: tuple[str, str] | None = None) -> None:
         super().__init__()
         self.node = node
         self.uid = uid
@@ -63,6 +63,9 @@ class WorkerBase(Actor):
         self.held = False
         self.deadline_timer: Any = None
         self._make_members()
+        if refusal is not None:  # the node does not take the pod: nothing of it is ever begun
+            self.facts.rejected = True
+            self.facts.reason, self.facts.message = refusal[0], f"Pod was rejected: {refusal[1]}"
 
     def _make_members(self) -> None:
         """Records for the containers of the spec that have none (ephemeral ones come later)."""

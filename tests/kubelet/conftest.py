@@ -32,7 +32,9 @@ class NodeWorld:
     def __init__(self, seed: int = 0, **config: Any) -> None:
         self.sim = sim = Simulation(seed=seed)
         etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())), host="etcd")
-        self.apiserver = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)), host="control")
+        self.apiserver = sim.spawn(
+            Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)), host="control"
+        )
         tester = sim.spawn(Child("tester", lambda: Tester(self.apiserver)))
         self.machine = Machine()
         settings = KubeletConfig(**{"pod_cidr": "10.244.0.0/24", **config})

@@ -300,7 +300,7 @@ def test_the_node_refuses_what_does_not_fit_and_takes_it_when_there_is_room() ->
     assert admission.admit(wanting("a", "700m"), {}) is None
     assert admission.admit(wanting("b", "400m"), {}) == (
         "OutOfcpu",
-        "Pod was rejected: Node didn't have enough resource: cpu, requested: 400, used: 700, capacity: 1000",
+        "Node didn't have enough resource: cpu, requested: 400, used: 700, capacity: 1000",
     )
     admission.release("a")
     assert admission.admit(wanting("b", "400m"), {}) is None
