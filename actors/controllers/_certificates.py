@@ -160,9 +160,10 @@ class Authority:
             .serial_number(serial)
             .not_valid_before(start - BACKDATE)
             .not_valid_after(end)
-            .add_extension(_key_usage(usages), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         )
+        if usages & set(_KEY_USAGES):  # one without a bit is malformed: TLS servers refuse the certificate
+            builder = builder.add_extension(_key_usage(usages), critical=True)
         extended = _extended_usages(usages)
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)

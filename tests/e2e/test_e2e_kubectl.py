@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cli.kubectl import find_kubectl
@@ -237,6 +239,35 @@ def test_exec_and_attach_say_that_the_container_has_ended(kubectl: Kubectl) -> N
     kubectl("wait", "pod/half-over", ended, "--timeout=20s")
     assert upgrade + 'not found ("off")' in kubectl("exec", "half-over", "-c", "off", "--", "true", fails=True)
     assert upgrade + "off not found in pod half-over_default" in kubectl("attach", "half-over", "-c", "off", fails=True)
+
+
+def test_a_user_with_a_certificate_for_nothing_but_client_auth_is_served(kubectl: Kubectl, tmp_path: Path) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "jane")])
+    request = x509.CertificateSigningRequestBuilder(subject).sign(key, hashes.SHA256())
+    spec = {
+        "request": base64.b64encode(request.public_bytes(serialization.Encoding.PEM)).decode(),
+        "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"],
+    }
+    csr = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "jane"}, "spec": spec}
+    kubectl("create", "-f", "-", stdin=json.dumps(csr))
+    kubectl("certificate", "approve", "jane")
+    kubectl("wait", "csr/jane", "--for=jsonpath={.status.certificate}", "--timeout=20s")
+    config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    config["users"][0]["user"] = {
+        "client-certificate-data": kubectl("get", "csr", "jane", "-o", "jsonpath={.status.certificate}"),
+        "client-key-data": base64.b64encode(private).decode(),
+    }
+    (tmp_path / "jane").write_text(json.dumps(config))
+    assert kubectl(f"--kubeconfig={tmp_path / 'jane'}", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}") == "jane"
 
 
 def test_a_broken_image_shows_its_reason(kubectl: Kubectl) -> None:
