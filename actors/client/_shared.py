@@ -51,6 +51,13 @@ class SharedInformer:
         self.synced = False
         self.subscribers: dict[str, Address] = {}
         self.ref: Ref | None = None
+        self.informer: Informer | None = None
+
+    @property
+    def revision(self) -> int:
+        """The revision that the store has reached; 0 as long as a restarted informer has not listed."""
+        text = "" if self.informer is None else self.informer.resource_version
+        return int(text) if text.isdigit() else 0
 
     def subscribe(self, actor: Actor) -> None:
         """Have `Changes` told to `actor`, first of all one with everything there is now."""
@@ -68,6 +75,7 @@ class InformerActor(ClientActor):
         self.informer = Informer(
             self.client, shared.resource, store=shared.store, on_batch=self._collect
         )
+        shared.informer = self.informer
         self._pending: list[Change] = []
         self._publishing = False
 

@@ -11,7 +11,7 @@ from actors.controllers._jobpods import FINALIZER, has_finalizer
 from actors.controllers._jobstate import JobState
 from actors.controllers._reconcile import Context, Controller
 from protocol.api import StatusError
-from protocol.objects import Object, name, namespace, spec, status, uid, with_status
+from protocol.objects import Object, key, name, namespace, spec, status, uid, with_status
 
 __all__ = ["JobCounting"]
 
@@ -43,7 +43,9 @@ class JobCounting(Controller):
     async def _write(self, job: Object, new: Object) -> Object:
         if new == status(job):
             return job
-        return await self.client.update_status("jobs", with_status(job, new))
+        written = await self.client.update_status("jobs", with_status(job, new))
+        self.own_writes.wrote(key(job), "jobs", written)
+        return written
 
     def _announce(self, state: JobState, job: Object) -> None:
         verdict = state.final
@@ -77,13 +79,15 @@ class JobCounting(Controller):
             "metadata": {"uid": uid(pod), "$deleteFromPrimitiveList/finalizers": [FINALIZER]}
         }
         try:
-            await self.client.patch(
+            patched = await self.client.patch(
                 "pods",
                 name(pod),
                 namespace(pod),
                 patch,
                 patch_type=STRATEGIC_PATCH,
             )
+            if job_key:
+                self.own_writes.wrote(job_key, "pods", patched)
         except StatusError as error:
             if error.code == 404 or (error.code == 409 and "uid" in error.message.lower()):
                 return

@@ -28,9 +28,10 @@ from actors.client import (
     resource,
 )
 from actors.kernel import Actor, Ref, Timer, handles
+from actors.controllers._ownwrites import OwnWrites
 from protocol.api import Resource, StatusError, UserInfo
 from protocol.message import Message
-from protocol.objects import Object, resource_version
+from protocol.objects import Object, name, namespace, resource_version, with_status
 from protocol.objects import key as object_key
 
 __all__ = ["Context", "Controller", "Options", "enqueue_own", "outcome_unknown"]
@@ -45,6 +46,7 @@ KEYS_PER_TURN = 16
 SETTLE_S = 0.5
 CATCH_UP_ROUNDS = 40
 CATCH_UP_PAUSE_S = 0.25
+LAG_S = 0.25  # a store that shows an own write wakes its readers by itself: this is for the rest
 UNKNOWN_S = 5.0  # until then the store shows what became of a request whose answer was lost
 
 
@@ -123,6 +125,9 @@ class Controller(ClientActor):
             self._wake,
             interval=self.interval,
         )
+        self.own_writes = OwnWrites(
+            lambda what: context.informers.of(what).revision, self.clock.monotonic
+        )
         self._subscriptions: dict[Resource, list[OnChange]] = {}
         self._unsynced: set[Resource] = {resource(what) for what in self.resources}
         self._running = 0
@@ -191,6 +196,26 @@ class Controller(ClientActor):
             return True
         self.queue.add_after(key, EXPIRY_S + 1.0)
         return False
+
+    def lags(self, key: str) -> bool:
+        """Whether the stores do not show yet what was written for `key`; if so, look again soon."""
+        if self.own_writes.shows(key):
+            return False
+        self.queue.add_after(key, LAG_S)
+        return True
+
+    async def write_status(self, what: str, obj: Object, new: Object) -> None:
+        """Write the status of a key's own object, once more if it was changed meanwhile."""
+        try:
+            answer = await self.client.update_status(what, with_status(obj, new))
+        except StatusError as error:
+            if error.code == 404:
+                return
+            if error.code != 409:
+                raise
+            fresh = await self.client.get(what, name(obj), namespace(obj))
+            answer = await self.client.update_status(what, with_status(fresh, new))
+        self.own_writes.wrote(object_key(obj), what, answer)
 
     async def lower_later(
         self, expectations: Expectations, key: str, creations: int = 0, uids: Iterable[str] = ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from actors.client import UidExpectations
-from actors.controllers._ownership import Claimer
+from actors.controllers._ownership import Claimer, owner_of
 from actors.controllers._pods import (
     availability_wait_s,
     by_owner_or_orphan,
@@ -38,7 +38,6 @@ from protocol.objects import (
     spec,
     status,
     uid,
-    with_status,
 )
 
 __all__ = ["ReplicaController"]
@@ -144,13 +143,8 @@ class ReplicaController(Controller):
 
     def _owner_key(self, pod: Object) -> str:
         """The key of the controlled object that owns `pod`, or an empty string."""
-        reference = controller_of(pod)
-        if reference is None or reference.get("kind") != self.kind:
-            return ""
-        owner = self.sets.named(namespace(pod), reference.get("name", ""))
-        if owner is None or uid(owner) != reference.get("uid"):
-            return ""
-        return key(owner)
+        owner = owner_of(pod, self.kind, self.sets)
+        return key(owner) if owner is not None else ""
 
     # --- reconcile ------------------------------------------------------------------------------
 
@@ -158,6 +152,9 @@ class ReplicaController(Controller):
         replica_set = self.sets.get(key)
         if replica_set is None:
             self.expectations.delete(key)
+            self.own_writes.forget(key)
+            return
+        if self.lags(key):
             return
         settled = self.expects_nothing(self.expectations, key)
         selector = self.selector(replica_set)
@@ -224,6 +221,7 @@ class ReplicaController(Controller):
     async def _create_one(self, replica_set: Object, pod: Object) -> StatusError | None:
         try:
             created = await self.client.create("pods", pod)
+            self.own_writes.wrote(key(replica_set), "pods", created)
         except StatusError as error:
             causes = (error.status.get("details") or {}).get("causes") or ()
             if any(c.get("reason") == NAMESPACE_TERMINATING for c in causes):
@@ -254,7 +252,8 @@ class ReplicaController(Controller):
 
     async def _delete_one(self, key: str, replica_set: Object, pod: Object) -> None:
         try:
-            await self.client.delete("pods", name(pod), namespace(pod))
+            gone = await self.client.delete("pods", name(pod), namespace(pod))
+            self.own_writes.wrote(key, "pods", gone)
         except StatusError as error:
             if outcome_unknown(error):
                 self.background(self.lower_later(self.expectations, key, uids=[uid(pod)]))
@@ -345,17 +344,7 @@ class ReplicaController(Controller):
         ):
             return
         new["observedGeneration"] = generation
-        try:
-            await self.client.update_status(self.resource_name, with_status(replica_set, new))
-        except StatusError as error:
-            if error.code == 404:
-                return
-            if error.code != 409:
-                raise
-            fresh = await self.client.get(
-                self.resource_name, name(replica_set), namespace(replica_set)
-            )
-            await self.client.update_status(self.resource_name, with_status(fresh, new))
+        await self.write_status(self.resource_name, replica_set, new)
 
 
 def _replicas(replica_set: Object) -> int:

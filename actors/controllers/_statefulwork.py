@@ -82,7 +82,8 @@ class PodsAndClaims(Controller):
     async def create_pod(self, view: View, pod: Object) -> None:
         try:
             await self.ensure_claims(view, pod)
-            await self.client.create("pods", pod)
+            created = await self.client.create("pods", pod)
+            self.own_writes.wrote(key(view.stateful_set), "pods", created)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 self.record(view, "Create", pod, error)
@@ -91,7 +92,8 @@ class PodsAndClaims(Controller):
 
     async def delete_pod(self, view: View, pod: Object) -> None:
         try:
-            await self.client.delete("pods", name(pod), namespace(pod), uid=uid(pod))
+            gone = await self.client.delete("pods", name(pod), namespace(pod), uid=uid(pod))
+            self.own_writes.wrote(key(view.stateful_set), "pods", gone)
         except StatusError as error:
             if error.code == 404:
                 return

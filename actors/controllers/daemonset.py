@@ -11,7 +11,7 @@ from __future__ import annotations
 from actors.client import UidExpectations
 from actors.controllers._daemonpods import daemon_pod, fits, surplus, target_node, update_limits
 from actors.controllers._daemonrollout import COUNTS, counts, replaceable, surging
-from actors.controllers._ownership import Claimer
+from actors.controllers._ownership import Claimer, owner_of
 from actors.controllers._pods import availability_wait_s, by_owner_or_orphan, is_finished
 from actors.controllers._reconcile import Context, Controller, outcome_unknown
 from actors.controllers._revisions import (
@@ -38,7 +38,6 @@ from protocol.objects import (
     spec,
     status,
     uid,
-    with_status,
 )
 
 __all__ = ["DaemonSetController"]
@@ -110,11 +109,7 @@ class DaemonSetController(Controller):
         self.queue.add(key(owner))
 
     def _owner(self, pod: Object) -> Object | None:
-        reference = controller_of(pod)
-        if reference is None or reference.get("kind") != "DaemonSet":
-            return None
-        owner = self.sets.named(namespace(pod), reference.get("name", ""))
-        return owner if owner is not None and uid(owner) == reference.get("uid") else None
+        return owner_of(pod, "DaemonSet", self.sets)
 
     def _look_at_owner(self, pod: Object) -> None:
         owner = self._owner(pod)
@@ -132,6 +127,9 @@ class DaemonSetController(Controller):
         daemon_set = self.sets.get(key)
         if daemon_set is None:
             self.expectations.delete(key)
+            self.own_writes.forget(key)
+            return
+        if self.lags(key):
             return
         if spec(daemon_set).get("selector") == {}:
             self.recorder.event(
@@ -322,6 +320,7 @@ class DaemonSetController(Controller):
     async def _create_one(self, daemon_set: Object, node: str, code: str) -> StatusError | None:
         try:
             created = await self.client.create("pods", daemon_pod(daemon_set, node, code))
+            self.own_writes.wrote(key(daemon_set), "pods", created)
         except StatusError as error:
             causes = (error.status.get("details") or {}).get("causes") or ()
             if not any(c.get("reason") == "NamespaceTerminating" for c in causes):
@@ -336,7 +335,8 @@ class DaemonSetController(Controller):
 
     async def _delete_one(self, key: str, daemon_set: Object, pod: Object) -> None:
         try:
-            await self.client.delete("pods", name(pod), namespace(pod))
+            gone = await self.client.delete("pods", name(pod), namespace(pod))
+            self.own_writes.wrote(key, "pods", gone)
         except StatusError as error:
             if outcome_unknown(error):
                 self.background(self.lower_later(self.expectations, key, uids=[uid(pod)]))
@@ -368,16 +368,5 @@ class DaemonSetController(Controller):
         if not new["observedGeneration"]:
             del new["observedGeneration"]
         if new != {**dict.fromkeys(COUNTS, 0), **old}:
-            await self._update_status(daemon_set, new)
+            await self.write_status("daemonsets", daemon_set, new)
         return [pod for pods in by_node.values() for pod in pods]
-
-    async def _update_status(self, daemon_set: Object, new: Object) -> None:
-        try:
-            await self.client.update_status("daemonsets", with_status(daemon_set, new))
-        except StatusError as error:
-            if error.code == 404:
-                return
-            if error.code != 409:
-                raise
-            fresh = await self.client.get("daemonsets", name(daemon_set), namespace(daemon_set))
-            await self.client.update_status("daemonsets", with_status(fresh, new))

@@ -22,7 +22,7 @@ from actors.controllers._jobconditions import (
 from actors.controllers._jobcounting import JobCounting
 from actors.controllers._jobpods import FINALIZER, has_finalizer, is_indexed, job_pod
 from actors.controllers._jobstate import JobState
-from actors.controllers._ownership import Claimer
+from actors.controllers._ownership import Claimer, owner_of
 from actors.controllers._pods import by_owner_or_orphan, epoch, is_ready
 from actors.controllers._reconcile import Context, outcome_unknown
 from actors.controllers._selectors import cached_selector
@@ -106,11 +106,7 @@ class JobController(JobCounting):
         self.queue.add(job_key)
 
     def _job_of(self, pod: Object) -> Object | None:
-        reference = controller_of(pod)
-        if reference is None or reference.get("kind") != "Job":
-            return None
-        job = self.jobs.named(namespace(pod), reference.get("name", ""))
-        return job if job is not None and uid(job) == reference.get("uid") else None
+        return owner_of(pod, "Job", self.jobs)
 
     def _pod_lost_its_job(self, pod: Object) -> None:
         """Nobody will count it: let it go."""
@@ -141,6 +137,10 @@ class JobController(JobCounting):
             await self._release_orphan(key.removeprefix(ORPHAN))
             return
         job = self.jobs.get(key)
+        if job is None:
+            self.own_writes.forget(key)
+        elif self.lags(key):
+            return
         if job is None or spec(job).get("managedBy") not in (None, OURS):
             return
         conditions = status(job).get("conditions")
@@ -262,6 +262,7 @@ class JobController(JobCounting):
         failures = None if index is None else state.failures_of(index)
         try:
             created = await self.client.create("pods", job_pod(state.job, index, failures))
+            self.own_writes.wrote(key(state.job), "pods", created)
         except StatusError as error:
             causes = (error.status.get("details") or {}).get("causes") or ()
             if not any(c.get("reason") == "NamespaceTerminating" for c in causes):
@@ -296,7 +297,8 @@ class JobController(JobCounting):
 
     async def _delete(self, job: Object, pod: Object) -> StatusError | None:
         try:
-            await self.client.delete("pods", name(pod), namespace(pod), uid=uid(pod))
+            gone = await self.client.delete("pods", name(pod), namespace(pod), uid=uid(pod))
+            self.own_writes.wrote(key(job), "pods", gone)
         except StatusError as error:
             if error.code == 404:
                 return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from actors.controllers._ownership import Claimer
+from actors.controllers._ownership import Claimer, owner_of
 from actors.controllers._pods import availability_wait_s, by_owner_or_orphan
 from actors.controllers._reconcile import Context
 from actors.controllers._revisions import (
@@ -51,7 +51,6 @@ from protocol.objects import (
     spec,
     status,
     uid,
-    with_status,
 )
 
 __all__ = ["StatefulSetController"]
@@ -87,12 +86,10 @@ class StatefulSetController(PodsAndClaims):
         for pod in (new, old):
             if pod is None:
                 continue
-            reference = controller_of(pod)
-            if reference is not None:
-                if reference.get("kind") == "StatefulSet":
-                    owner = self.sets.named(namespace(pod), reference.get("name", ""))
-                    if owner is not None and uid(owner) == reference.get("uid"):
-                        self.queue.add(key(owner))
+            if controller_of(pod) is not None:
+                owner = owner_of(pod, "StatefulSet", self.sets)
+                if owner is not None:
+                    self.queue.add(key(owner))
             elif pod is new and (old is None or labels(old) != labels(new) or controller_of(old)):
                 self._look_at_matching(new)
 
@@ -106,6 +103,9 @@ class StatefulSetController(PodsAndClaims):
     async def reconcile(self, key: str) -> None:
         stateful_set = self.sets.get(key)
         if stateful_set is None:
+            self.own_writes.forget(key)
+            return
+        if self.lags(key):
             return
         selector = cached_selector(spec(stateful_set).get("selector"))
         in_namespace = f"orphan/{namespace(stateful_set)}"
@@ -246,7 +246,8 @@ class StatefulSetController(PodsAndClaims):
         await self.ensure_claims(view, pod)
         fixed = with_identity(view.update_set, pod)
         try:
-            await self.client.update("pods", fixed)
+            updated = await self.client.update("pods", fixed)
+            self.own_writes.wrote(key(stateful_set), "pods", updated)
         except StatusError as error:
             self.record(view, "Update", pod, error)
             raise
@@ -305,17 +306,7 @@ class StatefulSetController(PodsAndClaims):
         same = all((old.get(f) or 0) == (new.get(f) or 0) for f in COUNTS)
         if same and all((old.get(f) or 0) == (new.get(f) or 0) for f in keys):
             return
-        try:
-            await self.client.update_status("statefulsets", with_status(stateful_set, new))
-        except StatusError as error:
-            if error.code == 404:
-                return
-            if error.code != 409:
-                raise
-            fresh = await self.client.get(
-                "statefulsets", name(stateful_set), namespace(stateful_set)
-            )
-            await self.client.update_status("statefulsets", with_status(fresh, new))
+        await self.write_status("statefulsets", stateful_set, new)
 
     def _new_status(self, view: View, pods: list[Object], collisions: int) -> Object:
         now = self.clock.now()
