@@ -27,8 +27,8 @@ from actors.client import (
     WorkQueue,
     resource,
 )
-from actors.kernel import Actor, Ref, Timer, handles
 from actors.controllers._ownwrites import OwnWrites
+from actors.kernel import Actor, Ref, Timer, handles
 from protocol.api import Resource, StatusError, UserInfo
 from protocol.message import Message
 from protocol.objects import Object, name, namespace, resource_version, with_status

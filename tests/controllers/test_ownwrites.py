@@ -80,6 +80,6 @@ def test_a_job_whose_counts_are_not_seen_makes_no_pod_too_many(tmp_path: Path) -
     cluster.sim.crash(informer, restart_after_s=20.0)
     cluster.sim.advance(15.0)
     pods = cluster.client.list("pods", "default")
-    assert len(pods) == 2 and all(p["status"]["phase"] == "Succeeded" for p in pods)
+    assert [p["status"]["phase"] for p in pods] == ["Succeeded", "Succeeded"]
     cluster.wait("jobs/sums", lambda job: job["status"].get("succeeded") == 2, timeout_s=60)
     assert len(cluster.client.list("pods", "default")) == 2
