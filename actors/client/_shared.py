@@ -43,7 +43,8 @@ class _Publish(Message, frozen=True):
 
 
 class SharedInformer:
-    """What outlives the informer actor of one resource: store, subscribers, address."""
+    """What outlives the informer actor of one resource: store, subscribers, address, and what the
+    store has but the subscribers have not been told."""
 
     def __init__(self, what: Resource) -> None:
         self.resource = what
@@ -52,6 +53,7 @@ class SharedInformer:
         self.subscribers: dict[str, Address] = {}
         self.ref: Ref | None = None
         self.informer: Informer | None = None
+        self.untold: list[Change] = []
 
     @property
     def revision(self) -> int:
@@ -76,11 +78,12 @@ class InformerActor(ClientActor):
             self.client, shared.resource, store=shared.store, on_batch=self._collect
         )
         shared.informer = self.informer
-        self._pending: list[Change] = []
         self._publishing = False
 
     def on_start(self) -> None:
         self.informer.start()
+        if self.shared.untold:
+            self._collect([])  # the store has them, so that no list will show a difference
 
     @handles(Subscribe)
     def subscribe(self, message: Subscribe) -> None:
@@ -97,7 +100,7 @@ class InformerActor(ClientActor):
 
     def _collect(self, changes: list[Change]) -> None:
         """Publish after the mail that is here now: in a burst, many changes are told at once."""
-        self._pending += changes
+        self.shared.untold += changes
         if not self._publishing:
             self._publishing = True
             self.ref.tell(_Publish())
@@ -106,7 +109,7 @@ class InformerActor(ClientActor):
     def publish(self, _: _Publish) -> None:
         self._publishing = False
         self.shared.synced = True
-        changes, self._pending = self._pending, []
+        changes, self.shared.untold = self.shared.untold, []
         message = Changes(self.shared.resource, tuple(changes), True)
         for subscriber in self.shared.subscribers.values():
             subscriber.tell(message)
