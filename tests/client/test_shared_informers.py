@@ -51,11 +51,13 @@ def test_what_the_store_has_is_told_though_the_informer_crashes_before_it_could(
     client.create("configmaps", {"metadata": {"name": "a"}}, "default")
     sim.run(until=lambda: "a" in seen)
     store = sim.actors[owner.actor_urn].actor.informers.store("configmaps")
-    client.delete("configmaps", "a", "default")
-    sim.run(until=lambda: "default/a" not in store)
-    assert "a" in seen
     informer = sim.lookup("owner/informer-configmaps")
     assert informer is not None
+    sim.pause(informer)
+    client.delete("configmaps", "a", "default")
+    sim.resume(informer)
+    sim.run(until=lambda: "default/a" not in store)
+    assert "a" in seen
     sim.crash(informer, restart_after_s=1.0)
     sim.advance(10.0)
     assert "a" not in seen
