@@ -5,8 +5,8 @@ kubelet drives the simulated runtime, a runtime on this machine or a gRPC runtim
 is a message that is asked; a refusal raises `CriError` at the asker. Times are seconds since the
 epoch, durations seconds, memory bytes; ids are the runtime's, without its `name://` prefix.
 
-Three verbs have no counterpart in the CRI, because there the kubelet reaches files and sockets of
-the machine itself: `ReadVolume` (what a mounted volume holds), `Probe` (connect to a port of the
+Four verbs have no counterpart in the CRI, because there the kubelet reaches files and sockets of
+the machine itself: `SetUpVolume`, `ReadVolume` (what a mounted volume holds), `Probe` (connect to a port of the
 pod) and `ProcessTree` (what `ps` would show).
 """
 
@@ -31,6 +31,7 @@ __all__ = [
     "CreateContainer",
     "CreateContainerResponse",
     "CriError",
+    "Device",
     "Exec",
     "ExecSync",
     "ExecSyncResponse",
@@ -57,6 +58,7 @@ __all__ = [
     "ProcessTree",
     "PullImage",
     "PullImageResponse",
+    "ReadFile",
     "ReadLog",
     "ReadLogResponse",
     "ReadVolume",
@@ -66,15 +68,18 @@ __all__ = [
     "RunPodSandbox",
     "RunPodSandboxResponse",
     "SecurityContext",
+    "SetUpVolume",
     "StartContainer",
     "StartContainerResponse",
     "StopContainer",
     "StopPodSandbox",
     "UpdateContainerResources",
     "UpdatePodSandbox",
+    "UpdatePodSandboxResources",
     "UpdateRuntimeConfig",
     "Version",
     "VersionResponse",
+    "Volume",
 ]
 
 CONTAINER_CREATED = "CONTAINER_CREATED"
@@ -96,6 +101,21 @@ class CriError(Exception):
 
 
 # ---------------------------------------------------------------------------------- sandboxes
+
+
+class ContainerResources(Message, frozen=True):
+    """LinuxContainerResources; None is "not set". `unified` holds cgroup v2 files."""
+
+    cpu_shares: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int | None = None
+    memory_limit_bytes: int | None = None
+    memory_request_bytes: int | None = None
+    oom_score_adj: int = 0
+    unified: Mapping[str, str] = {}
+    pids_limit: int | None = None
+    hugepage_limits: Mapping[str, int] = {}
+    """Page size as the kernel writes it (`2MB`) -> bytes"""
 
 
 class PodSandboxConfig(Message, frozen=True):
@@ -122,6 +142,12 @@ class PodSandboxConfig(Message, frozen=True):
     port_mappings: tuple[tuple[str, int, int, str], ...] = ()
     """(protocol, container port, host port, host IP)"""
     sysctls: Mapping[str, str] = {}
+    host_domain: str = ""
+    """The domain under which /etc/hosts knows the pod too (`web.default.svc.cluster.local`)."""
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(IP, names) that /etc/hosts has besides."""
+    resources: ContainerResources | None = None
+    """The limits of the pod's own control group; None leaves the sums of its containers to the runtime."""
 
 
 class RunPodSandbox(Message, frozen=True):
@@ -186,6 +212,13 @@ class UpdatePodSandbox(Message, frozen=True):
     annotations: Mapping[str, str]
 
 
+class UpdatePodSandboxResources(Message, frozen=True):
+    """Change the limits of the pod's own control group (in-place resize)."""
+
+    pod_sandbox_id: str
+    resources: ContainerResources
+
+
 class UpdateRuntimeConfig(Message, frozen=True):
     """Addresses of sandboxes from now on come from `pod_cidr`."""
 
@@ -193,6 +226,40 @@ class UpdateRuntimeConfig(Message, frozen=True):
 
 
 # --------------------------------------------------------------------------------- containers
+
+
+class Volume(Message, frozen=True):
+    """A volume of a pod as a directory of the node: what a runtime with real files makes of `host_path`.
+
+    `kind`: `emptyDir`, `hostPath`, `provided` (the kubelet has its content: `source` is whom to send
+    `ReadVolume`), `claim` or `image`. Modes are those of files, as the kernel counts them.
+    """
+
+    name: str
+    host_path: str
+    kind: str
+    source: Address | None = None
+    medium: str = ""
+    """Of an emptyDir: empty, `Memory`, `HugePages` or `HugePages-2Mi`."""
+    size_bytes: int | None = None
+    """How much an emptyDir in memory holds."""
+    host_path_type: str = ""
+    default_mode: int = 0o644
+    modes: Mapping[str, int] = {}
+    """Path in the volume -> mode, where it is not `default_mode`."""
+    fs_group: int | None = None
+    """Who is to own the files of the volume, as their group."""
+    fs_group_on_mismatch: bool = False
+    """Leave files alone when the volume's root has that group already."""
+    readonly: bool = False
+
+
+class SetUpVolume(Message, frozen=True):
+    """Make the directory of a pod's volume, before its sandbox. Answered by None; CriError with the
+    words that follow `MountVolume.SetUp failed for volume "x" : `. Repeated, it changes nothing."""
+
+    pod_uid: str
+    volume: Volume
 
 
 class Mount(Message, frozen=True):
@@ -212,6 +279,8 @@ class Mount(Message, frozen=True):
     source: Address | None = None
     image: str = ""
     """The image whose content this is (an image volume); `host_path` is then not looked at."""
+    recursive_readonly: bool = False
+    """What is mounted below is read-only too."""
 
 
 class ReadVolume(Message, frozen=True):
@@ -222,19 +291,13 @@ class ReadVolume(Message, frozen=True):
     volume: str
 
 
-class ContainerResources(Message, frozen=True):
-    """LinuxContainerResources; None is "not set". `unified` holds cgroup v2 files."""
+class ReadFile(Message, frozen=True):
+    """Asked of a runtime: a file below `path` of a volume that containers fill (an emptyDir), whose place on the
+    node is `host_path`. Answered by its bytes, or None if there is none."""
 
-    cpu_shares: int | None = None
-    cpu_quota_us: int | None = None
-    cpu_period_us: int | None = None
-    memory_limit_bytes: int | None = None
-    memory_request_bytes: int | None = None
-    oom_score_adj: int = 0
-    unified: Mapping[str, str] = {}
-    pids_limit: int | None = None
-    hugepage_limits: Mapping[str, int] = {}
-    """Page size as the kernel writes it (`2MB`) -> bytes"""
+    pod_uid: str
+    host_path: str
+    path: str
 
 
 class SecurityContext(Message, frozen=True):
@@ -253,6 +316,18 @@ class SecurityContext(Message, frozen=True):
     seccomp: str = ""
     unmasked: bool = False
     devices: tuple[str, ...] = ()
+    strict_groups: bool = False
+    """supplementalGroupsPolicy Strict: only `supplemental_groups`, not what the image's /etc/group says."""
+    apparmor: str = ""
+    """As `seccomp`: `RuntimeDefault`, `Unconfined` or `Localhost/<profile>`."""
+
+
+class Device(Message, frozen=True):
+    """A block device of the node in a container (a volume of mode Block)."""
+
+    container_path: str
+    host_path: str
+    permissions: str = "rwm"
 
 
 class ContainerConfig(Message, frozen=True):
@@ -281,6 +356,11 @@ class ContainerConfig(Message, frozen=True):
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     security: SecurityContext = SecurityContext()
+    devices: tuple[Device, ...] = ()
+    target_id: str = ""
+    """The container whose PID namespace this one joins (`kubectl debug --target`)."""
+    stop_signal: str = ""
+    """The signal that asks it to end; empty means the image's, else SIGTERM."""
 
 
 class CreateContainer(Message, frozen=True):
@@ -556,6 +636,8 @@ class Image(Message, frozen=True):
     repo_digests: tuple[str, ...]
     size_bytes: int
     pinned: bool = False
+    user: str = ""
+    """Whom its containers run as, in the image's words: a number, a name, or nothing for root."""
 
 
 class ListImages(Message, frozen=True):
@@ -588,6 +670,9 @@ class VersionResponse(Message, frozen=True):
     runtime_name: str
     runtime_version: str
     runtime_api_version: str
+    features: tuple[str, ...] | None = None
+    """What it and its machine can do, of `user-namespaces`, `supplemental-groups-policy`,
+    `recursive-read-only-mounts` and `apparmor`; None: all of it."""
 
 
 Verb = Union[

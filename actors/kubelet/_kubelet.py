@@ -70,8 +70,8 @@ EVENTS_PERIOD_S = 0.5
 SERVICES_TTL_S = 2.0
 STALE_AFTER_S = 1.0
 TOKEN_REFRESH = 0.8
-NODE_TTL_S, NODE_REST_S = 10.0, 1.0
-"""How old what is known of the Node may be for pods that no scheduler bound; how often it is read at most."""
+NODE_TTL_S = 10.0
+"""How old what is known of the Node may be for pods that no scheduler bound."""
 PREEMPTED = "Preempted in order to admit critical pod"
 PREEMPTED_FOR = "Pod was preempted by Kubelet to accommodate a critical pod."
 
@@ -104,7 +104,7 @@ class Kubelet(Relief):
         self.admission = Admission(self.config)
         self.deferred: dict[str, int] = {}  # uid -> priority of pods whose resize waits for room
         self.preempting: dict[str, set[str]] = {}  # uid of a critical pod -> pods that make room for it
-        self.node_read_at: float | None = None
+        self.node_read_at = 0.0
         self.found_sandboxes: set[str] = set()
         self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
         self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
@@ -163,27 +163,23 @@ class Kubelet(Relief):
         if uid in self.node.workers:
             self._changed(pod, pod)
             return
-        doubt = not self.admission.selects(pod, self.node_object)
-        if doubt or (not _was_scheduled(pod) and self._node_is_older_than(NODE_TTL_S)):
+        if not self.admission.selects(pod, self.node_object) or (not _was_scheduled(pod) and self._node_is_old()):
             if uid not in self.node.pods:  # the Node may have got labels and taints since it was read
                 self.node.pods[uid] = pod
                 self.background(self._look_at_node_then_add(uid))
             return
         self._take(pod)
 
-    def _node_is_older_than(self, seconds: float) -> bool:
-        now = self.clock.monotonic()
-        return (
-            now - max(self.status_at, now - 2 * seconds if self.node_read_at is None else self.node_read_at) > seconds
-        )
+    def _node_is_old(self) -> bool:
+        """Whether so much time has passed since the Node was read that its taints may be others."""
+        return self.clock.monotonic() - max(self.status_at, self.node_read_at) > NODE_TTL_S
 
     async def _look_at_node_then_add(self, uid: str) -> None:
-        if self._node_is_older_than(NODE_REST_S):
-            self.node_read_at = self.clock.monotonic()
-            try:
-                self.node_object = await self.client.get("nodes", self.node.name)
-            except StatusError as error:
-                self.log.info("node_not_read", error=error.message)
+        self.node_read_at = self.clock.monotonic()
+        try:
+            self.node_object = await self.client.get("nodes", self.node.name)
+        except StatusError as error:
+            self.log.info("node_not_read", error=error.message)
         pod = self.node.pods.get(uid)
         if pod is not None and uid not in self.node.workers:
             self._take(pod)

@@ -10,7 +10,7 @@ from actors.kernel import ActorDead
 from actors.kubelet._messages import ProbeDue
 from actors.kubelet._plan import RUNNING, Member
 from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe, handler_of
-from actors.kubelet._spec import MAIN, SIDECAR
+from actors.kubelet._spec import MAIN, SIDECAR, restart_policy_of
 from actors.kubelet._starting import port_number
 from actors.kubelet._stopping import Stopping
 from protocol.conditions import PROBES, ProbeFault, matches
@@ -121,7 +121,9 @@ class Probing(Stopping):
         grace = probe.spec.get("terminationGracePeriodSeconds")
         if grace is None:
             grace = self.pod["spec"].get("terminationGracePeriodSeconds", 30)
-        text = f"Container {member.name} failed {probe.kind.lower()} probe, will be restarted"
+        text = f"Container {member.name} failed {probe.kind.lower()} probe"
+        if restart_policy_of(self.pod, member.kind, member.spec) != "Never" or member.spec.get("restartPolicyRules"):
+            text += ", will be restarted"
         await self.stop_member(member, float(grace), text)
         self.kick()
 

@@ -15,6 +15,10 @@ __all__ = ["Pulling"]
 IMAGE_BACKOFF_KEY = "image:"
 IMAGE_BACKOFF_SHOWN_S = 5.0
 """After so long a failed pull reads ImagePullBackOff, as at the next look of a real kubelet."""
+REFUSALS = {
+    "RegistryUnavailable": "registry is unavailable",
+    "SignatureValidationFailed": "signature validation failed",
+}
 CONFIG_RETRY_S = (1.0, 2.0, 4.0, 8.0, 10.0)
 
 
@@ -70,9 +74,11 @@ class Pulling(WorkerBase):
             answer = await self.ask(runtime, PullImage(image))
             present: Image | None = await self.ask(runtime, ImageStatus(image))
         except CriError as error:
-            text = f'failed to pull image "{image}": rpc error: code = {error.code} desc = {error.message}'
             reason = error.reason or "ErrImagePull"
+            text = f"rpc error: code = {error.code} desc = {error.message}"
             self.record("Warning", "Failed", f'Failed to pull image "{image}": {text}', member)
+            if reason in REFUSALS:
+                text = f"image pull failed for {image} because the {REFUSALS[reason]}: {error.message}"
             self.record("Warning", "Failed", f"Error: {reason}", member)
             self._wait(member, reason, text)
             at = self.clock.now()

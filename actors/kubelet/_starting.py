@@ -15,6 +15,7 @@ from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
 from actors.kubelet._pulling import Pulling
 from actors.kubelet._security import security_context
+from actors.kubelet._spec import default_grace_s
 from actors.kubelet._status import rfc3339
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
 from protocol.api import StatusError
@@ -30,10 +31,10 @@ from protocol.cri import (
     RemoveContainer,
     RunPodSandbox,
     StartContainer,
-    StopContainer,
     StopPodSandbox,
 )
 from protocol.cri import Probe as ProbePort
+from protocol.hosts import MAX_HOSTNAME, pod_hostname
 from protocol.resolv import ResolvConf
 
 __all__ = ["Starting"]
@@ -51,12 +52,20 @@ class Starting(Pulling):
         if not await self.volumes_ready():
             return False
         pod, spec, meta = self.pod, self.pod["spec"], self.pod["metadata"]
+        hostname, full_name = pod_hostname(pod, self.node.config.cluster_domain)
+        if len(hostname) > MAX_HOSTNAME:
+            text = (
+                f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {hostname} is too long "
+                f"({MAX_HOSTNAME} characters is the max, {len(hostname)} characters requested)"
+            )
+            self.record("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
+            return False
         config = PodSandboxConfig(
             meta["name"],
             self.namespace,
             self.uid,
             self.sandbox_attempt,
-            spec.get("hostname") or meta["name"][:63],
+            hostname,
             meta.get("labels") or {},
             meta.get("annotations") or {},
             bool(spec.get("hostNetwork")),
@@ -69,6 +78,8 @@ class Starting(Pulling):
             *self._dns(),
             host_ports(spec),
             {s["name"]: str(s["value"]) for s in (spec.get("securityContext") or {}).get("sysctls") or ()},
+            host_domain=full_name,
+            host_aliases=tuple((a["ip"], tuple(a.get("hostnames") or ())) for a in spec.get("hostAliases") or ()),
         )
         try:
             answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))
@@ -240,9 +251,10 @@ class Starting(Pulling):
         hook = (member.spec.get("lifecycle") or {}).get("postStart")
         if hook:
             problem = await self.run_hook(member, hook, 0.0)
-            if problem and member.state == RUNNING:
-                self.record("Warning", "FailedPostStartHook", f"PostStartHook failed: {problem}", member)
-                await self.ask(self.node.runtime, StopContainer(member.container_id, 0.0))
+            if problem and member.state == RUNNING:  # the words stay here: they may hold secrets
+                self.log.info("post_start_hook_failed", pod=self.full_name(), container=member.name, error=problem)
+                self.record("Warning", "FailedPostStartHook", "PostStartHook failed", member)
+                await self.stop_member(member, float(default_grace_s(self.pod)), "FailedPostStartHook")
                 return
         if member.state != RUNNING:
             return
@@ -257,6 +269,10 @@ class Starting(Pulling):
                 setattr(member, kind.lower(), Probe(kind, spec))
         self.update_readiness(member)
         self.schedule_probes(member)
+
+    async def stop_member(self, member: Member, grace_s: float, message: str, hooks: bool = True) -> None:
+        """End a container (defined by the part that stops)."""
+        raise NotImplementedError
 
     def update_readiness(self, member: Member) -> None:
         """Take over what the probes say (defined by the prober)."""

@@ -59,8 +59,8 @@ class Stopping(Starting):
         state["containerID"] = f"{self.node.prefix}://{status.id}"
         return state
 
-    async def stop_member(self, member: Member, grace_s: float, message: str) -> None:
-        """preStop, SIGTERM, SIGKILL; returns when the container has ended and is noted as such."""
+    async def stop_member(self, member: Member, grace_s: float, message: str, hooks: bool = True) -> None:
+        """preStop (with `hooks`), SIGTERM, SIGKILL; returns when the container has ended and is noted as such."""
         if member.state != RUNNING:
             return
         ident = member.container_id
@@ -68,7 +68,7 @@ class Stopping(Starting):
         self.record("Normal", "Killing", message, member)
         began = self.clock.monotonic()
         hook = (member.spec.get("lifecycle") or {}).get("preStop")
-        if hook and grace_s > 0:
+        if hook and hooks and grace_s > 0:
             await self._pre_stop(member, hook, grace_s)
         left = max(grace_s - (self.clock.monotonic() - began), MIN_GRACE_S if grace_s > 0 and hook else 0.0)
         try:
@@ -86,12 +86,11 @@ class Stopping(Starting):
         timer = self.sleep(grace_s)
         first = await self._first(running, timer)
         if first is timer:
-            self.record(
-                "Warning", "UnfinishedPreStopHook", f"PreStop hook did not complete within {grace_s:g} seconds", member
-            )
+            self.log.info("pre_stop_hook_unfinished", pod=self.full_name(), container=member.name, grace_s=grace_s)
         elif running.exception() is not None or running.result():
-            problem = running.exception() or running.result()
-            self.record("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", member)
+            problem = running.exception() or running.result()  # the words stay here: they may hold secrets
+            self.log.info("pre_stop_hook_failed", pod=self.full_name(), container=member.name, error=str(problem))
+            self.record("Warning", "FailedPreStopHook", "PreStopHook failed", member)
 
     async def _first(self, *futures: Any) -> Any:
         """The future that is done first."""

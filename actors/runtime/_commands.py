@@ -117,13 +117,42 @@ def _hostname(shell: Shell, argv: list[str], io: Io) -> Steps:
 
 @command("whoami", "id", "uname")
 def _identity(shell: Shell, argv: list[str], io: Io) -> Steps:
-    texts = {"whoami": "root", "id": "uid=0(root) gid=0(root) groups=0(root)", "uname": "Linux"}
-    if argv[0] == "uname" and "-n" in argv:
-        texts["uname"] = shell.hostname
-    if argv[0] == "id" and "-u" in argv:
-        texts["id"] = "0"
-    yield from emit(shell, io.stdout, texts[argv[0]] + "\n")
+    name, flags = argv[0].rsplit("/", 1)[-1], "".join(w[1:] for w in argv[1:] if w.startswith("-"))
+    if name == "whoami":
+        if shell.uid:
+            yield from emit(shell, io.stderr, f"whoami: unknown uid {shell.uid}\n")
+            return 1
+        text = "root"
+    elif name == "uname":
+        text = shell.hostname if "n" in flags else "Linux"
+    else:
+        groups = tuple(dict.fromkeys((shell.gid, *shell.groups)))
+        text = f"uid={_known(shell.uid)} gid={_known(shell.gid)} groups={','.join(map(_known, groups))}"
+        if flags[:1] in ("u", "g", "G"):
+            numbers = {"u": (shell.uid,), "g": (shell.gid,), "G": groups}[flags[0]]
+            text = " ".join(str(n) for n in numbers)
+    yield from emit(shell, io.stdout, text + "\n")
     return 0
+
+
+def _known(number: int) -> str:
+    return "0(root)" if number == 0 else str(number)
+
+
+@command("sysctl")
+def _sysctl(shell: Shell, argv: list[str], io: Io) -> Steps:
+    code = 0
+    for name in (w for w in argv[1:] if not w.startswith("-")):
+        path = f"/proc/sys/{name.replace('.', '/')}"
+        try:
+            value = yield from shell.files.read(path)
+        except FileError:
+            yield from emit(shell, io.stderr, f"sysctl: error: '{path}': No such file or directory\n")
+            code = 1
+            continue
+        text = value.decode().strip()
+        yield from emit(shell, io.stdout, (text if "-n" in argv else f"{name} = {text}") + "\n")
+    return code
 
 
 @command("export", "readonly", "local")
@@ -211,6 +240,7 @@ def _sh(shell: Shell, argv: list[str], io: Io) -> Steps:
             dict(shell.env), shell.files, shell.commands, shell.clock, shell.cwd, shell.hostname, shell.live_stdin
         )
         child.traps = shell.traps
+        child.uid, child.gid, child.groups = shell.uid, shell.gid, shell.groups
         child.arguments = tuple(words[2:])
         try:
             return (yield from child.script(words[0], io))

@@ -16,6 +16,7 @@ from actors.runtime._files import FileError, Files, Remote, Store
 from actors.runtime._logs import Log, shown
 from actors.runtime._shell import Forever, Shell, Sleep, Stdin, Tick, UnknownCommand, Write
 from protocol.cri import CONTAINER_RUNNING, ExecSyncResponse, ReadVolume
+from protocol.hosts import hosts_file
 from protocol.message import Message
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData
 
@@ -67,7 +68,7 @@ class Driving(Actor):
             container.layer,
             container.config.readonly_rootfs,
         )
-        return Shell(
+        shell = Shell(
             env,
             files,
             COMMANDS,
@@ -76,22 +77,30 @@ class Driving(Actor):
             sandbox.hostname or sandbox.name,
             live_stdin,
         )
+        config = container.config
+        shell.uid = config.run_as_user or 0
+        shell.gid = config.security.run_as_group or 0
+        shell.groups = config.security.supplemental_groups
+        return shell
 
     def _base_files(self) -> dict[str, bytes]:
         sandbox = self.record.config
         name = sandbox.hostname or sandbox.name
-        ip = self.record.ips[0] if self.record.ips else "127.0.0.1"
+        ips = self.record.ips or ("127.0.0.1",)
+        node = "127.0.0.1\tlocalhost\n" if sandbox.host_network else None
         lines = [f"nameserver {s}" for s in sandbox.dns_servers]
         if sandbox.dns_searches:
             lines.append("search " + " ".join(sandbox.dns_searches))
         if sandbox.dns_options:
             lines.append("options " + " ".join(sandbox.dns_options))
-        hosts = f"# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{name}\n"
+        short = sandbox.host_domain.partition(".")[0] if sandbox.host_domain else name
+        hosts = hosts_file(ips, short, sandbox.host_domain, sandbox.host_aliases, node)
         return {
             "/etc/hostname": f"{name}\n".encode(),
             "/etc/hosts": hosts.encode(),
             "/etc/resolv.conf": ("\n".join(lines) + "\n").encode(),
             "/dev/null": b"",
+            **{f"/proc/sys/{k.replace('.', '/')}": f"{v}\n".encode() for k, v in sandbox.sysctls.items()},
         }
 
     def _run(self, container: ContainerRecord, kind: str, shell: Shell, steps: Any) -> Run:

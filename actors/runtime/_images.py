@@ -30,7 +30,15 @@ def normal_reference(image: str) -> str:
     """
     match = REFERENCE.match(image)
     if match is None:
-        text = "repository name must be lowercase" if re.search(r"[A-Z]", image) else "invalid reference format"
+        text = "invalid reference format"
+        if re.search(r"[A-Z]", image.partition("@")[0]):
+            path = image.partition("@")[0]
+            head, colon, tail = path.rpartition(":")
+            path = head if colon and "/" not in tail else path
+            first, slash, rest = path.partition("/")
+            if slash and ("." in first or ":" in first or first == "localhost"):
+                path = rest
+            text += f": repository name ({path if '/' in path else 'library/' + path}) must be lowercase"
         raise CriError("InvalidArgument", text, "InvalidImageName")
     domain, path = match.group("domain"), match.group("path")
     if domain and not ("." in domain or ":" in domain or domain == "localhost"):

@@ -151,6 +151,8 @@ class Shell:
         self.cwd = cwd or "/"
         self.hostname = hostname
         self.live_stdin = live_stdin
+        self.uid = self.gid = 0
+        self.groups: tuple[int, ...] = ()
         self.status = 0
         self.arguments: tuple[str, ...] = ()
         self.traps: dict[str, str] = {}
@@ -292,7 +294,7 @@ class Shell:
         try:
             io = yield from self._redirected(node.redirects, io)
         except FileError as error:
-            yield from emit(self, io.stderr, f"sh: can't open redirection: {error}\n")
+            yield from emit(self, io.stderr, f"sh: {error}\n")
             return 1
         if not argv:
             self.env.update(values)
@@ -325,19 +327,26 @@ class Shell:
         io = Io(io.stdin, io.stdout, io.stderr)
         for redirect in redirects:
             name = yield from self.expand(redirect.target)
+            try:
+                target = yield from self._redirect(redirect, name, io)
+            except FileError as error:
+                raise FileError(f"can't {'open' if redirect.op == '<' else 'create'} {name}: {error}") from None
             if redirect.op == "<":
-                io.stdin = b"" if name == "/dev/null" else (yield from self.files.read(normal(name, self.cwd)))
                 continue
-            target: Target
-            if redirect.op == ">&":
-                target = io.stdout if name == "1" else io.stderr if name == "2" else None
-            else:
-                target = yield from self._file_target(name, redirect.op == ">")
             if redirect.fd == 2:
                 io.stderr = target
             else:
                 io.stdout = target
         return io
+
+    def _redirect(self, redirect: Redirect, name: str, io: Io) -> Generator[Any, Any, Target]:
+        """Where output goes from now on; input is read at once."""
+        if redirect.op == "<":
+            io.stdin = b"" if name == "/dev/null" else (yield from self.files.read(normal(name, self.cwd)))
+            return None
+        if redirect.op == ">&":
+            return io.stdout if name == "1" else io.stderr if name == "2" else None
+        return (yield from self._file_target(name, redirect.op == ">"))
 
     def _file_target(self, name: str, truncate: bool) -> Generator[Any, Any, Target]:
         special: dict[str, Target] = {

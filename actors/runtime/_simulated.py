@@ -50,6 +50,7 @@ from protocol.cri import (
     ProcessTree,
     PullImage,
     PullImageResponse,
+    ReadFile,
     ReadLog,
     RemoveContainer,
     RemoveImage,
@@ -252,6 +253,16 @@ class SimulatedRuntime(Actor):
         config = container.config
         fields = {name: getattr(config, name) for name in config.__struct_fields__}
         container.config = type(config)(**{**fields, "resources": message.resources})
+
+    @handles(ReadFile)
+    def read_file(self, message: ReadFile) -> bytes | None:
+        """From the pod's own volumes."""
+        for record in self.machine.sandboxes.values():
+            if record.config.uid == message.pod_uid and record.stores:
+                found = record.stores.get(message.host_path, {}).get(message.path.strip("/"))
+                if found is not None:
+                    return found
+        return None
 
     @handles(GetContainerEvents)
     def container_events(self, message: GetContainerEvents) -> None:
