@@ -96,11 +96,11 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         refs.extend(system.spawn(spec, host=name) for spec in specs)
         proxy: Callable[[], Actor] = partial(KubeProxy, name, apiserver, {"clusterCIDR": CLUSTER_CIDR})
         if config.apply_services and number == 0:  # one kernel, whose rules serve all nodes on this machine
-            from actors.network.applying import applying_proxy
+            from actors.network.applying import applying_proxy, own_ports
 
             # the node's own address is not one of this machine's
             mode = {"clusterCIDR": CLUSTER_CIDR, "mode": config.apply_services, "nodePortAddresses": ["0.0.0.0/0"]}
-            proxy = applying_proxy(name, apiserver, mode, policies=True)
+            proxy = applying_proxy(name, apiserver, mode, policies=True, serving=own_ports(mode))
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:

@@ -73,6 +73,16 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument(
             "--network-policies", action="store_true", help="with --apply: also enforce NetworkPolicies, with iptables"
         )
+        parser.add_argument(
+            "--healthz-bind-address",
+            metavar="IP:PORT",
+            help="answer /healthz and /livez here (the configuration's: 127.0.0.1:10256); empty: nowhere",
+        )
+        parser.add_argument(
+            "--metrics-bind-address",
+            metavar="IP:PORT",
+            help="answer /metrics and /proxyMode here (the configuration's: 127.0.0.1:10249); empty: nowhere",
+        )
         parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
         parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
 
@@ -131,17 +141,28 @@ def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     config: dict[str, Any] = dict(load_objects(options.config)[0]) if options.config else {}
     config |= {"mode": options.proxy_mode} if options.proxy_mode else {}
     config |= {"clusterCIDR": options.cluster_cidr} if options.cluster_cidr else {}
+    for field, given in (
+        ("healthzBindAddress", options.healthz_bind_address),
+        ("metricsBindAddress", options.metrics_bind_address),
+    ):
+        config |= {} if given is None else {field: given}
+    from actors.network.applying import applying_proxy, own_ports, why_not
+
+    serving = own_ports(config)
     if not options.apply:
         if options.network_policies or options.netns:
             raise UsageError("--network-policies and --netns say what --apply writes: give --apply too")
-        return partial(KubeProxy, options.node_name, apiserver, config)
-    from actors.network.applying import applying_proxy, why_not
+        from actors.network.health_server import HealthPorts
 
+        ports = Child("ports", HealthPorts)
+        return partial(
+            KubeProxy, options.node_name, apiserver, config, ports=ports, serving=serving, service_ports=False
+        )
     missing = why_not(config.get("mode") or "iptables")
     if missing:
         raise UsageError(f"--apply: {missing}")
     policies = options.network_policies
-    return applying_proxy(options.node_name, apiserver, config, netns=options.netns, policies=policies)
+    return applying_proxy(options.node_name, apiserver, config, netns=options.netns, policies=policies, serving=serving)
 
 
 def _clean_up(options: argparse.Namespace) -> int:

@@ -4,6 +4,6 @@
 is the same computation without a cluster.
 """
 
-from actors.network.kubeproxy import GetRules, KubeProxy
+from actors.network.kubeproxy import GetRules, HealthCheck, KubeProxy
 
-__all__ = ["GetRules", "KubeProxy"]
+__all__ = ["GetRules", "HealthCheck", "KubeProxy"]

@@ -48,6 +48,7 @@ class ProxyConfig(msgspec.Struct, frozen=True):
     `local_match`: the iptables match of traffic that comes from this cluster's (or node's) pods,
     as option and value (`("-s", "10.244.0.0/16")`), or None when there is no way to tell.
     `node_port_ips`: None when node ports are served on every local address, else the addresses.
+    `service_cidrs`: where cluster IPs come from, for the mode nftables.
     """
 
     node_name: str = ""
@@ -59,6 +60,7 @@ class ProxyConfig(msgspec.Struct, frozen=True):
     masquerade_bit: int = 14
     localhost_node_ports: bool = True
     node_port_ips: tuple[str, ...] | None = None
+    service_cidrs: tuple[str, ...] = ()
     tcp_liberal: bool = False
     random_fully: bool = True
     large_cluster_endpoints: int = 1000

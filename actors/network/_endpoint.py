@@ -47,13 +47,15 @@ class SliceView(msgspec.Struct, frozen=True):
 class Usable(msgspec.Struct, frozen=True):
     """Which endpoints a node uses for one Service port.
 
-    `anywhere`: some node of the cluster has a usable endpoint, though perhaps not this one.
+    `anywhere`: some node of the cluster has a usable endpoint, though perhaps not this one. `serving`:
+    for UDP, the addresses of all that serve, used from here or not.
     """
 
     cluster: tuple[Endpoint, ...] = ()
     local: tuple[Endpoint, ...] = ()
     reachable: tuple[Endpoint, ...] = ()
     anywhere: bool = False
+    serving: tuple[str, ...] = ()
 
 
 def view_of(endpoint_slice: Mapping[str, Any], family: str, node_name: str) -> SliceView | None:
@@ -123,7 +125,8 @@ def select(endpoints: tuple[Endpoint, ...], port: ServicePort, node_name: str, z
         local = tuple(e for e in here if e.ready) or _draining(here)
         anywhere = anywhere or any(e.ready or (e.serving and e.terminating) for e in endpoints)
     reachable = {e.address: e for e in (*cluster, *local)}
-    return Usable(cluster, local, tuple(reachable[a] for a in sorted(reachable)), anywhere)
+    serving = tuple(dict.fromkeys(e.ip for e in endpoints if e.serving)) if port.protocol == "udp" else ()
+    return Usable(cluster, local, tuple(reachable[a] for a in sorted(reachable)), anywhere, serving)
 
 
 def _draining(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:

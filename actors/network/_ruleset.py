@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from actors.network._config import ProxyConfig
-from actors.network._conntrack import Served, StaleFlow, stale_flows
+from actors.network._conntrack import Front, Served, StaleFlow, fronts, stale_flows
 from actors.network._endpoint import SliceView, Usable, merge, select, view_of
 from actors.network._portrules import (
     EXTERNAL,
@@ -142,6 +142,7 @@ class RuleSet:
         self._large = False
         self._services: dict[Key, _Service] = {}
         self._slices: dict[Key, Key] = {}  # slice -> its Service
+        self.health_ports: dict[Key, int] = {}  # Service -> its health check node port
 
     # -- changes ---------------------------------------------------------------------------
 
@@ -200,6 +201,11 @@ class RuleSet:
             return self._no_change()
         served = entry.served()
         entry.ports = ports
+        health = max((port.health_check_node_port for port in ports.values()), default=0)
+        if health:
+            self.health_ports[key] = health
+        else:
+            self.health_ports.pop(key, None)
         return self._drop_if_empty(key, entry, self._recompile(entry, served))
 
     def _drop_if_empty(self, key: Key, entry: _Service, delta: Delta) -> Delta:
@@ -246,6 +252,40 @@ class RuleSet:
 
     def _no_change(self) -> Any:
         return Delta({}, [], [], [])
+
+    # -- what a node's health checks and metrics ask -----------------------------------------
+
+    def local_ready(self, service: Key) -> int:
+        """How many addresses on this node stand ready behind a Service, whatever its ports."""
+        entry = self._services.get(service)
+        views = entry.slices.values() if entry is not None else ()
+        ports = entry.ports if entry is not None else {}
+        return len({e.ip for v in views for key in ports for e in v.endpoints.get(key, ()) if e.local and e.ready})
+
+    def without_local(self) -> dict[str, int]:
+        """Ports whose traffic policy is Local, by which one, and which have endpoints, but none here."""
+        found = {"internal": 0, "external": 0}
+        for entry in self._services.values():
+            for port, usable in entry.served().values():
+                if usable.anywhere and not usable.local:
+                    found["internal"] += port.internal_local
+                    found["external"] += port.external_local
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Rules by table, those included that stand whatever Services there are."""
+        nat: dict[str, list[str]] = {c: [] for c in NAT_CHAINS}
+        filters: dict[str, list[str]] = {c: [] for c in FILTER_CHAINS}
+        self._write_fixed(nat, filters)
+        found = {"filter": sum(map(len, filters.values())), "nat": sum(map(len, nat.values()))}
+        for rules in self._compiled():
+            found["filter"] += len(rules.filter)
+            found["nat"] += len(rules.nat) + sum(map(len, rules.chains.values()))
+        return found
+
+    def udp_fronts(self) -> tuple[Front, ...]:
+        """All places of UDP Services, with those who serve them."""
+        return tuple(front for entry in self._services.values() for front in fronts(entry.served()))
 
     # -- text ------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from actors.kernel import ThreadActor, handles
-from actors.network._conntrack import StaleFlow
+from actors.network._conntrack import Front, StaleFlow, strays
 from actors.network._portrules import MARK_MASQ
 from actors.network._ruleset import RuleSet
 from actors.network.nftables import TABLE as NFT_TABLE
@@ -49,11 +49,13 @@ class ApplyError(Exception):
 
 class Install(Message, frozen=True):
     """Write all rules: `text` as `RuleSet.restore_text` gives it, `jumps` as `RuleSet.jumps`.
-    `sysctls`: kernel settings that the rules need. Answered by None."""
+    `sysctls`: kernel settings that the rules need. `udp`: what conntrack knows of these places and
+    leads elsewhere is forgotten. Answered by None."""
 
     text: str
     jumps: tuple[tuple[str, str, str], ...]
     sysctls: tuple[tuple[str, str], ...] = ()
+    udp: tuple[Front, ...] = ()
 
 
 class Apply(Message, frozen=True):
@@ -112,6 +114,7 @@ class IptablesApplier(ThreadActor):
 
     def __init__(self, family: str = "IPv4", *, netns: str = "", backend: str = "", run: Run = run_program) -> None:
         super().__init__()
+        self.family = family
         self.program = "iptables" if family == "IPv4" else "ip6tables"
         self.program += f"-{backend}" if backend else ""
         self.prefix = ("nsenter", f"--net={netns}") if netns else ()
@@ -145,6 +148,7 @@ class IptablesApplier(ThreadActor):
             if not self._succeeds(*self._iptables(table, "-S", CANARY)):
                 self._call(*self._iptables(table, "-N", CANARY))
         self._delete_stale("nat", _OWN_CHAIN, message.text)
+        self._forget_strays(message.udp)
 
     def _insert(self, jumps: Sequence[tuple[str, str, str]]) -> None:
         for table, chain, rule in reversed(jumps):
@@ -177,15 +181,23 @@ class IptablesApplier(ThreadActor):
         for flow in message.stale:
             self._forget(flow)
 
-    def _forget(self, flow: StaleFlow) -> None:
-        """Delete connections. conntrack exits with 1 when there are none, which is well."""
+    def _conntrack(self, command: str, *arguments: str) -> str:
+        """Run conntrack on UDP; -> what it printed. It exits with 1 when there is nothing, which is well;
+        a machine without it has its connections time out."""
         if shutil.which("conntrack") is None and self._run is run_program:
-            return
-        arguments = ["conntrack", "-D", "-p", "udp"]
-        arguments += ["--orig-dst", flow.destination] if flow.destination else []
-        arguments += ["--orig-port-dst", str(flow.port)] if flow.port else []
-        arguments += ["--dst-nat", flow.endpoint] if flow.endpoint else []
-        self._run([*self.prefix, *arguments], "")
+            return ""
+        family = "ipv4" if self.family == "IPv4" else "ipv6"
+        status, output = self._run([*self.prefix, "conntrack", command, "-f", family, "-p", "udp", *arguments], "")
+        return output if status == 0 else ""
+
+    def _forget(self, flow: StaleFlow) -> None:
+        arguments = ["--orig-dst", flow.destination] if flow.destination else []
+        arguments += ["--orig-port-dst", str(flow.port)]
+        self._conntrack("-D", *arguments, *(("--reply-src", flow.endpoint) if flow.endpoint else ()))
+
+    def _forget_strays(self, wanted: Sequence[Front]) -> None:
+        for flow in strays(self._conntrack("-L"), wanted) if wanted else ():
+            self._forget(flow)
 
     @handles(Check)
     def check(self, message: Check) -> bool:
@@ -241,6 +253,7 @@ class NftApplier(IptablesApplier):
     @handles(Install)
     def install(self, message: Install) -> None:
         self._restore(message.text)
+        self._forget_strays(message.udp)
 
     @handles(Check)
     def check(self, message: Check) -> bool:

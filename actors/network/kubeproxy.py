@@ -1,9 +1,9 @@
 """The kube-proxy of one node.
 
-Owns that node's rule set and keeps it in step with the API: three informers tell it of Services,
-EndpointSlices and its Node. What a change costs is noting it; rules are computed when somebody
-wants them: a backend that applies them (then at most once per `min_sync_period_s`), or whoever asks
-with `GetRules`. It must never read pods, nor decide who is an endpoint.
+Owns that node's rule sets, one for each address family, and keeps them in step with the API: informers
+tell it of Services, EndpointSlices and its Node. What a change costs is noting it; rules are computed
+when somebody wants them: a backend that applies them (then at most once per `min_sync_period_s`), or
+whoever asks with `GetRules`. It must never read pods, nor decide who is an endpoint.
 
     Service created -> noted | slice of 2 endpoints -> noted | sync: KUBE-SVC + 2 KUBE-SEP chains
 """
@@ -11,47 +11,62 @@ with `GetRules`. It must never read pods, nor decide who is an endpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from actors.client import Client, ClientActor, Informer
-from actors.kernel import ActorDead, Child, Ref, handles
-from actors.network._config import ProxyConfig
+import msgspec
+
+from actors.client import Client, EventRecorder, Informer
+from actors.kernel import Child, Ref, handles
+from actors.network._config import ProxyConfig, family_of
+from actors.network._health import ProxyHealth, service_answer
+from actors.network._keeper import Appliers, RuleKeeper, changed
+from actors.network._proxy_metrics import ProxyMetrics
 from actors.network._ruleset import Delta, RuleSet
+from actors.network.health_server import HealthGet, Listen, NotListening
 from actors.network.nftables import rules_for
 from protocol.api import UserInfo
+from protocol.http import HttpReply
 from protocol.message import Message
 from protocol.objects import Object, key, split_key
 
-__all__ = ["GetRules", "KubeProxy"]
+if TYPE_CHECKING:
+    from actors.network.applier import Apply, Install
+
+__all__ = ["GetRules", "HealthCheck", "KubeProxy"]
 
 USER_AGENT = "kube-proxy"
 OURS = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"
 NAMED = "kubernetes.io/service-name"
+PLAIN = "text/plain; charset=utf-8"
+EVERYWHERE = {"IPv4": "0.0.0.0", "IPv6": "::"}
 
 Backend = Callable[[str], Any]
+Place = tuple[str, int]
 
 
 class GetRules(Message, frozen=True):
     """Answered by the rules as `iptables-restore` text, once the first lists have been read."""
 
     tables: tuple[str, ...] = ("nat", "filter")
+    family: str = "IPv4"
 
 
-class _Sync(Message, frozen=True):
-    """Compute what was noted and hand it to the backend."""
+class HealthCheck(Message, frozen=True):
+    """What would a load balancer be told at this health check node port? Answered by an `HttpReply`,
+    or None where no Service has that port."""
+
+    port: int
 
 
-class _CheckTables(Message, frozen=True):
-    """See whether the rules are still in the kernel."""
-
-
-class KubeProxy(ClientActor):
+class KubeProxy(RuleKeeper):
     """Turns Services and EndpointSlices into rules for `node_name`.
 
-    `backend(text)` is given `iptables-restore --noflush` (or, by the mode, `nft -f`) input: the whole tables first, then only
-    what changed. `applier` is an `IptablesApplier` (or how to start one, as a child) that does the same
-    for real. Without either the rules are kept as data. `config`: a KubeProxyConfiguration. `policies`:
-    a `NetworkPolicyAgent` to run below, where nothing else enforces policies.
+    `backend(text)` is given `iptables-restore --noflush` (or, by the mode, `nft -f`) input for the first
+    family: the whole tables first, then only what changed. `appliers` do the same for real, see
+    `RuleKeeper`. Without either the rules are kept as data. `config`: a KubeProxyConfiguration.
+    `policies`: a `NetworkPolicyAgent` to run below, where nothing else enforces policies. `ports`: how to
+    start a `HealthPorts`; `serving`: (purpose, address, port) of its own ports, the purposes being
+    `healthz` and `metrics`; `service_ports`: answer at Services' health check node ports there too.
     """
 
     def __init__(
@@ -61,140 +76,236 @@ class KubeProxy(ClientActor):
         config: Mapping[str, Any] | None = None,
         *,
         backend: Backend | None = None,
-        applier: Ref | Child | None = None,
-        family: str = "IPv4",
+        appliers: Appliers | None = None,
+        families: tuple[str, ...] = (),
         policies: Child | None = None,
+        ports: Child | None = None,
+        serving: tuple[tuple[str, str, int], ...] = (),
+        service_ports: bool = True,
     ) -> None:
-        super().__init__()
-        self._policies = policies
+        super().__init__(families or tuple(appliers or ()) or ("IPv4",), appliers)
+        self._children = [child for child in (policies,) if child is not None]
+        self._ports_child, self._serving, self._service_ports = ports, serving, service_ports
+        self.ports: Ref | None = None
         self.node_name = node_name
-        self.family = family
         self.given = config or {}
         user = UserInfo("system:kube-proxy", ("system:node-proxier", "system:authenticated"))
         self.client = Client(self, apiserver, user=user, user_agent=USER_AGENT)
+        self.recorder = EventRecorder(self.client, "kube-proxy", node_name)
         self.backend = backend
-        self.applier = applier if isinstance(applier, Ref) else None
-        self._applier_child = applier if isinstance(applier, Child) else None
-        self.rules: RuleSet = rules_for(ProxyConfig.load(self.given, None, node_name, family))
+        self.rule_sets: dict[str, RuleSet] = {
+            family: rules_for(ProxyConfig.load(self.given, None, node_name, family)) for family in self.sides
+        }
+        self._deltas: dict[str, list[Delta]] = {family: [] for family in self.sides}
         self.syncs = 0
+        self.metrics = ProxyMetrics()
         self._noted: dict[tuple[str, str], Object | None] = {}
         self._node: Object | None = None
-        self._waiting_to_sync = False
-        self._written = False
-        self.informers = (
-            self._inform("services", label_selector=OURS),
-            self._inform("endpointslices", label_selector=f"{NAMED},{OURS}"),
-            self._inform("nodes", field_selector=f"metadata.name={node_name}"),
-        )
+        self._cidrs: dict[str, tuple[str, ...]] = {}
+        self._backend_written = False
+        self._listening: Mapping[Place, str] = {}
+        self._inform("services", label_selector=OURS)
+        self._inform("endpointslices", label_selector=f"{NAMED},{OURS}")
+        self._inform("nodes", field_selector=f"metadata.name={node_name}")
+        if self.rules.config.mode == "nftables":
+            self._inform("servicecidrs")
 
-    def _inform(self, what: str, **selectors: str) -> Informer:
+    @property
+    def rules(self) -> RuleSet:
+        """The rules of the first family."""
+        return next(iter(self.rule_sets.values()))
+
+    @property
+    def period_s(self) -> float:
+        return self.rules.config.sync_period_s
+
+    def _inform(self, what: str, **selectors: str) -> None:
         def note(old: Object | None, new: Object | None) -> None:
-            self._note(what, key(new or old or {}), new)
+            self._note(what, key(changed(old, new)), new)
 
-        return Informer(
-            self.client,
-            what,
-            on_add=lambda obj: note(None, obj),
-            on_update=note,
-            on_delete=lambda obj: note(obj, None),
-            **selectors,  # type: ignore[arg-type]
+        self.inform(
+            Informer(
+                self.client,
+                what,
+                on_add=lambda obj: note(None, obj),
+                on_update=note,
+                on_delete=lambda obj: note(obj, None),
+                **selectors,  # type: ignore[arg-type]
+            )
         )
 
     def on_start(self) -> None:
-        if self._applier_child is not None:
-            self.applier = self.spawn(self._applier_child)
-        if self._policies is not None:
-            self.spawn(self._policies)
-        for informer in self.informers:
-            informer.start()
-        if self.applier is not None:
-            self.every(self.rules.config.sync_period_s, _CheckTables())
+        self.health = ProxyHealth(self.clock.now(), 2 * self.period_s)
+        self.start_keeping()
+        for child in self._children:
+            self.spawn(child)
+        if self._ports_child is not None:
+            self.ports = self.spawn(self._ports_child)
+            self._listen()
+
+    # -- changes -----------------------------------------------------------------------------------
 
     def _note(self, what: str, object_key: str, obj: Object | None) -> None:
         self._noted[what, object_key] = obj
-        if self.backend is not None or self.applier is not None:
-            self._sync_in(self.rules.config.min_sync_period_s if self._written else 0.0)
+        now = self.clock.now()
+        if what in ("services", "endpointslices"):
+            self.metrics.noted("service" if what == "services" else "endpoint", now)
+        if self.backend is not None or self.applies or self.ports is not None:
+            for family in self.sides:
+                self.health.queued(family, now)
+            written = self._backend_written or any(side.written for side in self.sides.values())
+            self.sync_in(self.rules.config.min_sync_period_s if written else 0.0)
 
-    def _sync_in(self, delay_s: float) -> None:
-        if not self._waiting_to_sync:
-            self._waiting_to_sync = True
-            self.after(delay_s, _Sync())
+    def prepare(self) -> None:
+        self._began = self.clock.monotonic()
+        for family, deltas in self.refresh().items():
+            if self.sides[family].applier is not None:
+                self._deltas[family] += deltas
 
-    @handles(_Sync, serial=lambda message: "apply")
-    async def sync(self, message: _Sync) -> None:
-        await self._synced()
-        self._waiting_to_sync = False
-        deltas = self.refresh()
-        if self.applier is None or (self._written and not deltas):
-            return
-        # only a proxy that writes to a kernel needs these
-        from actors.network.applier import Apply, ApplyError, Install
+    def change(self, family: str, written: bool) -> Install | Apply | None:
+        from actors.network.applier import Apply, Install
 
-        if self._written:
-            text = "".join(d.restore_text() for d in deltas)
-            change: Install | Apply = Apply(text, tuple(flow for d in deltas for flow in d.stale))
-        else:
-            change = Install(self.rules.restore_text(), tuple(self.rules.jumps()), self.rules.sysctls())
-        try:
-            await self.ask(self.applier, change)
-            self._written = True
-        except (ApplyError, ActorDead) as error:
-            # what stands now is not known: write everything, a little later
-            self.log.warning("rules_not_applied", error=str(error))
-            self._written = False
-            self._sync_in(self.rules.config.sync_period_s)
+        deltas, self._deltas[family] = self._deltas[family], []
+        rules = self.rule_sets[family]
+        if not written:
+            return Install(rules.restore_text(), tuple(rules.jumps()), rules.sysctls(), rules.udp_fronts())
+        if not deltas:
+            return None
+        text = "".join(d.restore_text() for d in deltas)
+        return Apply(text, tuple(flow for d in deltas for flow in d.stale))
 
-    @handles(_CheckTables, serial=lambda message: "apply")
-    async def check_tables(self, message: _CheckTables) -> None:
-        """Somebody may have flushed the tables; then everything is written anew."""
-        if self.applier is None or not self._written:
-            return
-        from actors.network.applier import ApplyError, Check
+    def wrote(self, family: str, full: bool, written: bool) -> None:
+        if written:
+            self.metrics.wrote(family, full, self.clock.monotonic() - self._began, self.clock.now())
 
-        try:
-            present = await self.ask(self.applier, Check())
-        except (ApplyError, ActorDead):
-            present = False
-        if not present:
-            self.log.warning("tables_flushed")
-            self._written = False
-            self._sync_in(0.0)
+    def settled(self, noted: Mapping[str, bool]) -> None:
+        for family, stands in noted.items():
+            if stands:
+                self.health.updated(family, self.clock.now())
+        self._listen()
 
-    async def _synced(self) -> None:
-        for informer in self.informers:
-            await informer.synced()
+    def refresh(self) -> dict[str, list[Delta]]:
+        """Compute all that was noted, tell the backend, and return what changed, by family."""
+        noted, self._noted = self._noted, {}
+        found: dict[str, list[Delta]] = {family: [] for family in self.sides}
+        if not noted:
+            return found
+        self.syncs += 1
+        self._configure(noted)
+        for (what, object_key), obj in noted.items():
+            for family, rules in self.rule_sets.items():
+                delta = _apply(rules, what, object_key, obj)
+                if delta or delta.stale:
+                    found[family].append(delta)
+        self.metrics.computed()
+        first = next(iter(found.values()))
+        if self.backend is not None and (first or not self._backend_written):
+            text = "".join(d.restore_text() for d in first) if self._backend_written else self.rules.text()
+            self._backend_written = True
+            self.backend(text)
+        return found
+
+    def _configure(self, noted: dict[tuple[str, str], Object | None]) -> None:
+        """What was noted of the node and of the Service ranges: they concern every rule."""
+        about = [(what, name) for what, name in noted if what in ("nodes", "servicecidrs")]
+        for what, name in about:
+            obj = noted.pop((what, name))
+            if what == "nodes":
+                self._node = obj
+                self.health.node(obj)
+            elif obj is None:
+                self._cidrs.pop(name, None)
+            else:
+                self._cidrs[name] = tuple((obj.get("spec") or {}).get("cidrs") or ())
+        for family, rules in self.rule_sets.items() if about else ():
+            config = ProxyConfig.load(self.given, self._node, self.node_name, family)
+            ranges = sorted({c for cidrs in self._cidrs.values() for c in cidrs if family_of(c) == family})
+            if rules.reconfigure(msgspec.structs.replace(config, service_cidrs=tuple(ranges))):
+                self.sides[family].written = self._backend_written = False
+                self._deltas[family] = []
+
+    # -- answers -----------------------------------------------------------------------------------
 
     @handles(GetRules)
     async def get_rules(self, message: GetRules) -> str:
-        await self._synced()
-        self.refresh()
-        return self.rules.text(message.tables)
+        await self._current()
+        return self.rule_sets[message.family].text(message.tables)
 
-    def refresh(self) -> list[Delta]:
-        """Compute all that was noted, tell the backend, and return what changed."""
-        noted, self._noted = self._noted, {}
-        if not noted:
-            return []
-        self.syncs += 1
-        anew = self.backend is not None and not self._written
-        node_key = ("nodes", self.node_name)
-        if node_key in noted:
-            config = ProxyConfig.load(self.given, noted.pop(node_key), self.node_name, self.family)
-            if self.rules.reconfigure(config):
-                anew, self._written = True, False
-        changes = [self._apply(what, object_key, obj) for (what, object_key), obj in noted.items()]
-        deltas = [d for d in changes if d or d.stale]
-        if self.backend is not None and (anew or deltas):
-            self._written = True
-            self.backend(self.rules.text() if anew else "".join(d.restore_text() for d in deltas))
-        return deltas
+    async def _current(self) -> None:
+        """Until the rules are as the API says; what this computes is still to be written."""
+        await self.synced()
+        self.prepare()
 
-    def _apply(self, what: str, object_key: str, obj: Object | None) -> Delta:
-        namespace, name = split_key(object_key)
-        if what == "services":
-            return self.rules.set_service(obj) if obj else self.rules.delete_service(namespace, name)
-        return self.rules.set_slice(obj) if obj else self.rules.delete_slice(namespace, name)
+    @handles(HealthCheck)
+    async def health_check(self, message: HealthCheck) -> HttpReply | None:
+        await self._current()
+        for rules in self.rule_sets.values():
+            for name, port in rules.health_ports.items():
+                if port == message.port:
+                    return self._service_answer(name)
+        return None
+
+    def _service_answer(self, name: tuple[str, str]) -> HttpReply:
+        local = sum(rules.local_ready(name) for rules in self.rule_sets.values())
+        return service_answer(*name, local, self.health.healthy(self.clock.now()))
+
+    @handles(HealthGet)
+    def health_get(self, message: HealthGet) -> HttpReply:
+        """A request that came in at one of the ports."""
+        now = self.clock.now()
+        purpose, _, name = message.purpose.partition("/")
+        if purpose == "service":
+            namespace, _, service = name.partition("/")
+            return self._service_answer((namespace, service))
+        if purpose == "healthz" and message.path in ("/healthz", "/livez"):
+            return self.health.healthz(now) if message.path == "/healthz" else self.health.livez(now)
+        if purpose == "metrics" and message.path == "/metrics":
+            return HttpReply(200, "text/plain; version=0.0.4; charset=utf-8", self._metrics_text().encode())
+        if purpose == "metrics" and message.path in ("/proxyMode", "/healthz"):
+            text = self.rules.config.mode if message.path == "/proxyMode" else "ok"
+            return HttpReply(200, PLAIN, text.encode(), headers=(("X-Content-Type-Options", "nosniff"),))
+        return HttpReply(404, PLAIN, b"404 page not found\n")
+
+    def _metrics_text(self) -> str:
+        failures = {family: side.failures for family, side in self.sides.items()}
+        rules = {family: found.counts() for family, found in self.rule_sets.items()}
+        lost = {family: found.without_local() for family, found in self.rule_sets.items()}
+        return self.metrics.text(failures, rules, lost, self.health.answers, self.rules.config.mode)
+
+    def _listen(self) -> None:
+        """Keep the ports open that Services ask for."""
+        if self.ports is None:
+            return
+        places: dict[Place, str] = {(host, port): purpose for purpose, host, port in self._serving}
+        for family, rules in self.rule_sets.items() if self._service_ports else ():
+            ips = rules.config.node_port_ips
+            hosts = (EVERYWHERE[family],) if ips is None else ips
+            for (namespace, name), port in rules.health_ports.items():
+                places.update({(host, port): f"service/{namespace}/{name}" for host in hosts})
+        if ("::" in {host for host, _ in places}) and "IPv4" in self.rule_sets:
+            # "::" stands for the addresses of both families
+            places = {(h, p): what for (h, p), what in places.items() if h != "0.0.0.0" or ("::", p) not in places}
+        if places != self._listening:
+            self._listening = places
+            self.ports.tell(Listen(places, self.ref))
+
+    @handles(NotListening)
+    def not_listening(self, message: NotListening) -> None:
+        kind, _, name = message.purpose.partition("/")
+        if kind == "service":
+            namespace, _, service = name.partition("/")
+            about = {"apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": service, "uid": name}
+            text = f'node {self.node_name} failed to start healthcheck "{name}" on port {message.place[1]}: {message.error}'
+            self.recorder.event(about, "Warning", "FailedToStartServiceHealthcheck", text)
 
     def statistics(self) -> dict[str, int]:
         """Endpoints known, changes waiting, syncs done."""
-        return {"endpoints": self.rules.total_endpoints, "noted": len(self._noted), "syncs": self.syncs}
+        endpoints = sum(rules.total_endpoints for rules in self.rule_sets.values())
+        return {"endpoints": endpoints, "noted": len(self._noted), "syncs": self.syncs}
+
+
+def _apply(rules: RuleSet, what: str, object_key: str, obj: Object | None) -> Delta:
+    namespace, name = split_key(object_key)
+    if what == "services":
+        return rules.set_service(obj) if obj else rules.delete_service(namespace, name)
+    return rules.set_slice(obj) if obj else rules.delete_slice(namespace, name)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.network._config import ProxyConfig, family_of
+from actors.network._health import service_answer
 from actors.network._ruleset import RuleSet
 from actors.network.iptables_cli import objects_in
 from actors.network.netfilter import Outcome, Packet, Tables, Walker
@@ -38,11 +39,13 @@ class Hop(msgspec.Struct, frozen=True):
 
 class Journey(msgspec.Struct, frozen=True):
     """All hops, and where the packet ended: a pod's `namespace/name`, `node NAME`, an address
-    outside of the cluster, or nowhere (empty). `denied`: the NetworkPolicies that stopped it."""
+    outside of the cluster, or nowhere (empty). `denied`: the NetworkPolicies that stopped it. `answer`:
+    what a health check node port there says."""
 
     hops: tuple[Hop, ...]
     end: str
     denied: str = ""
+    answer: str = ""
 
     @property
     def delivered(self) -> bool:
@@ -65,6 +68,7 @@ class Journey(msgspec.Struct, frozen=True):
             found.append(self.denied)
         elif self.delivered:
             found.append(f"delivered to {self.end} as {last.packet}")
+            found += [self.answer] if self.answer else []
         else:
             lost = "rejected" if last.verdict == "REJECT" else "dropped"
             found.append(f"{lost} on {self.hops[-1].host}")
@@ -81,6 +85,7 @@ class _Cluster:
         self.config = config
         self.rng = random.Random(seed)
         self.walkers: dict[str, Walker] = {}
+        self.rules: dict[str, RuleSet] = {}
         self.pods = {ip: pod for pod in self.by_kind.get("Pod", ()) for ip in _pod_ips(pod)}
         self.nodes = {ip: node for node in self.by_kind.get("Node", ()) for ip in _node_ips(node)}
 
@@ -102,6 +107,7 @@ class _Cluster:
                 rules.set_slice(endpoint_slice)
             for service in self.by_kind.get("Service", ()):
                 rules.set_service(service)
+            self.rules[key] = rules
             tables = Tables()
             tables.restore(rules.text())
             self.walkers[key] = Walker(tables, _node_ips(node), rng=self.rng, now=lambda: 0.0)
@@ -157,7 +163,21 @@ def follow(
             break
         host = following
         packet = msgspec.structs.replace(outcome.packet, in_interface="eth0", mark=0)
-    return Journey(tuple(hops), _end(cluster, hops[-1].outcome), _denial(cluster, src, hops))
+    denied, answer = _denial(cluster, src, hops), _health(cluster, hops[-1])
+    return Journey(tuple(hops), _end(cluster, hops[-1].outcome), denied, answer)
+
+
+def _health(cluster: _Cluster, last: Hop) -> str:
+    """What the kube-proxy of a node says to who came to a health check node port."""
+    packet = last.outcome.packet
+    rules = cluster.rules[f"{last.host} {family_of(packet.dst)}"]
+    if last.outcome.verdict != "ACCEPT" or not last.outcome.local or packet.protocol != "tcp":
+        return ""
+    for name, port in rules.health_ports.items():
+        if port == packet.dport:
+            reply = service_answer(*name, rules.local_ready(name), True)
+            return f"its kube-proxy answers {reply.status}: {' '.join(reply.body.decode().split())}"
+    return ""
 
 
 def _denial(cluster: _Cluster, src: str, hops: list[Hop]) -> str:

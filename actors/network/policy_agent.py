@@ -1,19 +1,23 @@
 """The actor that enforces NetworkPolicies on one node.
 
-Owns the informers that feed `PolicyRules`, and hands the rules to an applier, at most once in
+Owns the informers that feed `PolicyRules`; the keeper hands the rules to an applier, at most once in
 `MIN_SYNC_S`. It judges no packet itself. Like kube-proxy it is one per node.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from actors.client import Client, ClientActor, Informer
-from actors.kernel import ActorDead, Child, Ref, handles
+from actors.client import Client, Informer
+from actors.kernel import Ref, handles
+from actors.network._keeper import Appliers, RuleKeeper
 from actors.network.policy_rules import JUMPS, PolicyRules
 from protocol.api import UserInfo
 from protocol.message import Message
 from protocol.objects import Object, key
+
+if TYPE_CHECKING:
+    from actors.network.applier import Apply, Install
 
 __all__ = ["GetPolicyRules", "NetworkPolicyAgent"]
 
@@ -24,97 +28,54 @@ MIN_SYNC_S, CHECK_S = 0.2, 30.0
 class GetPolicyRules(Message, frozen=True):
     """Answered by the rules as `iptables-restore` text, once the first lists have been read."""
 
-
-class _Sync(Message, frozen=True):
-    """Write the rules."""
+    family: str = "IPv4"
 
 
-class _Look(Message, frozen=True):
-    """See whether they are still there."""
+class NetworkPolicyAgent(RuleKeeper):
+    """`appliers`: `PolicyApplier`s, see `RuleKeeper`."""
 
-
-class NetworkPolicyAgent(ClientActor):
-    """`applier`: how to start a `PolicyApplier`, as a child; without one the rules are kept as data."""
-
-    def __init__(self, node_name: str, apiserver: Ref, *, applier: Child | None = None) -> None:
-        super().__init__()
+    def __init__(self, node_name: str, apiserver: Ref, *, appliers: Appliers | None = None) -> None:
+        super().__init__(tuple(appliers or ()) or ("IPv4",), appliers)
         self.client = Client(self, apiserver, user=USER, user_agent="network-policy")
-        self.rules = PolicyRules(node_name)
-        self._child = applier
-        self.applier: Ref | None = None
-        self.syncs = 0
-        self._waiting = self._written = False
-        self._last = ""
-        kinds = (
-            ("networkpolicies", self.rules.policies),
-            ("namespaces", self.rules.namespaces),
-            ("pods", self.rules.pods),
-        )
-        self.informers = tuple(self._inform(what, store) for what, store in kinds)
+        self.rule_sets = {family: PolicyRules(node_name, family) for family in self.sides}
+        self._last = dict.fromkeys(self.sides, "")
+        for what in ("networkpolicies", "namespaces", "pods"):
+            self._inform(what)
 
-    def _inform(self, what: str, store: dict[str, Any]) -> Informer:
+    @property
+    def period_s(self) -> float:
+        return CHECK_S
+
+    def _inform(self, what: str) -> None:
         def note(old: Object | None, new: Object | None) -> None:
-            if new is not None:
-                store[key(new)] = new
-            elif old is not None:
-                store.pop(key(old), None)
-            self._soon(MIN_SYNC_S)
+            for rules in self.rule_sets.values():
+                if new is not None:
+                    rules.objects[what][key(new)] = new
+                elif old is not None:
+                    rules.objects[what].pop(key(old), None)
+            if self.applies:
+                self.sync_in(MIN_SYNC_S)
 
-        return Informer(
-            self.client, what, on_add=lambda o: note(None, o), on_update=note, on_delete=lambda o: note(o, None)
-        )
+        on = {"on_add": lambda obj: note(None, obj), "on_update": note, "on_delete": lambda obj: note(obj, None)}
+        self.inform(Informer(self.client, what, **on))  # type: ignore[arg-type]
 
     def on_start(self) -> None:
-        if self._child is not None:
-            self.applier = self.spawn(self._child)
-            self.every(CHECK_S, _Look())
-        for informer in self.informers:
-            informer.start()
+        self.start_keeping()
 
-    def _soon(self, delay_s: float) -> None:
-        if self.applier is not None and not self._waiting:
-            self._waiting = True
-            self.after(delay_s, _Sync())
+    def prepare(self) -> None:
+        """Nothing: the rules are made as they are written."""
 
-    async def _synced(self) -> None:
-        for informer in self.informers:
-            await informer.synced()
+    def change(self, family: str, written: bool) -> Install | Apply | None:
+        from actors.network.applier import Apply, Install
 
-    @handles(_Sync, serial=lambda message: "apply")
-    async def sync(self, message: _Sync) -> None:
-        from actors.network.applier import Apply, ApplyError, Install
-
-        await self._synced()
-        self._waiting = False
-        text = self.rules.restore_text()
-        if self.applier is None or (self._written and text == self._last):
-            return
-        try:
-            await self.ask(self.applier, Apply(text) if self._written else Install(text, JUMPS))
-            self._written, self._last = True, text
-            self.syncs += 1
-        except (ApplyError, ActorDead) as error:
-            self.log.warning("policies_not_applied", error=str(error))
-            self._written = False
-            self._soon(CHECK_S)
-
-    @handles(_Look, serial=lambda message: "apply")
-    async def look(self, message: _Look) -> None:
-        from actors.network.applier import ApplyError, Check
-
-        if self.applier is None or not self._written:
-            return
-        try:
-            present = await self.ask(self.applier, Check())
-        except (ApplyError, ActorDead):
-            present = False
-        if not present:
-            self.log.warning("policies_flushed")
-            self._written = False
-            self._soon(0.0)
+        text = self.rule_sets[family].restore_text()
+        same, self._last[family] = text == self._last[family], text
+        if not written:
+            return Install(text, JUMPS)
+        return None if same else Apply(text)
 
     @handles(GetPolicyRules)
     async def get_rules(self, message: GetPolicyRules) -> str:
-        await self._synced()
-        lines = [f"-A {chain} {rule}\n" for chain, rules in self.rules.chains().items() for rule in rules]
-        return "".join(lines)
+        await self.synced()
+        chains = self.rule_sets[message.family].chains()
+        return "".join(f"-A {chain} {rule}\n" for chain, rules in chains.items() for rule in rules)

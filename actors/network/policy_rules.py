@@ -51,13 +51,14 @@ def _ips(pod: Object, family: str) -> list[str]:
 
 
 class PolicyRules:
-    """Policies, Namespaces and Pods in (`objects[kind][key]`); `iptables-restore` text out."""
+    """Policies, Namespaces and Pods in (`objects[resource][key]`); `iptables-restore` text out."""
 
     def __init__(self, node_name: str, family: str = "IPv4") -> None:
         self.node_name, self.family = node_name, family
         self.policies: dict[str, Object] = {}
         self.namespaces: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
+        self.objects = {"networkpolicies": self.policies, "namespaces": self.namespaces, "pods": self.pods}
         self._written: set[str] = set()
 
     def chains(self) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import pytest
 
 from actors.kernel import Child, Simulation
 from actors.network._config import ProxyConfig
-from actors.network._conntrack import StaleFlow
+from actors.network._conntrack import Front, StaleFlow, strays
 from actors.network._ruleset import JUMPS, RuleSet
 from actors.network.applier import Apply, ApplyError, Check, CleanUp, Install, IptablesApplier
 from actors.network.netfilter import Tables
@@ -91,12 +91,14 @@ class Node:
         spec = {"clusterIP": "10.96.0.10", "ports": [{"name": "dns", "port": 53, "protocol": protocol}]}
         return self.rules.set_service({"metadata": {"namespace": "d", "name": "dns"}, "spec": spec})
 
-    def endpoints(self, *ips: str, protocol: str = "UDP") -> Any:
+    def endpoints(self, *ips: str, protocol: str = "UDP", draining: tuple[str, Any] | None = None) -> Any:
+        found = [{"addresses": [ip], "conditions": {"ready": True}} for ip in ips]
+        found += [{"addresses": [draining[0]], "conditions": draining[1]}] if draining else []
         return self.rules.set_slice(
             {
                 "metadata": {"namespace": "d", "name": "dns-1", "labels": {"kubernetes.io/service-name": "dns"}},
                 "ports": [{"name": "dns", "port": 53, "protocol": protocol}],
-                "endpoints": [{"addresses": [ip], "conditions": {"ready": True}} for ip in ips],
+                "endpoints": found,
             }
         )
 
@@ -143,13 +145,39 @@ def test_changes_are_applied_and_gone_udp_endpoints_forgotten(node: Node) -> Non
     node.install()
     delta = node.endpoints("10.244.0.6")
     node.do(Apply(delta.restore_text(), tuple(delta.stale)))
-    assert node.kernel.forgotten == [["-p", "udp", "--orig-dst", "10.96.0.10", "--dst-nat", "10.244.0.5"]]
+    place = ["--orig-dst", "10.96.0.10", "--orig-port-dst", "53"]
+    assert node.kernel.forgotten == [["-f", "ipv4", "-p", "udp", *place, "--reply-src", "10.244.0.5"]]
     assert not any("10.244.0.5" in line for line in node.kernel.rules())
 
 
 def test_a_udp_service_that_gets_its_first_endpoint_forgets_what_was_rejected(node: Node) -> None:
     node.service()
-    assert node.endpoints("10.244.0.5").stale == [StaleFlow("10.96.0.10", 0, "")]
+    assert node.endpoints("10.244.0.5").stale == [StaleFlow("10.96.0.10", 53, "")]
+
+
+def test_an_endpoint_that_drains_keeps_its_udp_clients(node: Node) -> None:
+    node.service()
+    node.endpoints("10.244.0.5", "10.244.0.6")
+    draining = {"ready": False, "serving": True, "terminating": True}
+    assert node.endpoints("10.244.0.6", draining=("10.244.0.5", draining)).stale == []
+    assert node.endpoints("10.244.0.6").stale == [StaleFlow("10.96.0.10", 53, "10.244.0.5")]
+
+
+def test_a_udp_service_that_goes_takes_its_connections_along(node: Node) -> None:
+    node.service()
+    node.endpoints("10.244.0.5")
+    assert node.rules.delete_service("d", "dns").stale == [StaleFlow("10.96.0.10", 53, "10.244.0.5")]
+
+
+def test_connections_from_before_the_proxy_started_are_looked_through() -> None:
+    listing = (
+        "udp      17 29 src=10.244.0.9 dst=10.96.0.10 sport=4000 dport=53 src=10.244.0.5 dst=10.244.0.9 sport=53 dport=4000 mark=0\n"
+        "udp      17 29 src=10.244.0.8 dst=10.96.0.10 sport=4001 dport=53 src=10.244.0.6 dst=10.244.0.8 sport=53 dport=4001\n"
+        "udp      17 9 src=10.244.0.8 dst=192.168.0.2 sport=4 dport=30053 [UNREPLIED] src=192.168.0.2 dst=10.244.0.8 sport=30053 dport=4\n"
+        "udp      17 9 src=10.244.0.8 dst=9.9.9.9 sport=5 dport=53 src=9.9.9.9 dst=10.244.0.8 sport=53 dport=5\n"
+    )
+    wanted = (Front("10.96.0.10", 53, ("10.244.0.6",)), Front("", 30053, ("10.244.0.6",)))
+    assert strays(listing, wanted) == [StaleFlow("10.96.0.10", 53, "10.244.0.5"), StaleFlow("", 30053, "192.168.0.2")]
 
 
 def test_tcp_connections_are_left_alone(node: Node) -> None:

@@ -152,7 +152,7 @@ def test_a_flushed_kernel_is_written_anew_and_a_failing_one_again_later(sim: Sim
     client = OutsideClient(sim, api)
     client.create("nodes", {"metadata": {"name": "n"}})
     applier = sim.spawn(Child("applier", Applier))
-    sim.spawn(Child("proxy", lambda: KubeProxy("n", api, applier=applier)))
+    sim.spawn(Child("proxy", lambda: KubeProxy("n", api, appliers={"IPv4": applier})))
     sim.advance(5.0)
     assert calls == ["install"]
     sim.advance(30.0)

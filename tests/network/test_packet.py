@@ -114,3 +114,15 @@ def test_the_seed_decides_the_endpoint() -> None:
 def test_ends_that_are_not_there_are_named(source: str, target: str, text: str) -> None:
     with pytest.raises(UnknownEnd, match=text):
         follow(cluster(("10.244.2.5", "b")), source, target)
+
+
+def test_a_health_check_node_port_tells_where_the_endpoints_are() -> None:
+    balanced = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 31999}
+    objects = cluster(("10.244.1.5", "a"), **balanced)
+    here = follow(objects, "node/b", "node/a:31999", config=CONFIG)
+    assert here.lines()[-1].startswith("its kube-proxy answers 200: ")
+    assert '"localEndpoints": 1' in here.answer
+    elsewhere = follow(objects, "client", "node/b:31999", config=CONFIG)
+    assert elsewhere.answer.startswith("its kube-proxy answers 503: ")
+    assert '"localEndpoints": 0' in elsewhere.answer
+    assert follow(objects, "client", "node/b:31998", config=CONFIG).answer == ""
