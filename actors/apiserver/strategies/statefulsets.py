@@ -62,6 +62,13 @@ _COUNTS = (
 )
 _BOUNDED = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
 _RETENTION = ("Retain", "Delete")
+MAX_UNAVAILABLE_SINCE = 37
+"""The minor version from which `maxUnavailable` works by default (the gate MaxUnavailableStatefulSet:
+on in the first patches of 1.35, off again from 1.35.4 on). Where it is off the field is dropped."""
+
+
+def _max_unavailable(spec: Object) -> Any:
+    return ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("maxUnavailable")
 
 
 def _with_claims(spec: Object) -> Object:
@@ -119,6 +126,8 @@ class StatefulSetStrategy(Strategy):
             strategy.setdefault("rollingUpdate", {})
         if strategy["type"] == "RollingUpdate" and strategy.get("rollingUpdate") is not None:
             strategy["rollingUpdate"].setdefault("partition", 0)
+            if self.minor >= MAX_UNAVAILABLE_SINCE:
+                strategy["rollingUpdate"].setdefault("maxUnavailable", 1)
         retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
         for key in ("whenDeleted", "whenScaled"):
             if not retention.get(key):
@@ -138,6 +147,10 @@ class StatefulSetStrategy(Strategy):
 
     def prepare_spec(self, new: Object, old: Object | None, ctx: Context) -> None:
         prepare_pod_spec(new["spec"]["template"]["spec"], old and old["spec"]["template"]["spec"], ctx.minor)
+        if ctx.minor < MAX_UNAVAILABLE_SINCE and (old is None or _max_unavailable(old["spec"]) is None):
+            rolling = (new["spec"].get("updateStrategy") or {}).get("rollingUpdate")
+            if rolling:
+                rolling.pop("maxUnavailable", None)
 
     def check(self, obj: Object) -> list[FieldError]:
         return self.check_meta(obj) + self._check_spec(obj["spec"], True)

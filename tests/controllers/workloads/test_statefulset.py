@@ -88,7 +88,7 @@ def test_an_update_goes_from_the_highest_ordinal_to_the_partition(
 
 
 def test_max_unavailable_pods_are_replaced_at_a_time(running: Any, workload: Any) -> None:
-    world = running(CONTROLLERS)
+    world = running(CONTROLLERS, minor=37)
     rolling = {"maxUnavailable": 2}
     strategy = {"type": "RollingUpdate", "rollingUpdate": rolling}
     world.create("statefulsets", sts(workload, 4, updateStrategy=strategy, podManagementPolicy="Parallel"))
@@ -101,6 +101,14 @@ def test_max_unavailable_pods_are_replaced_at_a_time(running: Any, workload: Any
         least = min(least, len(up))
     assert least == 2
     assert images(world) == ["nginx:2"] * 4
+
+
+def test_max_unavailable_is_dropped_where_its_gate_is_off(running: Any, workload: Any) -> None:
+    world = running(CONTROLLERS)
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1, "maxUnavailable": 2}}
+    world.create("statefulsets", sts(workload, 2, updateStrategy=strategy))
+    kept = world.get("statefulsets", "db")["spec"]["updateStrategy"]
+    assert kept == {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
 
 
 def test_on_delete_only_pods_that_one_deletes_are_updated(running: Any, workload: Any) -> None:
