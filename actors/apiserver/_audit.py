@@ -127,13 +127,15 @@ def _resource(entry: Object, wanted: Attributes) -> bool:
 class Trail:
     """What becomes known of a request while it is answered."""
 
-    __slots__ = ("acting", "annotations", "flow", "reason", "seats", "user", "waited", "wanted")
+    __slots__ = ("acting", "annotations", "constraint", "flow", "reason", "seats", "user", "waited", "wanted")
 
     def __init__(self) -> None:
         self.user: UserInfo | None = None
         """Who was authenticated."""
         self.acting: UserInfo | None = None
         """Who was impersonated."""
+        self.constraint = ""
+        """The verb of the mode that allowed it."""
         self.wanted: Attributes | None = None
         self.flow: Any = None
         """The flow that it belongs to (`actors.apiserver.flowcontrol`)."""
@@ -164,6 +166,8 @@ class Auditor:
         event = self._begin(level, stage, uri, wanted, user)
         if trail.acting is not None:
             event["impersonatedUser"] = _shown(trail.acting)
+            if trail.constraint:
+                event["authenticationMetadata"] = {"impersonationConstraint": trail.constraint}
         event["sourceIPs"] = [call.peer_address] if call.peer_address else []
         event["userAgent"] = call.headers.get("user-agent", "")
         if not wanted.path:

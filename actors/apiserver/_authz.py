@@ -36,6 +36,8 @@ class Attributes(NamedTuple):
     namespace: str = ""
     name: str = ""
     path: str = ""
+    fields: str = ""
+    """The field selector of a list or watch: nodes may list what it narrows to themselves."""
 
 
 class Grant(NamedTuple):
@@ -74,7 +76,7 @@ class Authorizer:
         if "system:masters" in user.groups or self.core.config.authorization == "AlwaysAllow":
             return True, ""
         self._refresh()
-        verb, group, resource, subresource, _, _, path = attributes
+        verb, group, resource, subresource, _, _, path, _ = attributes
         wide = (user.name, user.groups, verb, group, resource, subresource, path)
         known = self._everywhere.get(wide, _UNASKED)
         if known is _UNASKED:
@@ -99,18 +101,24 @@ class Authorizer:
         return None
 
     def _decide(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str]:
-        if "system:nodes" in user.groups and user.name.startswith("system:node:"):
-            from actors.apiserver._nodeauthz import node_may
+        reasons: list[str] = []
+        if "system:nodes" in user.groups:
+            from actors.apiserver._nodeauthz import node_name_of, node_opinion
 
-            if node_may(self.core, user.name[len("system:node:") :], attributes):
-                return True, ""
+            node = node_name_of(user.name, user.groups)
+            allowed, reason = node_opinion(self.core, node, attributes) if node is not None else (False, "")
+            if allowed:
+                return True, reason
+            reasons.append(reason)
         missing: dict[str, None] = {}
         for grant in self.grants(user, attributes.namespace):
             if grant.missing:
                 missing[grant.missing] = None
             elif rule_allows(grant.rule, attributes):
                 return True, grant.reason
-        return False, f"RBAC: {status.aggregate(missing)}" if missing else ""
+        if missing:
+            reasons.append(f"RBAC: {status.aggregate(missing)}")
+        return False, "\n".join(filter(None, reasons))
 
     def allowed(
         self, user: UserInfo, verb: str, group: str, resource: str, namespace: str = "", name: str = "",

@@ -35,17 +35,13 @@ def check_grant(core: Core, request: Request, new: Object, old: Object | None) -
         return
     namespace = request.namespace if kind.namespaced else ""
     name = new["metadata"].get("name", "") or request.name
+    if old is not None and _without_owners(new) == _without_owners(old):
+        return
     if kind.resource in _ROLES:
-        if old is not None and _same(new, old, ("rules", "aggregationRule")):
-            return
         if _may(core, request.user, "escalate", kind.resource, namespace, name):
             return
         rules = list(new.get("rules") or [])
-        if new.get("aggregationRule"):
-            rules = rules + _EVERYTHING
     elif kind.resource in _BINDINGS:
-        if old is not None and _same(new, old, ("roleRef", "subjects")):
-            return
         ref = new.get("roleRef") or {}
         resource = "clusterroles" if ref.get("kind") == "ClusterRole" else "roles"
         if _may(core, request.user, "bind", resource, namespace, ref.get("name", "")):
@@ -62,10 +58,18 @@ def check_grant(core: Core, request: Request, new: Object, old: Object | None) -
         problems = [grant.missing for grant in grants if grant.missing]
         why = f"; resolution errors: [{' '.join(problems)}]" if problems else ""
         raise status.forbidden(RBAC, kind.resource, name, _text(request.user, missing) + why)
+    if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
+        if covers(held, _EVERYTHING):  # it gathers whatever roles there will be
+            why = "must have cluster-admin privileges to use the aggregationRule"
+            raise status.forbidden(RBAC, kind.resource, name, why)
 
 
-def _same(new: Object, old: Object, fields: tuple[str, ...]) -> bool:
-    return all((new.get(field) or None) == (old.get(field) or None) for field in fields)
+_FOR_DELETION = ("finalizers", "managedFields", "ownerReferences", "resourceVersion")
+
+
+def _without_owners(obj: Object) -> Object:
+    """An object without what garbage collection writes: that may go on, whoever helps it."""
+    return {**obj, "metadata": {k: v for k, v in obj.get("metadata", {}).items() if k not in _FOR_DELETION and v}}
 
 
 def _may(core: Core, user: UserInfo, verb: str, resource: str, namespace: str, name: str) -> bool:

@@ -17,9 +17,10 @@ from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._disturbed import strike
 from actors.apiserver._gzip import gzip
+from actors.apiserver._impersonation import impersonate
 from actors.apiserver._messages import HttpCall, HttpReply
 from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
-from actors.apiserver._request import Path, Request, parse_path, parse_query, verb_of
+from actors.apiserver._request import Path, Request, named_by, parse_path, parse_query, verb_of
 from actors.apiserver._resources import Served
 from actors.apiserver._watch import FrameRenderer
 from actors.apiserver.flowcontrol import Rejected
@@ -68,6 +69,17 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     if server.auditor is not None:
         server.auditor.record(call, reply, trail, core.clock.now() - (core.clock.monotonic() - started))
     return reply
+
+
+def _acting(core: Core, call: HttpCall, user: UserInfo, wanted: Attributes, trail: Trail) -> UserInfo:
+    """Whom the request acts as: its sender, unless it impersonates somebody. Raises 400 and 403."""
+    if not call.lists:
+        return user
+    acting = impersonate(core, call, user, wanted)
+    if acting is None:
+        return user
+    trail.acting, trail.constraint = acting
+    return acting.user
 
 
 def _too_many(retry_after_s: int) -> HttpReply:
@@ -119,7 +131,7 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
     if path is None or not path.resource:
         verb = {"GET": "get", "HEAD": "head", "POST": "post", "PUT": "put"}.get(call.method, call.method.lower())
         wanted = trail.wanted = Attributes(verb, path=call.path)
-        user = authn.impersonate(core, call, user, wanted)
+        user = _acting(core, call, user, wanted, trail)
         if core.flow.classify(user, wanted, trail):
             await _seat(core, user, wanted, options, trail)
         trail.reason = core.authorizer.require(user, wanted)
@@ -132,10 +144,12 @@ async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) ->
         path.namespace if path.resource != "namespaces" or path.namespace else path.name if path.name else "",
         path.name,
     )
+    if "fieldSelector" in options and verb in _NARROWED:
+        name = named_by(options) if verb != "deletecollection" else ""
+        wanted = wanted._replace(name=name or path.name, fields=options["fieldSelector"])
     trail.wanted = wanted
     if call.lists:
-        user = authn.impersonate(core, call, user, wanted)
-        trail.acting = user if user is not trail.user else None
+        user = _acting(core, call, user, wanted, trail)
     if core.flow.classify(user, wanted, trail):
         await _seat(core, user, wanted, options, trail)
     trail.reason = core.authorizer.require(user, wanted)
@@ -184,6 +198,7 @@ async def _served(
     return respond(core, call, request, answer, form)
 
 
+_NARROWED = ("list", "watch", "deletecollection")
 _RAW = ("log", "exec", "attach", "portforward", "proxy")
 
 

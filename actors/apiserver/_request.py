@@ -6,13 +6,16 @@ that every verb shares. It must never touch the store.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from protocol.api import UserInfo
+from protocol.fieldselectors import parse_field_selector
+from protocol.selectors import SelectorError
 
-__all__ = ["Path", "Request", "parse_path", "parse_query", "truthy"]
+__all__ = ["Path", "Request", "named_by", "parse_path", "parse_query", "truthy"]
 
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -77,6 +80,18 @@ def query_values(query: str, name: str) -> list[str]:
 def truthy(value: str | None) -> bool:
     """A boolean parameter as Go's conversion reads it: present and not 0 or false."""
     return value is not None and value.lower() not in ("0", "false")
+
+
+def named_by(options: Mapping[str, str]) -> str:
+    """The one name that a list's or watch's field selector leaves over; empty when it does not."""
+    text = options.get("fieldSelector", "")
+    if "metadata.name" not in text:
+        return ""
+    try:
+        name = parse_field_selector(text).required("metadata.name") or ""
+    except SelectorError:
+        return ""
+    return "" if name in (".", "..") or "/" in name or "%" in name else name
 
 
 def verb_of(method: str, path: Path, options: dict[str, str]) -> str:

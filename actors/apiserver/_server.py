@@ -27,7 +27,7 @@ from actors.apiserver._messages import (
     WatchExpired,
 )
 from actors.apiserver._metrics import Counters
-from actors.apiserver._request import Path, Request
+from actors.apiserver._request import Path, Request, named_by
 from actors.apiserver._resources import Served
 from actors.apiserver._watch import ObjectRenderer, Renderer
 from actors.kernel import Actor, ActorDead, AskTimeout, Child, Future, MailboxFull, Ref, handles
@@ -163,11 +163,13 @@ class ApiServer(Actor):
             core.authorizer.require(user, wanted)
             return await self.aggregation.ask_provider(provider, message)
         if "system:masters" not in user.groups:
+            fields = message.options.get("fieldSelector", "")
+            name = message.name or (named_by(message.options) if fields and message.verb in ("list", "watch") else "")
             core.authorizer.require(
                 user,
                 Attributes(
-                    message.verb, resource.group, resource.resource, message.subresource, message.namespace,
-                    message.name,
+                    message.verb, resource.group, resource.resource, message.subresource, message.namespace, name,
+                    fields=fields,
                 ),
             )
         check_route(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.apiserver._authz import Attributes as Wanted
 from actors.apiserver._authz import covers, rule_allows
+from actors.apiserver._messages import HttpCall
 from protocol.api import UserInfo
 
 JANE = UserInfo("jane", ("system:authenticated",))
@@ -169,3 +173,162 @@ def test_a_token_bound_to_a_node_goes_with_it(api: Any) -> None:
     assert checked(api, text)["authenticated"]
     api.ask("delete", "nodes", "", "n")
     assert "authenticated" not in checked(api, text)
+
+
+# --- nodes --------------------------------------------------------------------------------------
+
+
+def on_node(name: str, **spec: Any) -> Any:
+    return {"metadata": {"name": name}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+NODE, STRANGER = (UserInfo(f"system:node:{n}", ("system:nodes", "system:authenticated")) for n in ("n1", "n2"))
+
+
+def test_a_node_reads_the_volumes_of_its_pods_and_their_secrets(api: Any, refused: Any) -> None:
+    api.create("serviceaccounts", "default", {"metadata": {"name": "default"}})
+    api.create("secrets", "default", {"metadata": {"name": "mount"}})
+    size = {"storage": "1Gi"}
+    csi = {"driver": "d", "volumeHandle": "h", "nodeStageSecretRef": {"name": "mount", "namespace": "default"}}
+    claim_ref = {"namespace": "default", "name": "p-data"}
+    api.create("persistentvolumes", "", {"metadata": {"name": "pv"}, "spec": {
+        "capacity": size, "accessModes": ["ReadWriteOnce"], "csi": csi, "claimRef": claim_ref}})
+    api.create("persistentvolumeclaims", "default", {"metadata": {"name": "p-data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "volumeName": "pv"}})
+    assert refused(api.get, "persistentvolumes", "", "pv", user=NODE).message == (
+        'persistentvolumes "pv" is forbidden: User "system:node:n1" cannot get resource "persistentvolumes" in API group'
+        " \"\" at the cluster scope: no relationship found between node 'n1' and this object"
+    )
+    template = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}}}
+    api.create("pods", "default", on_node("p", volumes=[{"name": "data", "ephemeral": {"volumeClaimTemplate": template}}]))
+    assert api.get("persistentvolumeclaims", "default", "p-data", user=NODE)
+    assert api.get("persistentvolumes", "", "pv", user=NODE)
+    assert api.get("secrets", "default", "mount", user=NODE)
+    for resource, namespace, name in (("persistentvolumes", "", "pv"), ("secrets", "default", "mount")):
+        assert refused(api.get, resource, namespace, name, user=STRANGER).code == 403
+
+
+def test_a_node_lists_what_is_its_own_only(api: Any, refused: Any) -> None:
+    api.create("serviceaccounts", "default", {"metadata": {"name": "default"}})
+    api.create("pods", "default", on_node("p"))
+    listed = api.ask("list", "pods", user=NODE, fieldSelector="spec.nodeName=n1")
+    assert [pod["metadata"]["name"] for pod in listed["items"]] == ["p"]
+    assert refused(api.ask, "list", "pods", user=NODE, fieldSelector="spec.nodeName=n2").message.endswith(
+        "at the cluster scope: can only list/watch pods with spec.nodeName field selector"
+    )
+    api.create("nodes", "", {"metadata": {"name": "n1"}})
+    assert api.ask("list", "nodes", user=NODE, fieldSelector="metadata.name=n1")["items"]
+    assert refused(api.ask, "list", "nodes", user=NODE).message.endswith(
+        "node 'n1' cannot read all nodes, only its own Node object"
+    )
+
+
+def test_older_clusters_let_nodes_list_everything(make_api: Any) -> None:
+    api = make_api(minor=31)
+    assert api.ask("list", "pods", user=NODE)["items"] == []
+
+
+def test_a_list_that_is_narrowed_to_a_name_is_a_request_for_that_name(api: Any, refused: Any) -> None:
+    api.config_map("a")
+    grant(api, [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["a"], "verbs": ["list"]}])
+    listed = api.ask("list", "configmaps", "default", user=JANE, fieldSelector="metadata.name=a")
+    assert [found["metadata"]["name"] for found in listed["items"]] == ["a"]
+    error = refused(api.ask, "list", "configmaps", "default", user=JANE, fieldSelector="metadata.name=b")
+    assert error.message.startswith('configmaps "b" is forbidden: ')
+
+
+def test_an_aggregated_role_needs_every_power(api: Any, refused: Any) -> None:
+    rules = [{"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": ["create"]}]
+    api.create(f"clusterroles.{RBAC}", "", {"metadata": {"name": "r"}, "rules": rules})
+    api.create(f"clusterrolebindings.{RBAC}", "", {
+        "metadata": {"name": "r"}, "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "r"},
+        "subjects": [{"kind": "User", "apiGroup": RBAC, "name": "jane"}]})
+    gathers = {"metadata": {"name": "all"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}}
+    assert refused(api.create, f"clusterroles.{RBAC}", "", gathers, user=JANE).message.endswith(
+        '"all" is forbidden: must have cluster-admin privileges to use the aggregationRule'
+    )
+
+
+# --- impersonation ------------------------------------------------------------------------------
+
+AGENT = UserInfo("system:serviceaccount:kube-system:agent", ("system:authenticated",), "",
+                 {"authentication.kubernetes.io/node-name": ("n1",)})
+REVIEWS = "authentication.k8s.io"
+
+
+@pytest.fixture
+def acting(make_api: Any) -> Callable[..., Any]:
+    """Ask who one is, as jane or an agent on node n1 that acts as somebody else."""
+    apis: dict[int, Any] = {}
+
+    def run(rules: list[Any] | None = None, by: str = "jane", minor: int = 36, lists: Any = None, **headers: str) -> Any:
+        if not apis:
+            apis[0] = make_api(tokens={"jane": JANE, "agent": AGENT}, minor=minor)
+        api = apis[0]
+        if rules is not None:
+            allow(api, f"acts-{len(apis)}", rules, {"jane": JANE, "agent": AGENT}[by].name)
+            apis[len(apis)] = api
+        sent = {"authorization": f"Bearer {by}", "content-type": "application/json"}
+        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
+        asked = {key: [value] for key, value in sent.items() if key.startswith("impersonate")} | (lists or {})
+        body = b'{"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}'
+        call = HttpCall("POST", f"/apis/{REVIEWS}/v1/selfsubjectreviews", "", sent, body, lists=asked)
+        answer = orjson.loads(api.sim.ask(api.server, call).body)
+        return answer["status"]["userInfo"] if answer["kind"] == "SelfSubjectReview" else answer["message"]
+
+    return run
+
+
+def allow(api: Any, name: str, rules: list[Any], user: str) -> None:
+    api.create(f"clusterroles.{RBAC}", "", {"metadata": {"name": name}, "rules": rules})
+    api.create(f"clusterrolebindings.{RBAC}", "", {
+        "metadata": {"name": name}, "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "User", "apiGroup": RBAC, "name": user}]})
+
+
+def rule(verb: str, *resources: str, group: str = REVIEWS, names: tuple[str, ...] = ()) -> Any:
+    found = {"apiGroups": [group], "resources": list(resources), "verbs": [verb]}
+    return {**found, "resourceNames": list(names)} if names else found
+
+
+def test_impersonation_is_granted_per_user_and_verb(acting: Any) -> None:
+    doing = rule("impersonate-on:user-info:create", "selfsubjectreviews")
+    assert acting([rule("impersonate:user-info", "users", names=("joe",))], impersonate_user="joe") == (
+        'selfsubjectreviews.authentication.k8s.io is forbidden: User "jane" cannot impersonate-on:user-info:create'
+        ' resource "selfsubjectreviews" in API group "authentication.k8s.io" at the cluster scope'
+    )
+    assert acting([doing], impersonate_user="joe") == {"username": "joe", "groups": ["system:authenticated"]}
+    assert acting(impersonate_user="ann") == (
+        'users.authentication.k8s.io "ann" is forbidden: User "jane" cannot impersonate:user-info resource "users" in API'
+        ' group "authentication.k8s.io" at the cluster scope'
+    )
+    masters = acting(impersonate_user="joe", lists={"impersonate-group": ["system:masters"]})
+    assert masters.endswith("impersonating the system:masters group is not allowed")
+    assert '"scopes": must be a domain-prefixed path' in acting(impersonate_user="joe", impersonate_extra_scopes="x")
+
+
+def test_an_agent_acts_as_the_node_that_it_runs_on(acting: Any) -> None:
+    rules = [
+        rule("impersonate:associated-node", "nodes"),
+        rule("impersonate-on:associated-node:create", "selfsubjectreviews"),
+    ]
+    assert acting(rules, "agent", impersonate_user="system:node:n1") == {
+        "username": "system:node:n1", "groups": ["system:nodes", "system:authenticated"]
+    }
+    assert "cannot impersonate-on:arbitrary-node:create" in acting(by="agent", impersonate_user="system:node:n2")
+
+
+def test_the_old_verb_allows_everything(acting: Any) -> None:
+    old = [rule("impersonate", "users", "groups", "serviceaccounts", group=""), rule("impersonate", "uids", "userextras/scopes")]
+    lists = {"impersonate-group": ["a"], "impersonate-extra-scopes": ["view"]}
+    assert acting(old, impersonate_user="joe", impersonate_uid="1", lists=lists) == {
+        "username": "joe", "uid": "1", "groups": ["a", "system:authenticated"], "extra": {"scopes": ["view"]}
+    }
+    groups = acting(impersonate_user="system:serviceaccount:x:y")["groups"]
+    assert groups == ["system:serviceaccounts", "system:serviceaccounts:x", "system:authenticated"]
+
+
+def test_before_36_a_refusal_names_what_may_not_be_impersonated(acting: Any) -> None:
+    assert acting(minor=35, impersonate_user="joe") == (
+        'users "joe" is forbidden: User "jane" cannot impersonate resource "users" in API group "" at the cluster scope'
+    )

@@ -56,6 +56,7 @@ def default_plugins(configuration: Mapping[str, Any] | None = None) -> list[Plug
         pods.RuntimeClass(),
         certificates.CertificateApproval(),
         certificates.CertificateSigning(),
+        certificates.ClusterTrustBundleAttest(),
         certificates.CertificateSubjectRestriction(),
         storage.DefaultIngressClass(),
         pods.PodTopologyLabels(),

@@ -12,7 +12,7 @@ from typing import Any
 from actors.apiserver.admission._base import CREATE, UPDATE, Attributes, Plugin
 from protocol import status
 
-__all__ = ["CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction"]
+__all__ = ["CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "ClusterTrustBundleAttest"]
 
 Object = dict[str, Any]
 GROUP, RESOURCE = "certificates.k8s.io", "certificatesigningrequests"
@@ -88,13 +88,60 @@ class CertificateSubjectRestriction(Plugin):
             raise status.forbidden(GROUP, RESOURCE, attributes.name, why)
 
 
-def _organizations(request: str) -> list[str]:
-    """The organizations of a PEM request; none when it cannot be read (validation says so)."""
+class ClusterTrustBundleAttest(Plugin):
+    """Bundles of a signer are written by those who may attest for it."""
+
+    name = "ClusterTrustBundleAttest"
+
+    def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
+        """New and changed bundles."""
+        return operation in (CREATE, UPDATE) and (group, resource) == (GROUP, "clustertrustbundles")
+
+    def validate(self, attributes: Attributes) -> None:
+        """Raise 403."""
+        new, old = attributes.object or {}, attributes.old_object or {}
+        signer = _signer(new)
+        if attributes.operation == UPDATE and _without_owners(new) == _without_owners(old):
+            return  # deletion must go on, whoever helps it
+        if signer and not _may(attributes, "attest", signer):
+            why = f'user not permitted to attest for signerName "{signer}"'
+            raise status.forbidden(GROUP, "clustertrustbundles", attributes.name, why)
+
+
+_FOR_DELETION = ("finalizers", "managedFields", "ownerReferences", "resourceVersion")
+
+
+def _without_owners(obj: Object) -> Object:
+    """An object without what garbage collection writes."""
+    return {**obj, "metadata": {k: v for k, v in obj.get("metadata", {}).items() if k not in _FOR_DELETION}}
+
+
+def _parsed(request: str) -> Any:
+    """A PEM request; None when it cannot be read."""
     from cryptography import x509
-    from cryptography.x509.oid import NameOID
 
     try:
-        parsed = x509.load_pem_x509_csr(base64.b64decode(request))
+        return x509.load_pem_x509_csr(base64.b64decode(request))
     except (ValueError, binascii.Error):
+        return None
+
+
+def common_name(request: str) -> str | None:
+    """The common name of a PEM request, in Base64; None when it cannot be read."""
+    from cryptography.x509.oid import NameOID
+
+    parsed = _parsed(request)
+    if parsed is None:
+        return None
+    names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
+def _organizations(request: str) -> list[str]:
+    """The organizations of a PEM request; none when it cannot be read (validation says so)."""
+    from cryptography.x509.oid import NameOID
+
+    parsed = _parsed(request)
+    if parsed is None:
         return []
     return [str(name.value) for name in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]

@@ -24,7 +24,9 @@ class LimitRanger(Plugin):
     name = "LimitRanger"
 
     def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
-        """Containers of a pod never change, so only new pods matter."""
+        """New pods and pods that are resized; nothing else changes their containers."""
+        if (operation, group, resource, subresource) == (UPDATE, "", "pods", "resize"):
+            return True
         if group or subresource:
             return False
         return (operation, resource) in (
@@ -35,7 +37,7 @@ class LimitRanger(Plugin):
 
     def admit(self, attributes: Attributes) -> None:
         """Fill in the default limits and requests of containers."""
-        if attributes.resource != "pods" or attributes.object is None:
+        if attributes.resource != "pods" or attributes.object is None or _ending(attributes):
             return
         for limit_range in attributes.lookup.list("", "limitranges", attributes.namespace):
             _fill(attributes.object, limit_range)
@@ -43,7 +45,7 @@ class LimitRanger(Plugin):
     def validate(self, attributes: Attributes) -> None:
         """Raise 403 naming every bound of the first limit range that is broken."""
         obj = attributes.object
-        if obj is None or obj["metadata"].get("deletionTimestamp"):
+        if obj is None or _ending(attributes):
             return
         for limit_range in attributes.lookup.list("", "limitranges", attributes.namespace):
             if attributes.resource == "pods":
@@ -52,6 +54,11 @@ class LimitRanger(Plugin):
                 problems = _claim_problems(obj, limit_range)
             if problems:
                 raise status.forbidden("", attributes.resource, attributes.name, status.aggregate(problems))
+
+
+def _ending(attributes: Attributes) -> bool:
+    """Whether what changes is being deleted."""
+    return bool(((attributes.old_object or {}).get("metadata") or {}).get("deletionTimestamp"))
 
 
 def _fill(pod: Object, limit_range: Object) -> None:

@@ -58,7 +58,12 @@ _CHECKED = {
     ("coordination.k8s.io", "leases"),
     ("storage.k8s.io", "csinodes"),
     ("resource.k8s.io", "resourceslices"),
+    ("certificates.k8s.io", "certificatesigningrequests"),
+    ("certificates.k8s.io", "podcertificaterequests"),
 }
+_KUBELET_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
+AUDIENCE_VERB = "request-serviceaccounts-token-audience"
+_AUDIENCES_SINCE = 33
 
 
 class NodeRestriction(Plugin):
@@ -76,6 +81,8 @@ class NodeRestriction(Plugin):
         if not user.name.startswith(USER_PREFIX) or "system:nodes" not in user.groups:
             return
         node = user.name.removeprefix(USER_PREFIX)
+        if not node:
+            raise self._refuse(attributes, f'could not determine node from user "{user.name}"')
         check = {
             "nodes": self._node,
             "pods": self._pod,
@@ -84,6 +91,8 @@ class NodeRestriction(Plugin):
             "leases": self._lease,
             "csinodes": self._csi_node,
             "resourceslices": self._slice,
+            "certificatesigningrequests": self._signing_request,
+            "podcertificaterequests": self._pod_certificate,
         }[attributes.resource]
         why = check(attributes, node)
         if why:
@@ -209,7 +218,26 @@ class NodeRestriction(Plugin):
             )
         if (pod.get("spec") or {}).get("nodeName") != node:
             return "node requested token bound to a pod scheduled on a different node"
-        return ""
+        if attributes.lookup.resources.minor < _AUDIENCES_SINCE:
+            return ""
+        return NodeRestriction._audience(attributes, pod, (attributes.object or {})["spec"].get("audiences") or [])
+
+    @staticmethod
+    def _audience(attributes: Attributes, pod: Object, audiences: list[str]) -> str:
+        """A kubelet gets tokens for the audiences that the pod's volumes ask for, and for those that it
+        may request (KEP-4935)."""
+        if len(audiences) > 1:
+            return "node may only request 0 or 1 audiences"
+        audience = audiences[0] if audiences else ""
+        if audience in _audiences_of(attributes, pod):
+            return ""
+        user = attributes.user
+        if attributes.lookup.allowed(user, AUDIENCE_VERB, "", audience, attributes.namespace, attributes.name):
+            return ""
+        return (
+            f'audience "{audience}" not found in pod spec volume, {user.name} is not authorized to request tokens for'
+            " this audience"
+        )
 
     @staticmethod
     def _claim(attributes: Attributes, node: str) -> str:
@@ -235,11 +263,71 @@ class NodeRestriction(Plugin):
 
     @staticmethod
     def _slice(attributes: Attributes, node: str) -> str:
+        if attributes.operation == UPDATE:  # the authorizer knows whose it is, and that does not change
+            return ""
         obj = attributes.object if attributes.operation == CREATE else attributes.old_object
-        found = ((obj or {}).get("spec") or {}).get("nodeName")
-        if attributes.operation == DELETE and not found:
-            return "can only delete ResourceSlice with the same NodeName as the requesting node"
-        return "" if found == node else "can only create ResourceSlice with the same NodeName as the requesting node"
+        if ((obj or {}).get("spec") or {}).get("nodeName") == node:
+            return ""
+        verb = "create" if attributes.operation == CREATE else "delete"
+        return f"can only {verb} ResourceSlice with the same NodeName as the requesting node"
+
+    @staticmethod
+    def _signing_request(attributes: Attributes, node: str) -> str:
+        """A kubelet asks for its own certificates, not for another's."""
+        spec = (attributes.object or {}).get("spec") or {}
+        if attributes.operation != CREATE or attributes.subresource or spec.get("signerName") not in _KUBELET_SIGNERS:
+            return ""
+        from actors.apiserver.admission._certificates import common_name
+
+        name = common_name(spec.get("request") or "")
+        if name is None:
+            return "unable to parse csr: PEM block type must be CERTIFICATE REQUEST"
+        return "" if name == USER_PREFIX + node else f"can only create a node CSR with CN={USER_PREFIX}{node}"
+
+    @staticmethod
+    def _pod_certificate(attributes: Attributes, node: str) -> str:
+        """Only for pods that run on the node, as they are."""
+        if attributes.operation != CREATE:
+            return f'unexpected operation "{attributes.operation}"'
+        if attributes.subresource:
+            return "nodes may not access subresources of PodCertificateRequests"
+        spec = (attributes.object or {}).get("spec") or {}
+        if spec.get("nodeName") != node:
+            return "PodCertificateRequest.Spec.NodeName does not match the requesting node's name"
+        pod = attributes.lookup.get("", "pods", attributes.namespace, spec.get("podName") or "")
+        if pod is None:
+            raise status.not_found("", "pods", spec.get("podName") or "")
+        if pod["metadata"].get("uid") != spec.get("podUID"):
+            return f"PodCertificateRequest for pod \"{attributes.namespace}/{spec.get('podName')}\" contains podUID"\
+                f" \"{spec.get('podUID', '')}\" which differs from running pod"
+        if (pod.get("spec") or {}).get("nodeName") != node:
+            return f"PodCertificateRequest for pod \"{attributes.namespace}/{spec.get('podName')}\" which is not on node \"{node}\""
+        if MIRROR in (pod["metadata"].get("annotations") or {}):
+            return f"pod \"{attributes.namespace}/{spec.get('podName')}\" is a mirror pod, which is not allowed"
+        return ""
+
+
+def _audiences_of(attributes: Attributes, pod: Object) -> set[str]:
+    """The audiences of the tokens that a pod's volumes ask for, by themselves or by their CSI drivers."""
+    get = attributes.lookup.get
+    found: set[str] = set()
+    drivers: set[str] = set()
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if "serviceAccountToken" in source:
+                found.add(source["serviceAccountToken"].get("audience") or "")
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if volume.get("ephemeral") is not None:
+            claim = f"{pod['metadata']['name']}-{volume.get('name', '')}"
+        bound = (get("", "persistentvolumeclaims", attributes.namespace, claim) if claim else None) or {}
+        name = (bound.get("spec") or {}).get("volumeName")
+        persistent = (get("", "persistentvolumes", "", name) if name else None) or {}
+        drivers.add((volume.get("csi") or {}).get("driver") or "")
+        drivers.add(((persistent.get("spec") or {}).get("csi") or {}).get("driver") or "")
+    for driver in sorted(drivers - {""}):
+        known = get("storage.k8s.io", "csidrivers", "", driver) or {}
+        found |= {request.get("audience") or "" for request in (known.get("spec") or {}).get("tokenRequests") or ()}
+    return found
 
 
 def _fixed_of_claim(claim: Object) -> Object:

@@ -75,7 +75,7 @@ def _minor(text: str) -> int | None:
     return int(match[1]) if match is not None else None
 
 
-def policies(labels: dict[str, str], defaults: Policies = Policies()) -> tuple[Policies, list[_LabelError]]:
+def policies(labels: dict[str, str], defaults: Policies) -> tuple[Policies, list[_LabelError]]:
     """What labels ask for; broken ones make enforcement strict and the other modes silent."""
     errors: list[_LabelError] = []
     found: dict[str, Policy] = defaults._asdict()
