@@ -198,7 +198,7 @@ def _writer(name: str) -> Writer:
     if found is None:
         raise ProtobufError(f"unknown message {name}")
     if found.is_list:
-        return lambda message, value: message.f1.extend(value)
+        return lambda message, value: message.f1.extend(value or ())
     named = {field.name: field for field in found.fields if field.shape != "^"}
     inlined = [field for field in found.fields if field.shape == "^"]
     inner = {field.number: _own_names(field.kind) for field in inlined}
@@ -232,7 +232,7 @@ def _own_names(name: str) -> frozenset[str]:
 def _write_value(message: Any, field: FieldSpec, value: Any) -> None:
     attribute, kind = f"f{field.number}", field.kind
     if len(kind) == 1:
-        convert = base64.b64decode if kind == "b" else float if kind == "d" else _same
+        convert = _bytes if kind == "b" else float if kind == "d" else _same
         if field.shape == "*":
             getattr(message, attribute).extend([convert(item) for item in value])
         elif field.shape == "%":
@@ -256,6 +256,10 @@ def _write_value(message: Any, field: FieldSpec, value: Any) -> None:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _bytes(value: str | None) -> bytes:
+    return base64.b64decode(value or "")  # a map may hold null for nothing
 
 
 def _write_time(message: Any, value: str) -> None:

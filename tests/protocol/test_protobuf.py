@@ -113,6 +113,14 @@ def test_a_schemas_unions_keep_their_form() -> None:
     assert decode(encode(crd)) == crd
 
 
+def test_null_in_a_map_is_nothing() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "data": {"a": None, "b": "Yg=="}}
+    assert decode(encode(secret)) == {**secret, "data": {"a": "", "b": "Yg=="}}
+    extra = {"x": None, "y": ["z"]}
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": {"user": {"extra": extra}}}
+    assert decode(encode(review))["status"]["user"]["extra"] == {"x": [], "y": ["z"]}
+
+
 @given(st.binary(max_size=100))
 def test_bytes_that_are_no_object_raise_one_error(data: bytes) -> None:
     for body in (data, MAGIC + data):
