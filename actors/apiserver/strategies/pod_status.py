@@ -73,25 +73,37 @@ def _restarts(kind: str, name: str, spec: Object, exit_code: int) -> bool:
     policy = spec.get("restartPolicy", "Always")
     key = "containers" if kind == "containerStatuses" else "initContainers"
     own = next((c for c in spec.get(key) or () if c.get("name") == name), None)
+    for rule in (own or {}).get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        listed = exit_code in (codes.get("values") or ())
+        if listed == (codes.get("operator") == "In"):
+            return True
     if kind == "initContainerStatuses":
         if policy == "Always" or (own or {}).get("restartPolicy") == "Always":
             return True
         return exit_code != 0 and policy == "OnFailure"
     if own is None:
         return False
-    for rule in own.get("restartPolicyRules") or ():
-        codes = rule.get("exitCodes") or {}
-        listed = exit_code in (codes.get("values") or ())
-        if listed == (codes.get("operator") == "In"):
-            return True
     policy = own.get("restartPolicy", policy)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def _may_begin_anew(spec: Object) -> bool:
+    """Whether a container's end may restart all of them, completed ones too (KEP-5532)."""
+    return any(
+        rule.get("action") == "RestartAllContainers"
+        for group in ("initContainers", "containers")
+        for container in spec.get(group) or ()
+        for rule in container.get("restartPolicyRules") or ()
+    )
 
 
 def _transitions(
     kind: str, new: list[Object], old: list[Object], spec: Object
 ) -> list[FieldError]:
     errors: list[FieldError] = []
+    if kind != "ephemeralContainerStatuses" and _may_begin_anew(spec):
+        return errors
     for index, before in enumerate(old):
         terminated = (before.get("state") or {}).get("terminated")
         if terminated is None:
