@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from actors.kubelet._env_file import EnvFileError, variable_in
 from protocol.quantity import parse_quantity
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "downward_field",
     "environment",
     "expand",
+    "files_of",
     "references",
     "resource_field",
     "service_variables",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 Object = dict[str, Any]
+FileKey = tuple[str, str]
 Lookup = Callable[[str, str], Object | None]
 """(ConfigMap | Secret, name) -> the object or None."""
 
@@ -85,6 +88,12 @@ def references(container: Object) -> set[tuple[str, str]]:
     return found
 
 
+def files_of(container: Object) -> set[FileKey]:
+    """(volume, path) of the files that its environment refers to."""
+    refs = [(v.get("valueFrom") or {}).get("fileKeyRef") for v in container.get("env") or ()]
+    return {(r["volumeName"], r["path"]) for r in refs if r}
+
+
 def _data(kind: str, obj: Object) -> dict[str, str]:
     data = obj.get("data") or {}
     if kind == "ConfigMap":
@@ -101,8 +110,9 @@ def environment(
     host_ips: tuple[str, ...],
     node_name: str,
     allocatable: Object,
+    files: Mapping[FileKey, bytes | None] = {},
 ) -> list[tuple[str, str]]:
-    """The variables in order; raises `ConfigError`."""
+    """The variables in order; raises `ConfigError`. `files` holds what `files_of` names."""
     namespace = pod["metadata"].get("namespace", "")
     values: dict[str, str] = {}
     for source in container.get("envFrom") or ():
@@ -112,7 +122,9 @@ def environment(
     for variable in container.get("env") or ():
         name = variable["name"]
         value: str | None
-        if variable.get("valueFrom"):
+        if (variable.get("valueFrom") or {}).get("fileKeyRef"):
+            value = _from_file(variable["valueFrom"]["fileKeyRef"], pod, files)
+        elif variable.get("valueFrom"):
             value = _from_reference(
                 variable["valueFrom"], pod, container, lookup, ips, host_ips, node_name, allocatable
             )
@@ -136,6 +148,24 @@ def _from_source(source: Object, namespace: str, lookup: Lookup, values: dict[st
             raise ConfigError(f'{kind.lower()} "{ref.get("name", "")}" not found')
         for key, value in _data(kind, obj).items():
             values[(source.get("prefix") or "") + key] = value
+
+
+def _from_file(ref: Object, pod: Object, files: Mapping[FileKey, bytes | None]) -> str | None:
+    name, path, key = ref["volumeName"], ref["path"], ref["key"]
+    if not any(v["name"] == name for v in pod["spec"].get("volumes") or ()):
+        raise ConfigError(f'cannot find the volume "{name}" referenced by FileKeyRef')
+    content = files.get((name, path))
+    try:
+        value = variable_in(content.decode(errors="replace"), key) if content is not None else None
+    except EnvFileError:
+        value = None
+    if value is None:
+        raise ConfigError("couldn't parse env file")
+    if not value:
+        if ref.get("optional"):
+            return None
+        raise ConfigError(f'environment variable key "{key}" not found in file "{path}"')
+    return value
 
 
 def _from_reference(

@@ -61,6 +61,8 @@ class ImageBackOff(Message, frozen=True):
     container: str
     until: float
     message: str
+    image: str
+    of_volume: bool = False
 
 
 class GetObject(Message, frozen=True):

@@ -23,10 +23,12 @@ class Member:
 
     `state`: NEW (never created, or gone with its sandbox), RUNNING or EXITED. `waiting`: reason
     and message while it cannot start. `terminated` describes the run that ended last, in the
-    API's form; `finished_at` is when, in seconds since the epoch.
+    API's form; `finished_at` is when, in seconds since the epoch. `base_restarts`: how many of its
+    restarts were of the whole pod, which then began anew.
     """
 
     __slots__ = (
+        "base_restarts",
         "container_id",
         "exit_code",
         "finished_at",
@@ -62,6 +64,7 @@ class Member:
         self.image = ""
         self.image_id = ""
         self.restart_count = 0
+        self.base_restarts = 0
         self.started_at = 0.0
         self.finished_at = 0.0
         self.exit_code = 0
@@ -76,6 +79,22 @@ class Member:
         self.liveness: Any = None
         self.readiness: Any = None
         self.startup: Any = None
+
+    def begin_anew(self) -> None:
+        """The whole pod is started again: as if it had never run, but for the count."""
+        self.last_terminated = self.terminated or self.last_terminated
+        self.restart_count += 1
+        self.base_restarts = self.restart_count
+        self.state, self.container_id = NEW, ""
+        self.terminated = self.waiting = None
+        self.exit_code = 0
+        self.hold_until = 0.0
+        self.started = self.ready = self.stopping = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has run since the pod began, or began anew."""
+        return self.state != NEW or self.terminated is not None or self.restart_count > self.base_restarts
 
 
 class Actions:
@@ -102,7 +121,7 @@ class Actions:
 def plan(pod: Object, members: list[Member], sandbox_ready: bool, backoff: Backoff, now: float) -> Actions:
     """See the module. `now` in seconds since the epoch."""
     actions = Actions()
-    begun = any(m.kind == MAIN and (m.state != NEW or m.restart_count or m.terminated) for m in members)
+    begun = any(m.kind == MAIN and m.has_begun for m in members)
     if not _initialise(pod, members, begun, backoff, now, actions):
         if actions.failed:
             actions.start.clear()

@@ -156,12 +156,12 @@ class Pod(Resizing):
         member = self.member(message.container)
         if member is None or member.hold_until != message.until or member.waiting is None or self.ending:
             return
-        reason = member.waiting[0]
-        image = member.spec.get("image")
+        reason, image = member.waiting[0], message.image
         if reason.endswith("BackOff"):
             return
         member.waiting = ("ImagePullBackOff", f'Back-off pulling image "{image}": {reason}: {message.message}')
-        self.record("Normal", "BackOff", f'Back-off pulling image "{image}"', member)
+        about = None if message.of_volume else member
+        self.record("Normal", "BackOff", f'Back-off pulling image "{image}"', about)
         self.record("Warning", "Failed", "Error: ImagePullBackOff", member)
         self.flush()
 
@@ -278,6 +278,9 @@ class Pod(Resizing):
             self.facts.start_time = now
         if self.sent is None:
             self.hold_report()
+        trigger = self.restart_trigger()
+        if (trigger is not None or self.facts.restarting) and not await self._restart_all(trigger):
+            return
         actions = plan(self.pod, self.members, self.facts.sandbox_ready, self.backoff, now)
         if actions.ended:
             await self._finish()
@@ -299,6 +302,23 @@ class Pod(Resizing):
             self.again = True
         if not self.again:
             self._report_soon()
+
+    async def _restart_all(self, trigger: Any) -> bool:
+        """Begin anew, once the container that asks for it has waited out its back-off; true when that is done."""
+        left = 0.0 if trigger is None else self.backoff.wait_s(trigger.name, trigger.finished_at, self.clock.now())
+        if left > 1e-6:
+            self._backing_off(trigger)
+            self.wake_in(left)
+            self._report_soon()
+            return False
+        self.facts.restarting = True
+        self.held = False
+        self.flush()
+        if not await self.restart_all(trigger):
+            self.wake_in(1.0)
+            return False
+        self.facts.restarting = False
+        return True
 
     def answered(self) -> None:
         """A probe has answered: the first report may have waited for that."""

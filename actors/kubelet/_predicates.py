@@ -96,7 +96,7 @@ def _term(term: Object, labels: dict[str, str], fields: dict[str, str]) -> bool:
 
 def _expression(known: dict[str, str], wanted: Object) -> bool:
     operator, have = wanted.get("operator"), known.get(wanted["key"])
-    values = wanted.get("values") or ()
+    values: list[str] = wanted.get("values") or []
     if operator in ("Exists", "DoesNotExist"):
         return (have is not None) == (operator == "Exists")
     if operator == "NotIn":

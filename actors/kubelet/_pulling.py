@@ -39,44 +39,45 @@ class Pulling(WorkerBase):
     def _wait(member: Member, reason: str, message: str) -> None:
         member.waiting = (reason, message)
 
-    async def _ensure_image(self, member: Member, now: float) -> Image | None:
-        """The image, pulled if the policy says so; None when the container has to wait."""
-        image = member.spec.get("image") or ""
-        runtime = self.node.runtime
+    async def _ensure_image(
+        self, member: Member, now: float, image: str, policy: str, of_volume: bool = False
+    ) -> Image | None:
+        """The image, pulled if the policy says so; None when the container has to wait. Of a volume's image
+        events tell as of the pod's."""
+        runtime, about = self.node.runtime, None if of_volume else member
         try:
             present = await self.ask(runtime, ImageStatus(image))
         except CriError as error:
             reason = error.reason or "ImageInspectError"
             text = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error.message}'
             self._wait(member, reason, text)
-            self.record("Warning", "InspectFailed", text, member)
+            self.record("Warning", "InspectFailed", text, about)
             self.record("Warning", "Failed", f"Error: {reason}", member)
             self._hold(member)
             return None
-        policy = member.spec.get("imagePullPolicy") or "IfNotPresent"
         if present is not None and policy != "Always":
             text = f'Container image "{image}" already present on machine and can be accessed by the pod'
-            self.record("Normal", "Pulled", text, member)
+            self.record("Normal", "Pulled", text, about)
             return present  # type: ignore[no-any-return]
         if policy == "Never":
             text = f'Container image "{image}" is not present with pull policy of Never'
             self._wait(member, "ErrImageNeverPull", text)
-            self.record("Warning", "ErrImageNeverPull", text, member)
+            self.record("Warning", "ErrImageNeverPull", text, about)
             self.record("Warning", "Failed", "Error: ErrImageNeverPull", member)
             self._hold(member)
             return None
-        return await self._pull(member, image, now)
+        return await self._pull(member, image, about)
 
-    async def _pull(self, member: Member, image: str, now: float) -> Image | None:
+    async def _pull(self, member: Member, image: str, about: Member | None) -> Image | None:
         runtime, key = self.node.runtime, IMAGE_BACKOFF_KEY + image
-        self.record("Normal", "Pulling", f'Pulling image "{image}"', member)
+        self.record("Normal", "Pulling", f'Pulling image "{image}"', about)
         try:
             answer = await self.ask(runtime, PullImage(image))
             present: Image | None = await self.ask(runtime, ImageStatus(image))
         except CriError as error:
             reason = error.reason or "ErrImagePull"
             text = f"rpc error: code = {error.code} desc = {error.message}"
-            self.record("Warning", "Failed", f'Failed to pull image "{image}": {text}', member)
+            self.record("Warning", "Failed", f'Failed to pull image "{image}": {text}', about)
             if reason in REFUSALS:
                 text = f"image pull failed for {image} because the {REFUSALS[reason]}: {error.message}"
             self.record("Warning", "Failed", f"Error: {reason}", member)
@@ -85,9 +86,9 @@ class Pulling(WorkerBase):
             self.backoff.advance(key, at)
             member.hold_until = at + self.backoff.current_s(key)
             self.wake_in(member.hold_until - at)
-            self.after(IMAGE_BACKOFF_SHOWN_S, ImageBackOff(member.name, member.hold_until, text))
+            self.after(IMAGE_BACKOFF_SHOWN_S, ImageBackOff(member.name, member.hold_until, text, image, about is None))
             return None
         seconds = f"{answer.seconds:.3g}s" if answer.seconds >= 1 else f"{answer.seconds * 1000:.0f}ms"
         text = f'Successfully pulled image "{image}" in {seconds} ({seconds} including waiting). Image size: {answer.size_bytes} bytes.'
-        self.record("Normal", "Pulled", text, member)
+        self.record("Normal", "Pulled", text, about)
         return present

@@ -11,8 +11,8 @@ from typing import Any
 from actors.kubelet._messages import ConsiderResize
 from actors.kubelet._plan import EXITED, NEW, RUNNING
 from actors.kubelet._reporting import Reporting
-from actors.kubelet._spec import is_terminal
-from actors.kubelet._status import RESIZES
+from actors.kubelet._spec import MAIN, is_terminal
+from actors.kubelet._status import RESIZES, RESTARTING
 from protocol.cri import (
     CONTAINER_CREATED,
     CONTAINER_EXITED,
@@ -63,6 +63,8 @@ class Recovering(Reporting):
         if status.get("reason") in ("DeadlineExceeded", "Evicted") and is_terminal(self.pod):
             self.facts.reason, self.facts.message = status["reason"], status.get("message", "")
         self._recall_resize(known)
+        conditions = status.get("conditions") or ()
+        self.facts.restarting = any(c["type"] == RESTARTING and c.get("status") == "True" for c in conditions)
         self.recover = False
         self.ref.tell(ConsiderResize())
 
@@ -84,6 +86,11 @@ class Recovering(Reporting):
             return
         member.restart_count = max(member.restart_count, int(known.get("restartCount") or 0))
         member.image, member.image_id = known.get("image", ""), known.get("imageID", "")
+        waiting = ((known.get("state") or {}).get("waiting") or {}).get("reason")
+        if member.kind == MAIN and waiting == "PodInitializing":
+            member.base_restarts = member.restart_count  # the whole pod was started again
+            member.last_terminated = (known.get("lastState") or {}).get("terminated")
+            return
         last = (known.get("lastState") or {}).get("terminated")
         ended = (known.get("state") or {}).get("terminated")
         member.last_terminated = last

@@ -14,9 +14,11 @@ from protocol.quantity import parse_quantity
 __all__ = [
     "INIT",
     "MAIN",
+    "RESTART_ALL",
     "SIDECAR",
     "container_kinds",
     "container_resources",
+    "could_restart_all",
     "default_grace_s",
     "is_critical",
     "is_deleting",
@@ -26,6 +28,7 @@ __all__ = [
     "pod_key",
     "pod_requests",
     "qos_class",
+    "restart_action",
     "restart_policy_of",
     "should_restart",
 ]
@@ -34,6 +37,7 @@ Object = dict[str, Any]
 INIT, SIDECAR, MAIN, EPHEMERAL = "init", "sidecar", "main", "ephemeral"
 CRITICAL_PRIORITY = 2_000_000_000
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
+RESTART_ALL = "RestartAllContainers"
 DEFAULT_GRACE_S = 30
 
 
@@ -99,13 +103,30 @@ def restart_policy_of(pod: Object, kind: str, container: Object) -> str:
     return policy
 
 
-def should_restart(pod: Object, kind: str, container: Object, exit_code: int) -> bool:
-    """Whether a container that ended with `exit_code` is to run again."""
+def restart_action(container: Object, exit_code: int) -> str:
+    """What the first of its rules that matches says: Restart, RestartAllContainers, or nothing."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
         inside = exit_code in (codes.get("values") or ())
-        if inside == (codes.get("operator") == "In") and rule.get("action") in ("Restart", "RestartAllContainers"):
-            return True
+        if codes and inside == (codes.get("operator") == "In"):
+            return str(rule.get("action") or "")
+    return ""
+
+
+def could_restart_all(pod: Object) -> bool:
+    """Whether a container's end may restart the whole pod (KEP-5532)."""
+    return any(
+        rule.get("action") == RESTART_ALL
+        for group in ("initContainers", "containers")
+        for container in pod["spec"].get(group) or ()
+        for rule in container.get("restartPolicyRules") or ()
+    )
+
+
+def should_restart(pod: Object, kind: str, container: Object, exit_code: int) -> bool:
+    """Whether a container that ended with `exit_code` is to run again."""
+    if restart_action(container, exit_code):
+        return True
     policy = restart_policy_of(pod, kind, container)
     if policy == "Always":
         return True

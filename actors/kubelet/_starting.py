@@ -6,10 +6,19 @@ in its way.
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from actors.kubelet._cgroups import cgroup_parent, container_config_resources
-from actors.kubelet._env import ConfigError, environment, expand, references, service_variables, sub_path
+from actors.kubelet._env import (
+    ConfigError,
+    environment,
+    expand,
+    files_of,
+    references,
+    service_variables,
+    sub_path,
+)
 from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
@@ -27,6 +36,7 @@ from protocol.cri import (
     Image,
     Mount,
     PodSandboxConfig,
+    ReadFile,
     ReadVolume,
     RemoveContainer,
     RunPodSandbox,
@@ -164,7 +174,12 @@ class Starting(Pulling):
         """Create and start a container. What stands in the way becomes its waiting reason."""
         now = self.clock.now()
         again = member.terminated is not None
-        image_id = await self._ensure_image(member, now)
+        for volume in self._image_volumes(member.spec):
+            policy = volume.get("pullPolicy") or "IfNotPresent"
+            if await self._ensure_image(member, now, volume.get("reference", ""), policy, of_volume=True) is None:
+                return
+        image, policy = member.spec.get("image") or "", member.spec.get("imagePullPolicy") or "IfNotPresent"
+        image_id = await self._ensure_image(member, now, image, policy)
         if image_id is None:
             return
         try:
@@ -175,6 +190,12 @@ class Starting(Pulling):
             self._hold(member)
             return
         await self._run_container(member, config, again, image_id)
+
+    def _image_volumes(self, spec: Object) -> list[Object]:
+        """The image volumes that a container mounts."""
+        mounted = {m["name"] for m in spec.get("volumeMounts") or ()}
+        volumes = self.pod["spec"].get("volumes") or ()
+        return [v["image"] for v in volumes if v.get("image") is not None and v["name"] in mounted]
 
     async def _run_container(self, member: Member, config: ContainerConfig, again: bool, image_id: Image) -> None:
         runtime = self.node.runtime
@@ -215,7 +236,7 @@ class Starting(Pulling):
             member.started_at = started.started_at
             await self._after_start(member)
         if before:
-            self._forget_older(member.name, before)
+            self.forget_older(member.name, before)
 
     async def _sandbox_lost(self) -> None:
         """The pause container has ended: what it held is gone, so the whole pod begins anew."""
@@ -224,7 +245,7 @@ class Starting(Pulling):
         await self.ask(self.node.runtime, StopPodSandbox(self.sandbox_id))
         self.wake_in(0.1)
 
-    def _forget_older(self, name: str, before: str) -> None:
+    def forget_older(self, name: str, before: str) -> None:
         """Keep one ended container for its log, and remove the one before it."""
         oldest = self.previous_ids.get(name)
         self.previous_ids[name] = before
@@ -336,6 +357,7 @@ class Starting(Pulling):
                 node.config.node_ips,
                 node.name,
                 node.allocatable,
+                await self._files(spec),
             )
         else:
             pairs = list(services.items())
@@ -368,7 +390,19 @@ class Starting(Pulling):
             termination_message_path=spec.get("terminationMessagePath") or "/dev/termination-log",
             termination_message_policy=spec.get("terminationMessagePolicy") or "File",
             security=security_context(pod, spec),
+            stop_signal=(spec.get("lifecycle") or {}).get("stopSignal") or "",
         )
+
+    async def _files(self, spec: Object) -> dict[tuple[str, str], bytes | None]:
+        """The files of volumes that the container's environment is read from."""
+        volumes = {v["name"]: v for v in self.pod["spec"].get("volumes") or ()}
+        found: dict[tuple[str, str], bytes | None] = {}
+        for name, path in sorted(files_of(spec)):
+            if name in volumes:
+                place = host_path(self.pod, volumes[name])
+                inside = posixpath.normpath("/" + path).lstrip("/")  # nothing leads out of the volume
+                found[name, path] = await self.ask(self.node.runtime, ReadFile(self.uid, place, inside))
+        return found
 
     def _mounts(self, spec: Object, values: dict[str, str]) -> tuple[Mount, ...]:
         mounts = spec.get("volumeMounts")
@@ -386,7 +420,7 @@ class Starting(Pulling):
                     mount["mountPath"],
                     host_path(self.pod, volume),
                     mount["name"],
-                    bool(mount.get("readOnly")),
+                    bool(mount.get("readOnly")) or volume.get("image") is not None,
                     sub_path(mount, values),
                     mount.get("mountPropagation") or "",
                     source,

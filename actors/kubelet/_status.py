@@ -13,13 +13,23 @@ from functools import lru_cache
 from typing import Any
 
 from actors.kubelet._plan import EXITED, RUNNING, Member
-from actors.kubelet._spec import EPHEMERAL, INIT, MAIN, SIDECAR, qos_class, restart_policy_of, should_restart
+from actors.kubelet._spec import (
+    EPHEMERAL,
+    INIT,
+    MAIN,
+    SIDECAR,
+    could_restart_all,
+    qos_class,
+    restart_policy_of,
+    should_restart,
+)
 
 __all__ = [
     "OWNED",
     "RESIZES",
     "RESIZE_IN_PROGRESS",
     "RESIZE_PENDING",
+    "RESTARTING",
     "PodFacts",
     "container_status",
     "merged",
@@ -31,7 +41,8 @@ __all__ = [
 ]
 
 Object = dict[str, Any]
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESTARTING = "AllContainersRestarting"
+OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", RESTARTING)
 """The conditions that a kubelet sets, in the order in which they are shown."""
 RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 RESIZES = (RESIZE_PENDING, RESIZE_IN_PROGRESS)
@@ -61,7 +72,7 @@ class PodFacts:
 
     `terminal`: all has been stopped for good. `reason`, `message`: why the pod as a whole failed
     (DeadlineExceeded, Evicted, ...); with a reason the phase is Failed once `terminal`. `rejected`: the
-    node never took the pod. `resize`: condition, reason, message and generation of a resize that is not complete.
+    node never took the pod. `restarting`: all containers are being ended, to begin anew. `resize`: condition, reason, message and generation of a resize that is not complete.
     """
 
     __slots__ = (
@@ -73,6 +84,7 @@ class PodFacts:
         "reason",
         "rejected",
         "resize",
+        "restarting",
         "sandbox_ready",
         "start_time",
         "terminal",
@@ -86,6 +98,7 @@ class PodFacts:
         self.start_time = 0.0
         self.terminal = False
         self.rejected = False
+        self.restarting = False
         self.reason = ""
         self.message = ""
         self.extra_conditions: tuple[Object, ...] = ()
@@ -234,7 +247,7 @@ def _ready(pod: Object, containers: tuple[str, str, str]) -> tuple[str, str, str
 def _initialized(members: Sequence[Member], phase: str) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "True", "PodCompleted", ""
-    if any(m.kind == MAIN and (m.state == RUNNING or m.terminated is not None or m.restart_count) for m in members):
+    if any(m.kind == MAIN and m.has_begun for m in members):
         return "True", "", ""
     incomplete = [
         m.name
@@ -255,6 +268,8 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     phase = phase_of(pod, members, facts.terminal)
     if facts.reason and facts.terminal:
         phase = "Failed"
+    if phase == "Pending" and any(m.base_restarts for m in members):
+        phase = "Running"  # it has begun before
     if old.get("phase") in ("Failed", "Succeeded"):
         phase = old["phase"]
     containers = _containers_ready(members, phase)
@@ -265,6 +280,9 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
         "ContainersReady": containers,
         "PodScheduled": ("True", "", ""),
     }
+    if could_restart_all(pod):
+        over = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
+        verdicts[RESTARTING] = ("True" if facts.restarting and not over else "False", over, "")
     generation = pod["metadata"].get("generation")
     status: Object = {"phase": phase}
     if generation is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.kernel import ActorDead, AskTimeout, Future
 from actors.kubelet._plan import EXITED, NEW, RUNNING, Member
-from actors.kubelet._spec import MAIN, SIDECAR
+from actors.kubelet._spec import EPHEMERAL, MAIN, RESTART_ALL, SIDECAR, default_grace_s, restart_action
 from actors.kubelet._starting import Starting
 from actors.kubelet._status import rfc3339
 from protocol.cri import (
@@ -107,6 +107,33 @@ class Stopping(Starting):
         for member in reversed([m for m in self.members if m.kind == SIDECAR]):
             left = max(0.0, grace_s - (self.clock.monotonic() - began))
             await self.stop_member(member, left, f"Stopping container {member.name}")
+
+    def restart_trigger(self) -> Member | None:
+        """The container whose end is to restart all of them."""
+        ended = [m for m in self.members if m.kind != EPHEMERAL and m.state == EXITED]
+        return next((m for m in ended if restart_action(m.spec, m.exit_code) == RESTART_ALL), None)
+
+    async def restart_all(self, trigger: Member | None) -> bool:
+        """End every container, without hooks, and let the pod begin anew in its sandbox with its volumes (KEP-5532).
+        False when one of them does not end."""
+        members = [m for m in self.members if m.kind != EPHEMERAL]
+        grace_s = float(default_grace_s(self.pod))
+        await self.gather(
+            *[
+                self.stop_member(m, grace_s, f"Stopping container {m.name}", False)
+                for m in members
+                if m.state == RUNNING
+            ]
+        )
+        if any(m.state == RUNNING for m in members):
+            return False
+        if trigger is not None:
+            self.backoff.advance(trigger.name, trigger.finished_at)
+        for member in members:
+            if member.container_id:
+                self.forget_older(member.name, member.container_id)
+                member.begin_anew()
+        return True
 
     def hasten(self, grace_s: float) -> None:
         """The grace period became shorter while containers were ending."""
