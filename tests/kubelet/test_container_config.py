@@ -21,6 +21,11 @@ def log_of(world: World, name: str = "web", container: str = "c") -> str:
     return records[-1].log.read().decode() if records[-1].log else ""
 
 
+def waiting(world: World) -> Object:
+    found = [c["state"].get("waiting") or {} for c in world.status().get("containerStatuses") or ()]
+    return found[0] if found else {}
+
+
 def run(world: World, script: str, **spec: Any) -> str:
     world.pod("web", "sh", "-c", script, restartPolicy="Never", **spec)
     return log_of(world)
@@ -130,8 +135,8 @@ def test_a_container_takes_variables_from_a_file_that_another_wrote(world: World
 )
 def test_a_variable_that_is_not_there_keeps_the_container_waiting(world: World, variable: Object, words: str) -> None:
     env_pod(world, variable)
-    world.until(lambda: (world.container()["state"].get("waiting") or {}).get("reason") == "CreateContainerConfigError")
-    assert world.container()["state"]["waiting"]["message"] == words
+    world.until(lambda: waiting(world).get("reason") == "CreateContainerConfigError")
+    assert waiting(world)["message"] == words
 
 
 def image_pod(world: World, reference: str, policy: str) -> None:
@@ -156,6 +161,6 @@ def test_a_volume_whose_image_is_not_to_be_had_keeps_the_container_waiting(
     world: World, reference: str, policy: str, reason: str
 ) -> None:
     image_pod(world, reference, policy)
-    world.until(lambda: (world.container()["state"].get("waiting") or {}).get("reason") == reason)
-    assert reference in world.container()["state"]["waiting"]["message"]
+    world.until(lambda: waiting(world).get("reason") == reason)
+    assert reference in waiting(world)["message"]
     assert f"Error: {reason}" in world.messages()
