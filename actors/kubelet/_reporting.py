@@ -75,8 +75,8 @@ class Reporting(Probing):
                 try:
                     answer = await self._send(new, patch)
                 except StatusError as error:
-                    if error.code in (404, 409):
-                        break  # gone, or another pod of this name: the watch will say
+                    if await self._is_no_more(error):
+                        break  # the watch will say
                     if error.code not in (429, 500, 503, 504):
                         self.log.warning("status_refused", pod=self.full_name(), error=error.message)
                     await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
@@ -133,6 +133,17 @@ class Reporting(Probing):
             "pods", self.pod_name, self.namespace, patch, patch_type=STRATEGIC_PATCH, subresource="status"
         )
 
+    async def _is_no_more(self, error: StatusError) -> bool:
+        """Whether a write failed because the pod is gone. A conflict may mean that there is another
+        one of this name now, or only that somebody wrote at the same time."""
+        if error.code != 409:
+            return error.code == 404
+        try:
+            present = await self.client.get("pods", self.pod_name, self.namespace)
+        except StatusError as failure:
+            return failure.code == 404
+        return bool(present["metadata"].get("uid") != self.uid)
+
     def adopt(self, pod: Object) -> None:
         """Take an object that the API answered for what it is: the newest known."""
         if pod["metadata"].get("uid") != self.uid or not _newer(pod, self.pod):
@@ -148,7 +159,7 @@ class Reporting(Probing):
             try:
                 answer = await self.client.delete("pods", self.pod_name, self.namespace, uid=self.uid, grace_period_s=0)
             except StatusError as error:
-                if error.code in (404, 409):
+                if await self._is_no_more(error):
                     return
                 await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1

@@ -9,6 +9,7 @@ import pytest
 
 from actors.kubelet import StartKubelet, StopKubelet
 from protocol.api import StatusError
+from protocol.conditions import API, ApiFault
 from protocol.cri import CONTAINER_RUNNING
 from protocol.node import NodeGet, PodCgroups, PodLogs
 
@@ -403,6 +404,32 @@ def test_a_node_that_was_cut_off_reports_its_status_as_soon_as_it_can(world: Wor
     before = world.get("nodes", "node-0", "")["status"]["conditions"][3]["lastHeartbeatTime"]
     world.sim.heal()
     world.until(lambda: world.get("nodes", "node-0", "")["status"]["conditions"][3]["lastHeartbeatTime"] > before, 60)
+
+
+def conflicts(*verbs: str) -> tuple[ApiFault, ...]:
+    return (ApiFault(409, verbs=verbs, resources=("pods",), users=("system:*",)),)
+
+
+def test_a_deletion_that_meets_a_conflict_is_tried_again(world: World) -> None:
+    """A conflict is not always another pod of the name."""
+    world.pod()
+    world.until(world.ready, 2)
+    world.sim.world[API] = conflicts("delete")
+    world.do(world.client.delete("pods", "web", "default"))
+    world.sim.advance(40.0)
+    assert world.get("pods", "web") is not None
+    del world.sim.world[API]
+    world.until(lambda: world.get("pods", "web") is None, 20)
+
+
+def test_a_status_that_meets_conflicts_is_told_in_the_end(world: World) -> None:
+    world.pod("web", "sleep", "5", restartPolicy="Never")
+    world.until(world.ready, 2)
+    world.sim.world[API] = conflicts("update", "patch")
+    world.sim.advance(20.0)
+    assert world.phase() == "Running"
+    del world.sim.world[API]
+    world.until(lambda: world.phase() == "Succeeded", 20)
 
 
 def test_pods_run_on_while_the_api_is_away_and_are_reported_after(world: World) -> None:
