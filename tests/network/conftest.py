@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
@@ -27,6 +27,11 @@ CLONE_NEWNET = 0x40000000
 TIMEOUT_S = 1.0
 NODE_IP, OUTSIDE_IP = "192.168.77.2", "192.168.77.100"
 POD_CIDR, CLUSTER_CIDR = "10.244.1.0/24", "10.244.0.0/16"
+KINDS: dict[str, tuple[int, ...]] = {
+    "tcp": (socket.SOCK_STREAM,),
+    "udp": (socket.SOCK_DGRAM,),
+    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -76,27 +81,28 @@ class Namespace:
 
     def serve(self, name: str, port: int, protocol: str = "tcp") -> None:
         """Answer whoever comes with `name` and the address that the packet came from."""
-        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
 
         def listen() -> socket.socket:
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(socket.AF_INET6, *KINDS[protocol])
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(("0.0.0.0", port))
-            if protocol == "tcp":
+            made.bind(("::", port))
+            if protocol != "udp":
                 made.listen(64)
             return made
 
         server = self.inside(listen)
         self.sockets.append(server)
-        target = self._accept if protocol == "tcp" else self._datagrams
+        target = self._datagrams if protocol == "udp" else self._accept
         threading.Thread(target=target, args=(server, name), daemon=True).start()
 
     def _accept(self, server: socket.socket, name: str) -> None:
         with contextlib.suppress(OSError):
             while True:
-                peer, (ip, _) = server.accept()
+                peer, (ip, *_) = server.accept()
                 self.sockets.append(peer)
-                threading.Thread(target=self._converse, args=(peer, f"{name} {ip}"), daemon=True).start()
+                answer = f"{name} {ip.removeprefix('::ffff:')}"
+                threading.Thread(target=self._converse, args=(peer, answer), daemon=True).start()
 
     def _converse(self, peer: socket.socket, answer: str) -> None:
         with contextlib.suppress(OSError):
@@ -110,12 +116,12 @@ class Namespace:
                 _, address = server.recvfrom(1024)
                 if address is None:  # the socket was shut down
                     return
-                server.sendto(f"{name} {address[0]}".encode(), address)
+                server.sendto(f"{name} {address[0].removeprefix('::ffff:')}".encode(), address)
 
     def connect(self, ip: str, port: int, protocol: str = "tcp", timeout_s: float = TIMEOUT_S) -> Talk:
         """A connection from here. Raises OSError (ConnectionRefusedError, TimeoutError)."""
-        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-        made = self.inside(lambda: socket.socket(socket.AF_INET, kind))
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        made = self.inside(lambda: socket.socket(family, *KINDS[protocol]))
         self.sockets.append(made)
         made.settimeout(timeout_s)
         try:
@@ -184,25 +190,44 @@ def _on_thread(function: Callable[[], T]) -> T:
     return result
 
 
+class Plan(NamedTuple):
+    """The addresses of a lab. `cluster`: where all pods are; `services`: a route to the node for these."""
+
+    node: str = NODE_IP
+    outside: str = OUTSIDE_IP
+    bits: int = 24
+    pods: str = POD_CIDR
+    cluster: str = CLUSTER_CIDR
+    services: str = "10.0.0.0/8"
+    gateway: str = "10.244.1.1"
+
+
+IPV6 = Plan("fd00:77::2", "fd00:77::100", 64, "fd00:244:0:1::/64", "fd00:244::/48", "fd00::/16", "fd00:244:0:1::1")
+
+
 class Lab:
     """A node, pods on its bridge, and a host outside.
 
     outside 192.168.77.100 ---- 192.168.77.2 node (bridge 10.244.1.1) ---- pods 10.244.1.2, .3, .4
     """
 
-    def __init__(self, pods: int = 3) -> None:
+    def __init__(self, plan: Plan = Plan(), pods: int = 3) -> None:
+        self.plan = plan
         self.node, self.outside = Namespace(), Namespace()
         self.pods: dict[str, Namespace] = {}
         self.ips: dict[str, str] = {}
+        six = ":" in plan.node
         self.node.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.outside.path)
-        for namespace, address in ((self.node, NODE_IP), (self.outside, OUTSIDE_IP)):
-            namespace.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
+        for namespace, address in ((self.node, plan.node), (self.outside, plan.outside)):
+            quick = ("nodad",) if six else ()
+            namespace.run("ip", "addr", "add", f"{address}/{plan.bits}", "dev", "eth0", *quick)
             namespace.run("ip", "link", "set", "eth0", "up")
-        self.node.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")  # each refusal is told, however many there are
-        self.outside.run("ip", "route", "add", "10.0.0.0/8", "via", NODE_IP)
-        self.node.run("ip", "route", "add", "default", "via", OUTSIDE_IP)
+        # each refusal is told, however many there are
+        self.node.run("sysctl", "-qw", "net.ipv6.icmp.ratelimit=0" if six else "net.ipv4.icmp_ratelimit=0")
+        self.outside.run("ip", "route", "add", plan.services, "via", plan.node)
+        self.node.run("ip", "route", "add", "::/0" if six else "default", "via", plan.outside)
         self.bridge = Bridge(netns=self.node.path, cluster_cidr="")
-        self.bridge.set_pod_cidr(POD_CIDR)
+        self.bridge.set_pod_cidr(plan.pods)
         for number in range(pods):
             self.add_pod(f"pod-{number}")
 
@@ -217,17 +242,34 @@ class Lab:
             namespace.close()
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """A node with three pods that serve TCP and UDP on port 8080, each telling its name."""
-    missing = why_no_packets("iptables-restore")
-    if missing:
-        pytest.skip(missing)
-    made = Lab()
+@contextlib.contextmanager
+def _served(plan: Plan) -> Iterator[Lab]:
+    made = Lab(plan)
     try:
         for name, namespace in made.pods.items():
-            for protocol in ("tcp", "udp"):
-                namespace.serve(name, 8080, protocol)
+            for protocol in KINDS:
+                with contextlib.suppress(OSError):  # not every kernel has SCTP
+                    namespace.serve(name, 8080, protocol)
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A node with three pods that serve TCP, UDP and SCTP on port 8080, each telling its name."""
+    missing = why_no_packets("iptables-restore")
+    if missing:
+        pytest.skip(missing)
+    with _served(Plan()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab6() -> Iterator[Lab]:
+    """The same over IPv6."""
+    missing = why_no_packets("ip6tables-restore")
+    if missing or not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip(missing or "this kernel has no IPv6")
+    with _served(IPV6) as made:
+        yield made

@@ -30,6 +30,8 @@ FORWARDING = {
     "net/bridge/bridge-nf-call-iptables": "1",  # what one pod answers another passes the node's translation
     "net/bridge/bridge-nf-call-ip6tables": "1",
 }
+FORWARDING_IPV6 = {"net/ipv6/conf/all/forwarding": "1"}
+EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def host_interface(container_id: str, ifname: str) -> str:
@@ -52,30 +54,38 @@ class Bridge:
         if self.pool is not None and str(self.pool.network) == str(ipaddress.ip_network(cidr)):
             return
         pool = AddressPool(cidr, self.folder)
+        quick = " nodad" if pool.network.version == 6 else ""  # the pool sees to it that nobody else has it
         if not ip_succeeds("link", "show", self.name, netns=self.netns):
             ip(f"link add {self.name} type bridge", netns=self.netns)
         ip(
             f"link set {self.name} up",
-            f"addr replace {pool.gateway}/{pool.bits} dev {self.name}",
+            f"addr replace {pool.gateway}/{pool.bits} dev {self.name}{quick}",
             netns=self.netns,
         )
-        set_sysctls(FORWARDING, self.netns)
-        self._masquerade(cidr)
+        set_sysctls({**FORWARDING, **(FORWARDING_IPV6 if quick else {})}, self.netns)
         self.pool = pool
+        self._masquerade(cidr)
+
+    @property
+    def _iptables(self) -> str:
+        """The program for the pods' address family."""
+        return "ip6tables" if self.pool is not None and self.pool.network.version == 6 else "iptables"
 
     def _masquerade(self, cidr: str) -> None:
         """What pods send out of the cluster carries the node's address."""
-        if not self.cluster_cidr or shutil.which("iptables-restore") is None:
+        program = self._iptables
+        if not self.cluster_cidr or shutil.which(f"{program}-restore") is None:
             return
+        multicast = "ff00::/8" if program == "ip6tables" else "224.0.0.0/4"
         text = (
             f"*nat\n:{MASQUERADE} - [0:0]\n-A {MASQUERADE} -d {self.cluster_cidr} -j RETURN\n"
-            f"-A {MASQUERADE} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully\nCOMMIT\n"
+            f"-A {MASQUERADE} ! -d {multicast} -j MASQUERADE --random-fully\nCOMMIT\n"
         )
-        status, _, errors = run(("iptables-restore", "-w", "5", "--noflush"), netns=self.netns, stdin=text)
+        status, _, errors = run((f"{program}-restore", "-w", "5", "--noflush"), netns=self.netns, stdin=text)
         if status:
-            raise CniError(CODES["io failure"], f"iptables-restore: {errors.strip()}")
+            raise CniError(CODES["io failure"], f"{program}-restore: {errors.strip()}")
         rule = ("POSTROUTING", "-s", cidr, "-j", MASQUERADE)
-        table = ("iptables", "-w", "5", "-t", "nat")
+        table = (program, "-w", "5", "-t", "nat")
         if run((*table, "-C", *rule), netns=self.netns)[0]:
             run((*table, "-A", *rule), netns=self.netns)
 
@@ -86,7 +96,7 @@ class Bridge:
                 ip(f"link del {link}", netns=self.netns)
             ip(f"link del {self.name}", netns=self.netns)
         if self.cluster_cidr and self.pool is not None:
-            table = ("iptables", "-w", "5", "-t", "nat")
+            table = (self._iptables, "-w", "5", "-t", "nat")
             run((*table, "-D", "POSTROUTING", "-s", str(self.pool.network), "-j", MASQUERADE), netns=self.netns)
             run((*table, "-F", MASQUERADE), netns=self.netns)
             run((*table, "-X", MASQUERADE), netns=self.netns)
@@ -121,7 +131,8 @@ class Bridge:
 
     def _attach(self, message: AddPod, outside: str, address: str) -> None:
         assert self.pool is not None
-        family, every = ("", "0.0.0.0/0") if self.pool.network.version == 4 else ("-6 ", "::/0")
+        version = self.pool.network.version
+        quick = "" if version == 4 else " nodad"
         ip(
             f"link add {outside} type veth peer name {message.ifname} netns {message.netns}",
             f"link set {outside} master {self.name} up",
@@ -130,9 +141,9 @@ class Bridge:
         )
         ip(
             "link set lo up",
-            f"addr add {address}/{self.pool.bits} dev {message.ifname}",
+            f"addr add {address}/{self.pool.bits} dev {message.ifname}{quick}",
             f"link set {message.ifname} up",
-            f"{family}route add {every} via {self.pool.gateway} dev {message.ifname}",
+            f"route add {EVERYWHERE[version]} via {self.pool.gateway} dev {message.ifname}",
             netns=message.netns,
         )
         for mapping in message.port_mappings:
@@ -140,7 +151,8 @@ class Bridge:
 
     def _map_port(self, verb: str, mapping: PortMapping, address: str) -> None:
         """A host port: packets to it on any address of the node lead to the pod."""
-        where = ("-d", mapping.host_ip) if mapping.host_ip not in ("", "0.0.0.0") else ()
+        where = ("-d", mapping.host_ip) if mapping.host_ip not in ("", "0.0.0.0", "::") else ()
+        inside = f"[{address}]" if ":" in address else address
         match = ("-p", mapping.protocol, *where, "-m", "addrtype", "--dst-type", "LOCAL")
         target = (
             "--dport",
@@ -148,10 +160,10 @@ class Bridge:
             "-j",
             "DNAT",
             "--to-destination",
-            f"{address}:{mapping.container_port}",
+            f"{inside}:{mapping.container_port}",
         )
         for chain in ("PREROUTING", "OUTPUT"):
-            arguments = ("iptables", "-w", "5", "-t", "nat", verb, chain, *match, *target)
+            arguments = (self._iptables, "-w", "5", "-t", "nat", verb, chain, *match, *target)
             status, _, errors = run(arguments, netns=self.netns)
             if status and verb == "-A":
                 raise CniError(CODES["io failure"], f"host port {mapping.host_port}: {errors.strip()}")
@@ -194,7 +206,6 @@ class Bridge:
 
     def _result(self, message: AddPod, outside: str, address: str) -> dict[str, Any]:
         assert self.pool is not None
-        every = "0.0.0.0/0" if self.pool.network.version == 4 else "::/0"
         return {
             "cniVersion": VERSION,
             "interfaces": [
@@ -203,7 +214,7 @@ class Bridge:
                 {"name": message.ifname, "sandbox": message.netns},
             ],
             "ips": [{"address": f"{address}/{self.pool.bits}", "gateway": self.pool.gateway, "interface": 2}],
-            "routes": [{"dst": every, "gw": self.pool.gateway}],
+            "routes": [{"dst": EVERYWHERE[self.pool.network.version], "gw": self.pool.gateway}],
             "dns": {},
         }
 
