@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Served"]
 
-DEFAULT_PORT = 6443
-
 
 class Served:
     """A live system whose API is served over HTTPS with certificates of its own."""
@@ -56,15 +54,16 @@ class Served:
         import_state(etcd, self.config)
         self._recorder = start_recorder(system, self.config, etcd)
         self._certificates = Certificates(self.config, system.clock.now())
+        listener = http.bind(self.config.host) if self.config.port == 0 else None
         settings = {
             "advertise_address": self.config.host,
-            "advertise_port": self.config.port or DEFAULT_PORT,
+            "advertise_port": self.config.port if listener is None else listener.getsockname()[1],
             **self._certificates.api_settings(),
             **self.config.apiserver,
         }
         apiserver = start_apiserver(system, self.config, etcd, **settings)
         self._port, self._close_http = http.start(
-            system, apiserver, self.config.host, self.config.port, self._certificates.tls()
+            system, apiserver, self.config.host, self.config.port, self._certificates.tls(), listener=listener
         )
         return apiserver
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from protocol import status
 from protocol.api import UserInfo
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from actors.apiserver._core import Core
     from actors.apiserver._messages import HttpCall
 
-__all__ = ["ANONYMOUS", "authenticate", "with_group"]
+__all__ = ["ANONYMOUS", "TokenOpinion", "authenticate", "token_opinion", "with_group"]
 
 ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
 _AUTHENTICATED = "system:authenticated"
@@ -30,18 +31,35 @@ def authenticate(core: Core, call: HttpCall) -> UserInfo:
     """The user behind a request. Raises 401 for credentials that name nobody."""
     header = call.headers.get("authorization", "")
     if header[:7].lower() == "bearer ":
-        token = header[7:].strip()
-        user = core.config.tokens.get(token) or bootstrap_user(core, token)
-        if user is None:
-            user = core.token_user(token)
+        user = token_opinion(core, header[7:].strip(), core.config.api_audiences).user
         if user is not None:
-            return with_group(user)
+            return user
         raise status.unauthorized()
     if call.peer is not None and not header:  # what a request says itself goes before its connection
         return with_group(call.peer)
     if core.config.anonymous:
         return ANONYMOUS
     raise status.unauthorized()
+
+
+class TokenOpinion(NamedTuple):
+    """Whom a token names, for which of the audiences; or why it names nobody."""
+
+    user: UserInfo | None
+    audiences: Sequence[str] = ()
+    problem: str = "invalid bearer token"
+
+
+def token_opinion(core: Core, token: str, audiences: Sequence[str]) -> TokenOpinion:
+    """Whom a token names for one of the audiences. Static and bootstrap tokens are for the API server's own."""
+    user = core.config.tokens.get(token) or bootstrap_user(core, token)
+    if user is not None:
+        granted = [audience for audience in audiences if audience in core.config.api_audiences]
+        return TokenOpinion(with_group(user), granted) if granted else TokenOpinion(None)
+    user, granted, problem = core.tokens.review(token, audiences)
+    if user is None:
+        return TokenOpinion(None, (), f"[invalid bearer token, {problem}]" if problem else "invalid bearer token")
+    return TokenOpinion(with_group(user), granted)
 
 
 def bootstrap_user(core: Core, token: str) -> UserInfo | None:

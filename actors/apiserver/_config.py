@@ -24,6 +24,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_ports: tuple[int, int] = (30000, 32767)
     service_account_issuer: str = "https://kubernetes.default.svc"
+    audiences: tuple[str, ...] = ()
+    """What tokens for this API server are made for; the issuer when empty."""
     service_account_key: bytes = b""
     """PEM of the private key that signs service account tokens; made at first need when empty."""
     advertise_address: str = "127.0.0.1"
@@ -64,3 +66,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_mutating_requests_inflight: int = 200
     """Together the seats that priority levels share: HTTP requests that may be under way at a time."""
     max_body_bytes: int = 3 * 1024 * 1024
+
+    @property
+    def api_audiences(self) -> tuple[str, ...]:
+        """The audiences of tokens that are shown to this API server."""
+        return self.audiences or (self.service_account_issuer,)

@@ -195,11 +195,6 @@ class Core:
             self._tokens = Tokens(self)
         return self._tokens
 
-    def token_user(self, token: str) -> UserInfo | None:
-        """Whom a bearer token names; None when it is not valid."""
-        user: UserInfo | None = self.tokens.user(token)
-        return user
-
     # --- helpers ----------------------------------------------------------------------------
 
     def context(self, user: UserInfo, dry_run: bool, allocators: Any = None) -> Context:

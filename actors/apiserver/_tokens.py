@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from actors.apiserver import pki
 from actors.apiserver._core import Answer
+from actors.apiserver.patch._gotext import go_quote
 from actors.apiserver.strategies import FieldError
 from protocol import status
 from protocol.api import UserInfo
@@ -31,6 +34,9 @@ _KNOWN_BOUND = 10_000
 _DEFAULT_TTL_S = 3600
 _MIN_TTL_S, _MAX_TTL_S = 600, 1 << 32
 _WARN_AFTER_S = 3607
+_EXTENDED_TTL_S = 365 * 24 * 3600
+_LEEWAY_S = 60
+"""What clocks may differ; so long also a token lives on whose account or pod is being deleted."""
 _COORDINATE_BYTES = 32
 _BOUND = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets", ("v1", "Node"): "nodes"}
 
@@ -41,6 +47,21 @@ def _b64(data: bytes) -> str:
 
 def _unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _issuer(token: str) -> str:
+    """Who a token says it is from, unchecked; empty for what is no token."""
+    try:
+        claims = orjson.loads(_unb64(token.split(".")[1]))
+    except ValueError:
+        return ""
+    return str(claims.get("iss") or "") if isinstance(claims, dict) else ""
+
+
+def _deleted(obj: Object, now: float) -> bool:
+    """Whether an object has been waiting for its end for longer than clocks may differ."""
+    since = obj["metadata"].get("deletionTimestamp")
+    return since is not None and datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() < now - _LEEWAY_S
 
 
 class Tokens:
@@ -72,8 +93,14 @@ class Tokens:
         return f"{text}.{_b64(r.to_bytes(_COORDINATE_BYTES, 'big') + s.to_bytes(_COORDINATE_BYTES, 'big'))}"
 
     def issue(self, account: Object, audiences: list[str], ttl_s: int, bound: Object | None = None) -> tuple[str, int]:
-        """A token for a service account, and when it expires (seconds since the epoch)."""
+        """A token for a service account, and when it is to be renewed (seconds since the epoch).
+
+        The tokens that pods get by default live on for a year: clients that do not read theirs again
+        are warned of, not cut off.
+        """
         now = int(self.core.clock.now())
+        warned = bound is not None and bound["kind"] == "Pod" and ttl_s == _WARN_AFTER_S
+        warned = warned and set(audiences) <= set(self.core.config.api_audiences)
         metadata = account["metadata"]
         private: Object = {
             "namespace": metadata["namespace"],
@@ -85,9 +112,11 @@ class Tokens:
             if node:
                 known = self.core.get("", "nodes", "", node)
                 private["node"] = {"name": node, **({"uid": known["metadata"]["uid"]} if known else {})}
+        if warned:
+            private["warnafter"] = now + ttl_s
         claims = {
             "aud": audiences,
-            "exp": now + ttl_s,
+            "exp": now + (_EXTENDED_TTL_S if warned else ttl_s),
             "iat": now,
             "iss": self.issuer,
             "jti": self.core.uid(),
@@ -131,43 +160,52 @@ class Tokens:
         self._checked[token] = claims
         return claims
 
-    def user(self, token: str) -> UserInfo | None:
-        """Whom a token names when it is shown to this API server; None when it is not valid."""
-        return self.review(token, [])[0]
-
-    def review(self, token: str, audiences: list[str]) -> tuple[UserInfo | None, list[str]]:
-        """Whom a token names, and for which of the audiences (this API server when none is given)."""
-        claims = self._claims(token) if token.count(".") == 2 else None
-        if claims is None or claims.get("iss") != self.issuer:
-            return None, []
+    def review(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo | None, list[str], str]:
+        """Whom a token names, for which of the audiences, and why it names nobody: empty when it is not
+        one of ours at all."""
+        if token.count(".") != 2 or _issuer(token) != self.issuer:
+            return None, [], ""
+        claims = self._claims(token)
+        if claims is None:
+            return None, [], "go-jose/go-jose: error in cryptographic primitive"
+        made_for = claims.get("aud") or []
+        granted = [audience for audience in made_for if audience in audiences]
+        if not granted:
+            shown, wanted = (" ".join(map(go_quote, found)) for found in (made_for, audiences))
+            return None, [], f"token audiences [{shown}] is invalid for the target audiences [{wanted}]"
         now = self.core.clock.now()
-        if not claims.get("nbf", 0) - 60 <= now < claims.get("exp", 0) + 10:
-            return None, []
-        wanted = audiences or [self.issuer]
-        granted = [audience for audience in wanted if audience in claims.get("aud", ())]
-        if not granted or not self._alive(claims):
-            return None, []
-        return self._named(claims), granted if audiences else []
+        if now > claims.get("exp", 0) + _LEEWAY_S:
+            return None, [], "service account token has expired"
+        if now < claims.get("nbf", 0) - _LEEWAY_S:
+            return None, [], "service account token is not valid yet"
+        problem = self._invalidated(claims, now)
+        return (None, [], problem) if problem else (self._named(claims), granted, "")
 
-    def _alive(self, claims: Object) -> bool:
-        """Whether account and bound object are still the ones that the token was made for."""
+    def _invalidated(self, claims: Object, now: float) -> str:
+        """Why account or bound object are no longer the ones that the token was made for; empty: they are."""
         private = claims.get("kubernetes.io") or {}
         namespace = private.get("namespace", "")
         account = private.get("serviceaccount") or {}
-        found = self.core.get("", "serviceaccounts", namespace, account.get("name", ""))
-        if found is None or found["metadata"]["uid"] != account.get("uid"):
-            return False
-        for word, resource in (("pod", "pods"), ("secret", "secrets")):
+        name = account.get("name", "")
+        found = self.core.get("", "serviceaccounts", namespace, name)
+        if found is None:
+            return f'serviceaccounts "{name}" not found'
+        if _deleted(found, now):
+            return f"service account {namespace}/{name} has been deleted"
+        uid = found["metadata"]["uid"]
+        if uid != account.get("uid"):
+            return f"service account UID ({uid}) does not match claim ({account.get('uid', '')})"
+        for word, resource in (("secret", "secrets"), ("pod", "pods"), ("node", "nodes")):
             bound = private.get(word)
-            if bound:
-                obj = self.core.get("", resource, namespace, bound["name"])
-                if obj is None or obj["metadata"]["uid"] != bound["uid"]:
-                    return False
-        node = private.get("node")
-        if node and not private.get("pod"):  # of a pod's token it only tells where the pod was
-            obj = self.core.get("", "nodes", "", node["name"])
-            return obj is not None and obj["metadata"]["uid"] == node.get("uid")
-        return True
+            if not bound or (word == "node" and private.get("pod")):  # of a pod's token it only tells where the pod was
+                continue
+            obj = self.core.get("", resource, "" if word == "node" else namespace, bound["name"])
+            if obj is None or _deleted(obj, now):
+                return "service account token has been invalidated"
+            uid = obj["metadata"]["uid"]
+            if uid != bound.get("uid"):
+                return f"{word} UID ({uid}) does not match service account {word} ref claim ({bound.get('uid', '')})"
+        return ""
 
     def _named(self, claims: Object) -> UserInfo:
         private = claims["kubernetes.io"]
@@ -221,7 +259,7 @@ class Tokens:
 async def token_request(core: Core, request: Request) -> Answer:
     """POST of a TokenRequest for a service account."""
     from actors.apiserver import managedfields
-    from actors.apiserver._subresources import admitted
+    from actors.apiserver.admission import CREATE, Attributes
     from actors.apiserver.fieldvalidation import decode
 
     gvk = ("authentication.k8s.io", "v1", "TokenRequest")
@@ -238,7 +276,6 @@ async def token_request(core: Core, request: Request) -> Answer:
         raise status.invalid("authentication.k8s.io", "TokenRequest", request.name, [error])
     if metadata.get("namespace") and metadata["namespace"] != request.namespace:
         raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    account = core.get("", "serviceaccounts", request.namespace, request.name)
     spec = obj.setdefault("spec", {})
     if spec.get("expirationSeconds") is None:
         spec["expirationSeconds"] = _DEFAULT_TTL_S
@@ -248,14 +285,21 @@ async def token_request(core: Core, request: Request) -> Answer:
         type_, None, obj, request.manager, api_version="authentication.k8s.io/v1",
         now=core.clock.rfc3339(), subresource="token", reset=managedfields.reset_filter("", "serviceaccounts", "token"),
     )
+    attributes = Attributes(
+        CREATE, request.served.kind, request.namespace, request.name, "token", obj, None, request.user, core,
+        request.dry_run, request.options,
+    )
+    attributes.report_to(request)
+    await core.chain.admit(attributes)
+    account = core.get("", "serviceaccounts", request.namespace, request.name)
     if account is None:
         raise status.not_found("", "serviceaccounts", request.name)
     metadata["name"], metadata["namespace"] = request.name, request.namespace
     metadata["uid"], metadata["creationTimestamp"] = core.uid(), core.clock.rfc3339()
     if not spec.get("audiences"):
-        spec["audiences"] = [core.config.service_account_issuer]
+        spec["audiences"] = list(core.config.api_audiences)
     _check_ttl(spec["expirationSeconds"])
-    await admitted(core, request, request.served.kind, request.name, "token", obj)
+    await core.chain.validate(attributes)
     bound = _bound_object(core, request, account, spec.get("boundObjectRef"))
     spec.setdefault("boundObjectRef", None)
     if request.dry_run:

@@ -4,6 +4,6 @@ Owns bytes on sockets. Every request becomes one message to the API server actor
 decided there. `start` opens a listening socket.
 """
 
-from actors.apiserver.http._front import HttpFront, start
+from actors.apiserver.http._front import HttpFront, bind, start
 
-__all__ = ["HttpFront", "start"]
+__all__ = ["HttpFront", "bind", "start"]

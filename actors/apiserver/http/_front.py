@@ -7,6 +7,7 @@ streams that it fed, so that clients watch again. Connections are plain objects 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from actors.apiserver.http._connection import Connection
 from actors.kernel import Actor, Child, LiveSystem, Ref
 from protocol.api import Hold
 
-__all__ = ["HttpFront", "start"]
+__all__ = ["HttpFront", "bind", "start"]
 
 _BACKLOG = 1024
 _RETRY_S = 0.1
@@ -47,6 +48,21 @@ class HttpFront(Actor):
             connection.close()
 
 
+def bind(host: str) -> socket.socket:
+    """A socket on a free port, not listening yet: for who must know the port before the API server starts.
+
+    Raises `OSError`.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
 def start(
     system: LiveSystem,
     apiserver: Ref,
@@ -54,8 +70,10 @@ def start(
     port: int = 0,
     tls: ssl.SSLContext | None = None,
     max_body_bytes: int = 3 * 1024 * 1024,
+    listener: socket.socket | None = None,
 ) -> tuple[int, Callable[[], None]]:
-    """Listen on `host`:`port` (0 picks one); answers the port and a function that stops listening.
+    """Listen on `host`:`port` (0 picks one), or on a socket that is bound already; answers the port and a
+    function that stops listening.
 
     The system must be running. Raises `OSError` when the port cannot be had. May be called from any
     thread but the loop's own.
@@ -66,11 +84,9 @@ def start(
     async def listen() -> asyncio.Server:
         return await loop.create_server(
             lambda: Connection(loop, apiserver, connections, max_body_bytes),
-            host,
-            port,
             ssl=tls,
             backlog=_BACKLOG,
-            reuse_address=True,
+            **({"sock": listener} if listener is not None else {"host": host, "port": port, "reuse_address": True}),
         )
 
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result(10)
