@@ -8,42 +8,39 @@ network (CNI). The runtime keeps all records; this actor may come and go.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from actors.kernel import Child, Future, handles
+from actors.kernel import Future, handles
 from actors.runtime._cri_client import message as message_class
-from actors.runtime._cri_configs import NODE, PROPAGATION, container_config, resources_config, sandbox_config
+from actors.runtime._cri_configs import NODE, container_config, mount_config, resources_config, sandbox_config
+from actors.runtime._cri_figures import RUNNING, UID, CriFigures
 from actors.runtime._cri_machine import CriMachine, why_no_cri
-from actors.runtime._cri_streams import CriStreams, later
-from actors.runtime._images import normal_reference
-from actors.runtime._linux import LinuxError
+from actors.runtime._cri_streams import EXITED, later
+from actors.runtime._idmap import free_base
 from actors.runtime._log_files import tail_text
 from actors.runtime._oci_spec import lowest_oom_score
 from actors.runtime._pod_files import etc_files
-from actors.runtime._process_io import Relay, tell
-from actors.runtime._volume_mounts import VOLUME_REFRESH_S, VolumeMounts
-from actors.runtime.images import ImageError
+from actors.runtime._pod_mounts import pod_mounts, termination_message
+from actors.runtime._process_io import tell
 from protocol import cri
 from protocol.message import Message
 
 __all__ = ["CriMachine", "CriRuntime", "why_no_cri"]
 
 POLL_S = 0.3
-PULL_TIMEOUT_S = 600.0
 STOP_MARGIN_S = 30.0
 LOG_MAX_BYTES, LOG_MAX_FILES = 10 << 20, 5
-MESSAGE_MAX_BYTES, MESSAGE_LINES, MESSAGE_LOG_BYTES = 4096, 80, 2048
-CREATED, RUNNING, EXITED = 0, 1, 2
-STATES = {CREATED: cri.CONTAINER_CREATED, RUNNING: cri.CONTAINER_RUNNING, EXITED: cri.CONTAINER_EXITED}
+STATES = {0: cri.CONTAINER_CREATED, RUNNING: cri.CONTAINER_RUNNING, EXITED: cri.CONTAINER_EXITED}
 KEY, POLICY, IMAGE = "kubekka.dev/key", "kubekka.dev/termination-message-policy", "kubekka.dev/image"
-UID, POD_NAME = "io.kubernetes.pod.uid", "io.kubernetes.pod.name"
-SANDBOX_CONFIG, PARENT = "kubekka.dev/config", "kubekka.dev/cgroup-parent"
+POD_NAME, LOG = "io.kubernetes.pod.name", "kubekka.dev/log"
+OWN_FILES = ("/etc/hostname", "/etc/resolv.conf")
+"""What the runtime makes itself."""
+SANDBOX_CONFIG, PARENT, ID_BASE = "kubekka.dev/config", "kubekka.dev/cgroup-parent", "kubekka.dev/id-base"
 
 
 class _Exited(Message, frozen=True):
@@ -52,31 +49,20 @@ class _Exited(Message, frozen=True):
     container_id: str
 
 
-class _Refresh(Message, frozen=True):
-    """Look whether the content of volumes has changed."""
-
-
-class CriRuntime(CriStreams):
+class CriRuntime(CriFigures):
     """See the module."""
 
     def __init__(self, machine: CriMachine) -> None:
-        super().__init__()
-        self.machine = machine
-        self.sessions = {}
-        self.volumes = VolumeMounts(machine.root / "volumes")
-        self.samples: dict[str, tuple[float, int]] = {}
+        super().__init__(machine)
 
-    def on_start(self) -> None:
-        self.relay = self.spawn(Child("relay", Relay))
+    def listen(self) -> None:
+        """List again and again, in a thread."""
         self.machine.stopped.clear()
         threading.Thread(target=self._listen, name="cri-relist", daemon=True).start()
-        self.every(VOLUME_REFRESH_S, _Refresh())
 
-    def on_stop(self) -> None:
+    def deafen(self) -> None:
+        """End that."""
         self.machine.stopped.set()
-        self.close_sessions()
-        if not self.machine.keep:
-            self.machine.remove_all()
 
     def _listen(self) -> None:
         """List again and again, as the kubelet does with runtimes that tell no events; and put aside logs that
@@ -96,7 +82,7 @@ class CriRuntime(CriStreams):
                     self._rotate(container)
 
     def _rotate(self, container: Any) -> None:
-        path = Path(container.annotations.get("kubekka.dev/log", ""))
+        path = Path(container.annotations.get(LOG, ""))
         with contextlib.suppress(OSError, cri.CriError):
             info = path.stat()
             if info.st_size > LOG_MAX_BYTES:
@@ -108,9 +94,7 @@ class CriRuntime(CriStreams):
     @handles(_Exited)
     def exited(self, message: _Exited) -> None:
         with contextlib.suppress(cri.CriError):
-            status = self.container_status(cri.GetContainerStatus(message.container_id))
-            if self.machine.watcher is not None and status.state == cri.CONTAINER_EXITED:
-                self.machine.watcher.tell(cri.ContainerEvent(status))
+            self.announce(self.container_status(cri.GetContainerStatus(message.container_id)))
 
     # -- sandboxes
 
@@ -119,10 +103,14 @@ class CriRuntime(CriStreams):
         pod, machine = message.config, self.machine
         directory = machine.log_directory(pod)
         directory.mkdir(parents=True, exist_ok=True)
-        config = sandbox_config(pod, str(machine.root), str(directory))
+        handler, base = message.runtime_handler, 0
+        if not pod.host_users:
+            base = self._id_base(handler)
+        machine.limit_pod(pod, pod.resources)
+        config = sandbox_config(pod, str(machine.root), str(directory), base)
         config.annotations[SANDBOX_CONFIG] = msgspec.json.encode(pod).decode()
         config.annotations[PARENT] = pod.cgroup_parent
-        handler = message.runtime_handler
+        config.annotations[ID_BASE] = str(base)
         ident = machine.call("RunPodSandbox", config=config, runtime_handler=handler).pod_sandbox_id
         place = machine.root / "sandboxes" / ident
         place.mkdir(parents=True)
@@ -131,6 +119,23 @@ class CriRuntime(CriStreams):
         for file, text in etc_files(pod, ips).items():
             (place / file).write_text(text)
         return cri.RunPodSandboxResponse(ident, ips)
+
+    def _id_base(self, handler: str) -> int:
+        """User numbers for a pod, where the runtime can give it some."""
+        if handler not in self.machine.user_namespaces():
+            what = f'RuntimeClass handler "{handler}"' if handler else "runtime"
+            raise cri.CriError(
+                "InvalidArgument", f"can't set `spec.hostUsers: false`, {what} does not support user namespaces"
+            )
+        try:
+            return free_base(int(s.annotations.get(ID_BASE) or 0) for s in self.machine.sandboxes())
+        except LookupError as error:
+            raise cri.CriError("Unknown", str(error)) from error
+
+    @handles(cri.UpdatePodSandboxResources)
+    def update_pod_sandbox_resources(self, message: cri.UpdatePodSandboxResources) -> None:
+        status = self.machine.call("PodSandboxStatus", pod_sandbox_id=message.pod_sandbox_id).status
+        self.machine.limit_pod(self._pod(status), message.resources)
 
     @handles(cri.StopPodSandbox)
     def stop_pod_sandbox(self, message: cri.StopPodSandbox) -> None:
@@ -149,9 +154,7 @@ class CriRuntime(CriStreams):
             self.remove_container(cri.RemoveContainer(container.id))
         machine.delete_sandbox(message.pod_sandbox_id)
         if not machine.sandboxes(pod.uid):
-            machine.groups.remove(pod.cgroup_parent)
-            shutil.rmtree(machine.root / "volumes" / f"var/lib/kubelet/pods/{pod.uid}", ignore_errors=True)
-            shutil.rmtree(machine.log_directory(pod), ignore_errors=True)
+            machine.forget_pod(pod)
 
     @staticmethod
     def _pod(status: Any) -> cri.PodSandboxConfig:
@@ -174,10 +177,6 @@ class CriRuntime(CriStreams):
                 found.append(self.pod_sandbox_status(cri.GetPodSandboxStatus(sandbox.id)))
         return tuple(found)
 
-    @handles(cri.UpdatePodSandbox)
-    def update_pod_sandbox(self, message: cri.UpdatePodSandbox) -> None:
-        """Annotations mean nothing here."""
-
     @handles(cri.UpdateRuntimeConfig)
     def update_runtime_config(self, message: cri.UpdateRuntimeConfig) -> None:
         config = message_class("RuntimeConfig")(network_config={"pod_cidr": message.pod_cidr})
@@ -192,62 +191,33 @@ class CriRuntime(CriStreams):
         sandbox = machine.call("PodSandboxStatus", pod_sandbox_id=message.pod_sandbox_id).status
         pod = self._pod(sandbox)
         key = f"{sandbox.id}-{config.name}-{config.attempt}"
-        mounts = self._mounts(sandbox.id, pod, config, key)
+        base = int(sandbox.annotations.get(ID_BASE) or 0)
+
+        def volume(number: int, mount: cri.Mount) -> Path:
+            return machine.volumes.place(pod.uid, mount, machine.messages(key) / f"sub-{number}")
+
+        etc = machine.root / "sandboxes" / sandbox.id
+        mounts = [
+            mount_config(mount, base)
+            for mount in pod_mounts(config, etc, machine.messages(key), volume)
+            if mount.target not in OWN_FILES or not mount.source.startswith(str(etc))
+        ]
         labels = {
             NODE: str(machine.root),
             UID: pod.uid,
             POD_NAME: pod.name,
             "io.kubernetes.container.name": config.name,
         }
-        made = container_config(pod, config, mounts, labels, lowest_oom_score(config.resources.oom_score_adj))
+        made = container_config(pod, config, mounts, labels, lowest_oom_score(config.resources.oom_score_adj), base)
         made.annotations[KEY] = key
         made.annotations[POLICY] = config.termination_message_policy
         made.annotations[IMAGE] = config.image
-        made.annotations["kubekka.dev/log"] = str(machine.log_directory(pod) / made.log_path)
-        whole = sandbox_config(pod, str(machine.root), str(machine.log_directory(pod)))
+        made.annotations[LOG] = str(machine.log_directory(pod) / made.log_path)
+        whole = sandbox_config(pod, str(machine.root), str(machine.log_directory(pod)), base)
         answer = machine.call(
             "CreateContainer", pod_sandbox_id=message.pod_sandbox_id, config=made, sandbox_config=whole
         )
         return cri.CreateContainerResponse(answer.container_id)
-
-    def _mounts(self, sandbox_id: str, pod: cri.PodSandboxConfig, config: cri.ContainerConfig, key: str) -> list[Any]:
-        mount_class, machine = message_class("Mount"), self.machine
-        taken = {m.container_path.rstrip("/") for m in config.mounts}
-        found = []
-        if "/etc/hosts" not in taken:
-            hosts = machine.root / "sandboxes" / sandbox_id / "hosts"
-            found.append(
-                mount_class(container_path="/etc/hosts", host_path=str(hosts), readonly=config.readonly_rootfs)
-            )
-        if config.termination_message_path:
-            place = machine.root / "messages" / key
-            place.mkdir(parents=True, exist_ok=True)
-            (place / "termination-log").touch()
-            (place / "termination-log").chmod(0o666)
-            found.append(
-                mount_class(container_path=config.termination_message_path, host_path=str(place / "termination-log"))
-            )
-        for number, mount in enumerate(config.mounts):
-            if mount.image:
-                found.append(
-                    mount_class(container_path=mount.container_path, readonly=True, image={"image": mount.image},
-                                image_sub_path=mount.sub_path)
-                )  # fmt: skip
-                continue
-            source = self.volumes.place(key, number, pod.uid, mount)
-            found.append(
-                mount_class(
-                    container_path=mount.container_path,
-                    host_path=str(source),
-                    readonly=mount.readonly,
-                    propagation=PROPAGATION.get(mount.propagation, 0),
-                )
-            )
-        return found
-
-    @handles(_Refresh)
-    def refresh(self, message: _Refresh) -> None:
-        self.volumes.refresh(self.log)
 
     @handles(cri.StartContainer)
     def start_container(self, message: cri.StartContainer) -> cri.StartContainerResponse:
@@ -272,10 +242,8 @@ class CriRuntime(CriStreams):
             status = self.machine.call("ContainerStatus", container_id=message.container_id).status
             self.machine.call("RemoveContainer", container_id=message.container_id)
             key = status.annotations.get(KEY, "")
-            self.volumes.forget(key)
             self.samples.pop(message.container_id, None)
-            if key:
-                shutil.rmtree(self.machine.root / "messages" / key, ignore_errors=True)
+            self.machine.forget_messages(key)
             for path in Path(status.log_path).parent.glob(Path(status.log_path).name + "*"):
                 path.unlink()
 
@@ -303,14 +271,10 @@ class CriRuntime(CriStreams):
         )
 
     def _termination_message(self, status: Any) -> str:
-        notes = status.annotations
-        with contextlib.suppress(OSError):
-            data = (self.machine.root / "messages" / notes.get(KEY, "") / "termination-log").read_bytes()
-            if data:
-                return data[-MESSAGE_MAX_BYTES:].decode(errors="replace")
-        if status.exit_code and notes.get(POLICY) == "FallbackToLogsOnError":
-            return tail_text(Path(status.log_path), MESSAGE_LINES, MESSAGE_LOG_BYTES)
-        return str(status.message)
+        notes, log = status.annotations, Path(status.log_path)
+        place = self.machine.messages(notes.get(KEY, ""))
+        said = termination_message(place, notes.get(POLICY, ""), status.exit_code, lambda n: tail_text(log, n))
+        return said or str(status.message)
 
     @handles(cri.ListContainers)
     def list_containers(self, message: cri.ListContainers) -> tuple[cri.ContainerStatus, ...]:
@@ -320,110 +284,10 @@ class CriRuntime(CriStreams):
                 found.append(self.container_status(cri.GetContainerStatus(container.id)))
         return tuple(sorted(found, key=lambda s: s.created_at))
 
-    @handles(cri.GetContainerEvents)
-    def container_events(self, message: cri.GetContainerEvents) -> None:
-        self.machine.watcher = message.watcher
-
     @handles(cri.UpdateContainerResources)
     def update_container_resources(self, message: cri.UpdateContainerResources) -> None:
         linux = resources_config(message.resources, lowest_oom_score(message.resources.oom_score_adj))
         self.machine.call("UpdateContainerResources", container_id=message.container_id, linux=linux)
-
-    # -- figures and images
-
-    @handles(cri.GetContainerStats)
-    def container_stats(self, message: cri.GetContainerStats) -> cri.ContainerStats:
-        return self._stats(self.machine.call("ContainerStats", container_id=message.container_id).stats)
-
-    @handles(cri.ListContainerStats)
-    def list_container_stats(self, message: cri.ListContainerStats) -> tuple[cri.ContainerStats, ...]:
-        labels = {NODE: str(self.machine.root), **({UID: message.pod_uid} if message.pod_uid else {})}
-        found = self.machine.call("ListContainerStats", filter={"label_selector": labels}).stats
-        return tuple(self._stats(s) for s in found)
-
-    def _stats(self, stats: Any) -> cri.ContainerStats:
-        now, cpu = self.clock.now(), stats.cpu.usage_core_nano_seconds.value
-        before = self.samples.get(stats.attributes.id)
-        rate = stats.cpu.usage_nano_cores.value
-        if not rate and before is not None:
-            rate = int(max(0, cpu - before[1]) / max(now - before[0], 1e-3))
-        self.samples[stats.attributes.id] = (now, cpu)
-        layer = cri.FilesystemUsage(stats.writable_layer.used_bytes.value, stats.writable_layer.inodes_used.value)
-        memory = stats.memory
-        return cri.ContainerStats(
-            stats.attributes.id,
-            stats.attributes.metadata.name,
-            stats.attributes.labels.get(UID, ""),
-            now,
-            cpu,
-            rate,
-            memory.working_set_bytes.value,
-            memory.usage_bytes.value or memory.working_set_bytes.value,
-            writable_layer=layer,
-        )
-
-    @handles(cri.ProcessTree)
-    def process_tree(self, message: cri.ProcessTree) -> tuple[cri.ProcessEntry, ...]:
-        found = []
-        for sandbox in self.machine.sandboxes(message.pod_uid):
-            pid = self.pause_pid(sandbox.id)
-            if pid:
-                found.append(cri.ProcessEntry(pid, 0, "/pause", "", dict.fromkeys(("net", "ipc", "uts"), pid)))
-        for container in self.machine.containers(message.pod_uid):
-            pid = self.container_pid(container.id) if container.state == RUNNING else 0
-            if pid:
-                found.append(cri.ProcessEntry(pid, 0, _command(pid), container.metadata.name))
-        return tuple(found)
-
-    @handles(cri.PullImage)
-    def pull_image(self, message: cri.PullImage) -> Future[cri.PullImageResponse]:
-        """What the local store has, the runtime is handed; else it may reach a registry itself."""
-        normal_reference(message.image)
-
-        def work() -> cri.PullImageResponse:
-            present = self.image_status(cri.ImageStatus(message.image))
-            try:
-                if present is None and self.machine.load_image(message.image):
-                    present = self.image_status(cri.ImageStatus(message.image))
-                if present is None:
-                    auth = {"username": message.auth[0], "password": message.auth[1]} if message.auth else None
-                    self.machine.call("PullImage", PULL_TIMEOUT_S, image={"image": message.image}, auth=auth)
-                    present = self.image_status(cri.ImageStatus(message.image))
-            except (LinuxError, ImageError, OSError) as error:
-                raise cri.CriError("Unknown", f"failed to load image: {error}", "ErrImagePull") from error
-            except cri.CriError as error:
-                raise cri.CriError(error.code, error.message, "ErrImagePull") from error
-            if present is None:
-                raise cri.CriError("NotFound", f"image {message.image} not found", "ErrImagePull")
-            return cri.PullImageResponse((present.repo_digests or (present.id,))[0], present.size_bytes, 0.0)
-
-        return later(Future(), work)
-
-    @handles(cri.ImageStatus)
-    def image_status(self, message: cri.ImageStatus) -> cri.Image | None:
-        if not message.image.startswith("sha256:"):
-            normal_reference(message.image)
-        image = self.machine.call("ImageStatus", image={"image": message.image}).image
-        return _image(image) if image.id else None
-
-    @handles(cri.ListImages)
-    def list_images(self, message: cri.ListImages) -> tuple[cri.Image, ...]:
-        return tuple(_image(i) for i in self.machine.call("ListImages").images)
-
-    @handles(cri.RemoveImage)
-    def remove_image(self, message: cri.RemoveImage) -> None:
-        self.machine.call("RemoveImage", image={"image": message.image})
-
-    @handles(cri.ImageFsInfo)
-    def image_fs_info(self, message: cri.ImageFsInfo) -> cri.ImageFsInfoResponse:
-        systems = self.machine.call("ImageFsInfo").image_filesystems
-        return cri.ImageFsInfoResponse(
-            sum(s.used_bytes.value for s in systems), sum(s.inodes_used.value for s in systems)
-        )
-
-    @handles(cri.Version)
-    def version(self, message: cri.Version) -> cri.VersionResponse:
-        return cri.VersionResponse("0.1.0", self.machine.prefix, self.machine.version, "v1")
 
 
 def _addresses(status: Any) -> tuple[str, ...]:
@@ -431,20 +295,8 @@ def _addresses(status: Any) -> tuple[str, ...]:
     return tuple(ip for ip in (network.ip, *(extra.ip for extra in network.additional_ips)) if ip)
 
 
-def _image(image: Any) -> cri.Image:
-    return cri.Image(image.id, tuple(image.repo_tags), tuple(image.repo_digests), int(image.size), image.pinned)
-
-
 def _sandbox_of(answer: Any) -> str:
-    import json
-
     try:
         return str(json.loads(answer.info.get("info", "{}")).get("sandboxID", ""))
     except ValueError:
         return ""
-
-
-def _command(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ").strip()
-    return ""

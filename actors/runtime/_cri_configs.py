@@ -6,30 +6,58 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.runtime._cri_client import message
+from actors.runtime._idmap import IDS_PER_POD
 from actors.runtime._oci_spec import MASKED, READONLY
+from actors.runtime._pod_mounts import HostMount
 from protocol import cri
 
-__all__ = ["NODE", "container_config", "resources_config", "sandbox_config"]
+__all__ = ["NODE", "container_config", "mount_config", "resources_config", "sandbox_config"]
 
 NODE = "kubekka.dev/node"
-POD, CONTAINER, NODE_WIDE = 0, 1, 2
+POD, CONTAINER, NODE_WIDE, TARGET = 0, 1, 2, 3
 """NamespaceMode."""
-SECCOMP = {"RuntimeDefault": 0, "": 1, "Unconfined": 1}
-LOCALHOST = 2
+UNCONFINED = 1
+PROFILES = {"RuntimeDefault": 0, "Unconfined": UNCONFINED, "Localhost": 2}
 PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 PROPAGATION = {"": 0, "None": 0, "HostToContainer": 1, "Bidirectional": 2}
 
 
-def _namespaces(pod: cri.PodSandboxConfig) -> Any:
+def _mapping(base: int) -> list[Any]:
+    return [message("IDMapping")(host_id=base, container_id=0, length=IDS_PER_POD)] if base else []
+
+
+def _namespaces(pod: cri.PodSandboxConfig, base: int, target: str = "") -> Any:
+    fields: dict[str, Any] = {"target_id": target} if target else {}
+    if base:
+        fields["userns_options"] = message("UserNamespace")(mode=POD, uids=_mapping(base), gids=_mapping(base))
+    own = TARGET if target else POD if pod.shared_pid else CONTAINER
     return message("NamespaceOption")(
         network=NODE_WIDE if pod.host_network else POD,
-        pid=NODE_WIDE if pod.host_pid else POD if pod.shared_pid else CONTAINER,
+        pid=NODE_WIDE if pod.host_pid else own,
         ipc=NODE_WIDE if pod.host_ipc else POD,
+        **fields,
     )
 
 
-def sandbox_config(pod: cri.PodSandboxConfig, node: str, log_directory: str) -> Any:
-    """`PodSandboxConfig`."""
+def mount_config(mount: HostMount, base: int) -> Any:
+    """`Mount`; `base`: see `free_base`, 0 for none."""
+    if mount.image:
+        return message("Mount")(
+            container_path=mount.target, readonly=True, image={"image": mount.image}, image_sub_path=mount.sub_path
+        )
+    return message("Mount")(
+        container_path=mount.target,
+        host_path=mount.source,
+        readonly=mount.readonly,
+        recursive_read_only=mount.recursive_readonly,
+        propagation=PROPAGATION.get(mount.propagation, 0),
+        uidMappings=_mapping(base),
+        gidMappings=_mapping(base),
+    )
+
+
+def sandbox_config(pod: cri.PodSandboxConfig, node: str, log_directory: str, base: int) -> Any:
+    """`PodSandboxConfig`; `base` is the pod's first user number, 0 where it has none of its own."""
     labels = {
         **dict(pod.labels),
         NODE: node,
@@ -55,7 +83,7 @@ def sandbox_config(pod: cri.PodSandboxConfig, node: str, log_directory: str) -> 
             cgroup_parent=pod.cgroup_parent,
             sysctls=dict(pod.sysctls),
             security_context=message("LinuxSandboxSecurityContext")(
-                namespace_options=_namespaces(pod), seccomp=message("SecurityProfile")(profile_type=0)
+                namespace_options=_namespaces(pod, base), seccomp=message("SecurityProfile")(profile_type=0)
             ),
         ),
     )
@@ -74,29 +102,36 @@ def resources_config(resources: cri.ContainerResources, oom_score: int) -> Any:
     )
 
 
-def _security(pod: cri.PodSandboxConfig, config: cri.ContainerConfig) -> Any:
+def _profile(text: str) -> Any:
+    """`SecurityProfile` of `RuntimeDefault`, `Unconfined` or `Localhost/<name>`."""
+    kind, _, name = text.partition("/")
+    return message("SecurityProfile")(profile_type=PROFILES.get(kind, UNCONFINED), localhost_ref=name)
+
+
+def _security(pod: cri.PodSandboxConfig, config: cri.ContainerConfig, base: int) -> Any:
     security = config.security
-    kind = LOCALHOST if security.seccomp.startswith("Localhost/") else SECCOMP.get(security.seccomp, 1)
+    kind, _, path = security.seccomp.partition("/")
     fields: dict[str, Any] = {}
     if config.run_as_user is not None:
         fields["run_as_user"] = message("Int64Value")(value=config.run_as_user)
     if security.run_as_group is not None:
         fields["run_as_group"] = message("Int64Value")(value=security.run_as_group)
+    if security.apparmor:
+        fields["apparmor"] = _profile(security.apparmor)
     open_up = config.privileged or security.unmasked
     return message("LinuxContainerSecurityContext")(
         capabilities=message("Capability")(
             add_capabilities=security.add_capabilities, drop_capabilities=security.drop_capabilities
         ),
         privileged=config.privileged,
-        namespace_options=_namespaces(pod),
+        namespace_options=_namespaces(pod, base, config.target_id),
         readonly_rootfs=config.readonly_rootfs,
         supplemental_groups=security.supplemental_groups,
         no_new_privs=security.no_new_privs,
         masked_paths=[] if open_up else MASKED,
         readonly_paths=[] if open_up else READONLY,
-        seccomp=message("SecurityProfile")(
-            profile_type=kind, localhost_ref=f"/{security.seccomp.partition('/')[2]}" if kind == LOCALHOST else ""
-        ),
+        seccomp=_profile(f"{kind}//{path}" if path else kind),
+        supplemental_groups_policy=1 if security.strict_groups else 0,
         **fields,
     )
 
@@ -107,6 +142,7 @@ def container_config(
     mounts: list[Any],
     labels: Mapping[str, str],
     oom_score: int,
+    base: int,
 ) -> Any:
     """`ContainerConfig`; `mounts` as `Mount` messages."""
     return message("ContainerConfig")(
@@ -117,14 +153,18 @@ def container_config(
         working_dir=config.working_dir,
         envs=[message("KeyValue")(key=k, value=v.encode()) for k, v in config.envs],
         mounts=mounts,
-        devices=[message("Device")(container_path=d, host_path=d, permissions="rwm") for d in config.security.devices],
+        devices=[
+            message("Device")(container_path=d.container_path, host_path=d.host_path, permissions=d.permissions)
+            for d in (*(cri.Device(p, p) for p in config.security.devices), *config.devices)
+        ],
         labels={**dict(config.labels), **labels},
         annotations=dict(config.annotations),
         log_path=config.log_path or f"{config.name}/{config.attempt}.log",
         stdin=config.stdin,
         stdin_once=config.stdin_once,
         tty=config.tty,
+        stop_signal=f"SIGNAL_{config.stop_signal}" if config.stop_signal else None,
         linux=message("LinuxContainerConfig")(
-            resources=resources_config(config.resources, oom_score), security_context=_security(pod, config)
+            resources=resources_config(config.resources, oom_score), security_context=_security(pod, config, base)
         ),
     )

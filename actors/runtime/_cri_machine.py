@@ -15,9 +15,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from actors.runtime._cri_client import CriClient
 from actors.runtime._cri_configs import NODE
-from actors.runtime._linux import ControlGroups, LinuxError, build_pause
+from actors.runtime._linux import LinuxError, build_pause
+from actors.runtime._real_machine import RealMachine, features
 from actors.runtime.images import ImageError, LocalImages, export, import_rootfs
 from protocol import cri
 
@@ -42,29 +45,40 @@ def why_no_cri(endpoint: str) -> str:
     return ""
 
 
-class CriMachine:
-    """See the module. Raises: LinuxError, when the runtime does not answer.
-
-    With `keep`, stopping the runtime actor leaves everything running.
-    """
+class CriMachine(RealMachine):
+    """See the module. Raises: LinuxError, when the runtime does not answer."""
 
     def __init__(self, endpoint: str, images: LocalImages, root: Path | None = None, keep: bool = False) -> None:
         missing = why_no_cri(endpoint)
         if missing:
             raise LinuxError(missing)
-        self.endpoint, self.images, self.keep = endpoint, images, keep
+        super().__init__(images, root, keep)
+        self.endpoint = endpoint
         self.client = CriClient(endpoint)
         self.call = self.client.call
-        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
-        self.root = Path(self._temporary.name if self._temporary is not None else root or ".").resolve()
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.groups = ControlGroups()
         version = self.call("Version")
         self.prefix, self.version = version.runtime_name, version.runtime_version
-        self.watcher: Any = None
         self.stopped = threading.Event()
         with contextlib.suppress(LinuxError, ImageError, cri.CriError):
             self._bring_pause()
+
+    def user_namespaces(self) -> set[str]:
+        """The runtime handlers ("" is the default one) that can give a pod user numbers of its own."""
+        handlers = self.call("Status").runtime_handlers
+        return {h.name for h in handlers if h.features.user_namespaces}
+
+    def features(self) -> tuple[str, ...]:
+        """`VersionResponse.features`."""
+        status = self.call("Status")
+        default = [h.features for h in status.runtime_handlers if not h.name]
+        found = []
+        if any(f.user_namespaces for f in default):
+            found.append("user-namespaces")
+        if any(f.recursive_read_only_mounts for f in default):
+            found.append("recursive-read-only-mounts")
+        if status.features.supplemental_groups_policy:
+            found.append("supplemental-groups-policy")
+        return features(*found)
 
     # -- finding
 
@@ -78,10 +92,6 @@ class CriMachine:
         labels = {NODE: str(self.root), **({"io.kubernetes.pod.uid": pod_uid} if pod_uid else {})}
         wanted = {"label_selector": labels, "pod_sandbox_id": sandbox_id}
         return list(self.call("ListContainers", filter=wanted).containers)
-
-    def log_directory(self, config: cri.PodSandboxConfig) -> Path:
-        """Where the runtime writes a pod's logs."""
-        return self.root / "logs" / (config.log_directory.rsplit("/", 1)[-1] or config.uid)
 
     # -- images
 
@@ -136,6 +146,11 @@ class CriMachine:
 
     def remove_all(self) -> None:
         """Leave nothing of this node in the runtime."""
+        pods = {}
         for sandbox in self.sandboxes():
+            pods[sandbox.metadata.uid] = sandbox.annotations.get("kubekka.dev/config", "")
             self.delete_sandbox(sandbox.id, sandbox.annotations.get("kubekka.dev/cgroup-parent", ""))
-        self.groups.remove_top()
+        self.forget_messages("*")
+        for record in filter(None, pods.values()):
+            self.forget_pod(msgspec.json.decode(record, type=cri.PodSandboxConfig))
+        self.clean_up()

@@ -21,7 +21,8 @@ from actors.runtime._cri_machine import CriMachine
 from actors.runtime._docker_streams import later
 from actors.runtime._log_files import follow, read_file
 from actors.runtime._process_io import Deliver, probe_port, tell
-from actors.runtime._sessions import Session, Sessions, internal_error
+from actors.runtime._real import RealRuntime
+from actors.runtime._sessions import Session, internal_error
 from actors.runtime._spdy_client import SpdyConnection
 from protocol import cri
 from protocol.message import Address
@@ -34,7 +35,7 @@ COMMAND_MARGIN_S = 10.0
 FOREVER_S = 86_400.0
 
 
-class CriStreams(Sessions):
+class CriStreams(RealRuntime):
     """See the module."""
 
     machine: CriMachine

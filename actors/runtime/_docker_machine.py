@@ -17,15 +17,15 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from actors.runtime._linux import ControlGroups, LinuxError, build_pause, started_ticks
+from actors.runtime._linux import LinuxError, build_pause, started_ticks
 from actors.runtime._oci_spec import lowest_oom_score
 from actors.runtime._pod_network import PodNetwork
+from actors.runtime._real_machine import RealMachine
 from actors.runtime.images import LocalImages, export
 from protocol import cri
 from protocol.cni import CniError
@@ -73,11 +73,10 @@ def seconds(stamp: str) -> float:
     )
 
 
-class DockerMachine:
-    """See the module. Raises: LinuxError, when the daemon does not answer.
+class DockerMachine(RealMachine):
+    """See the module. Raises: LinuxError, when the daemon does not answer."""
 
-    With `keep`, stopping the runtime leaves everything running.
-    """
+    network: PodNetwork
 
     def __init__(self, endpoint: str, images: LocalImages, root: Path | None = None, keep: bool = False) -> None:
         missing = why_no_docker(endpoint)
@@ -85,18 +84,11 @@ class DockerMachine:
             raise LinuxError(missing)
         import docker
 
+        super().__init__(images, root, keep)
         self.errors: tuple[type[Exception], ...] = (docker.errors.APIError, docker.errors.ImageNotFound)
         self.client = docker.DockerClient(base_url=endpoint, timeout=TIMEOUT_S)
         self.api: Any = self.client.api
-        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
-        self.root = Path(self._temporary.name if self._temporary is not None else root or ".").resolve()
-        self.root.mkdir(parents=True, exist_ok=True)
-        self.images = images
-        self.keep = keep
         self.network = PodNetwork(str(self.root))
-        self.groups = ControlGroups()
-        self.cleanups: list[Callable[[], None]] = []
-        self.watcher: Any = None
         self.stopped = threading.Event()
         self.events: Any = None
         """The daemon's stream of events, while somebody listens."""
@@ -207,7 +199,7 @@ class DockerMachine:
         host = self.api.create_host_config(
             network_mode="host" if pod.host_network else join,
             ipc_mode="host" if pod.host_ipc else join,
-            pid_mode="host" if pod.host_pid else join if pod.shared_pid else None,
+            pid_mode=_processes(pod, config, join),
             binds=volumes,
             cgroup_parent=pod.cgroup_parent or None,
             cpu_shares=resources.cpu_shares or 2,
@@ -223,7 +215,7 @@ class DockerMachine:
             cap_drop=list(security.drop_capabilities) or None,
             group_add=[str(g) for g in security.supplemental_groups] or None,
             security_opt=_security(config),
-            devices=[f"{d}:{d}:rwm" for d in security.devices] or None,
+            devices=_devices(config) or None,
             log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}},
         )
         name = f"k8s_{config.name}_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"
@@ -245,6 +237,7 @@ class DockerMachine:
             working_dir=config.working_dir or None,
             tty=config.tty,
             stdin_open=config.stdin,
+            stop_signal=config.stop_signal or None,
             detach=not config.stdin_once,  # without, the client sets StdinOnce for whatever has a standard input
             labels=labels,
             host_config=host,
@@ -284,13 +277,11 @@ class DockerMachine:
         try:
             self._remove_containers()
         finally:
-            self.groups.remove_top()
             self.network.down()
-            for cleanup in self.cleanups:
-                cleanup()
+            self.clean_up()
 
     def _remove_containers(self) -> None:
-        parents = set()
+        pods: dict[str, cri.PodSandboxConfig] = {}
         for _ in range(REMOVAL_TRIES):  # a removal that is under way already refuses a second one
             try:
                 found = self.listed()
@@ -300,15 +291,30 @@ class DockerMachine:
             for entry in entries:
                 if entry["Labels"].get(TYPE) == "podsandbox":
                     config = msgspec.json.decode(entry["Labels"][RECORD], type=cri.PodSandboxConfig)
-                    parents.add(config.cgroup_parent)
+                    pods[config.uid] = config
                     with contextlib.suppress(CniError):
                         self.network.release(entry["Id"], config)
                 with contextlib.suppress(OSError):  # a connection that broke or took too long: the next try has another
                     self.delete(entry["Id"])
             if not entries:
                 break
-        for parent in parents:
-            self.groups.remove(parent)
+        self.forget_messages("*")
+        for config in pods.values():
+            self.forget_pod(config)
+
+
+def _processes(pod: cri.PodSandboxConfig, config: cri.ContainerConfig, join: str) -> str | None:
+    """`pid_mode`: whose processes a container sees."""
+    if pod.host_pid:
+        return "host"
+    if config.target_id:
+        return f"container:{config.target_id}"
+    return join if pod.shared_pid else None
+
+
+def _devices(config: cri.ContainerConfig) -> list[str]:
+    found = [f"{d}:{d}:rwm" for d in config.security.devices]
+    return found + [f"{d.host_path}:{d.container_path}:{d.permissions}" for d in config.devices]
 
 
 def _security(config: cri.ContainerConfig) -> list[str]:
@@ -322,6 +328,10 @@ def _security(config: cri.ContainerConfig) -> list[str]:
             found.append("seccomp=" + Path("/", profile.partition("/")[2]).read_text())
         except OSError as error:
             raise cri.CriError("InvalidArgument", f"failed to load seccomp profile {profile}: {error}") from None
+    if config.security.apparmor == "Unconfined":
+        found.append("apparmor=unconfined")
+    elif config.security.apparmor.startswith("Localhost/"):
+        found.append("apparmor=" + config.security.apparmor.partition("/")[2])
     if config.security.unmasked:
         found.append("systempaths=unconfined")
     return found

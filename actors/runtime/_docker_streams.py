@@ -21,7 +21,8 @@ from actors.runtime import _streams
 from actors.runtime._docker_machine import DockerMachine, docker_error
 from actors.runtime._linux import connect_inside
 from actors.runtime._process_io import forward_ports, probe_port
-from actors.runtime._sessions import Session, Sessions, internal_error
+from actors.runtime._real import RealRuntime
+from actors.runtime._sessions import Session, internal_error
 from protocol import cri
 from protocol.message import Address
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData, StreamOpened
@@ -59,7 +60,7 @@ def frames(connection: socket.socket, tty: bool) -> Iterator[tuple[int, bytes]]:
             yield STDERR if stream == 2 else STDOUT, file.read(length)
 
 
-class DockerStreams(Sessions):
+class DockerStreams(RealRuntime):
     """See the module."""
 
     machine: DockerMachine

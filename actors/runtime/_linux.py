@@ -1,4 +1,4 @@
-"""What a Linux machine offers a runtime that has root: namespaces, a bridge, control groups.
+"""What a Linux machine offers a runtime that has root: namespaces, a bridge.
 
 Owns the commands and files; it knows no containers and no verbs. Everything may block and raises
 `OSError` or `LinuxError`; `why_not` says beforehand what is missing.
@@ -14,29 +14,22 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
-from protocol.cri import ContainerResources
-
 __all__ = [
-    "CGROUPS",
     "Bridge",
-    "ControlGroups",
     "LinuxError",
     "build_pause",
     "connect_inside",
     "first_child",
-    "pod_resources",
+    "mounted_below",
     "run",
     "started_ticks",
     "why_not",
 ]
 
 PAUSE_SOURCE = Path(__file__).parent / "pause" / "pause.c"
-CGROUPS = Path("/sys/fs/cgroup")
 COMMAND_TIMEOUT_S = 10.0
-UNLIMITED = -1
 CLONE_NEWNET = 0x40000000
 
 
@@ -178,111 +171,9 @@ def started_ticks(pid: int) -> int:
         return 0
 
 
-def pod_resources(resources: Iterable[ContainerResources]) -> ContainerResources:
-    """The pod's own limits: sums, and none where one container has none."""
-    parts = list(resources)
-    quotas = [r.cpu_quota_us for r in parts]
-    memories = [r.memory_limit_bytes for r in parts]
-    quota = sum(q for q in quotas if q) if parts and all(quotas) else None
-    memory = sum(m for m in memories if m) if parts and all(memories) else None
-    return ContainerResources(max(2, sum(r.cpu_shares or 2 for r in parts)), quota, 100_000 if quota else None, memory)
-
-
-FIGURES = (("cpuacct.usage", "cpu_ns"), ("memory.usage_in_bytes", "memory"), ("memory.current", "memory"))
-
-
-def _fields(path: Path) -> dict[str, int]:
-    """A file of lines `name number`; empty if it is not there."""
-    try:
-        return {n: int(v) for n, v in (line.split() for line in path.read_text().splitlines())}
-    except (OSError, ValueError):
-        return {}
-
-
-class ControlGroups:
-    """The groups of pods, in whichever version the machine has; paths begin with `/kubepods`."""
-
-    def __init__(self) -> None:
-        self.unified = (CGROUPS / "cgroup.controllers").exists()
-
-    def _places(self, path: str) -> list[Path]:
-        inner = path.strip("/")
-        if self.unified:
-            return [CGROUPS / inner]
-        return [
-            CGROUPS / controller / inner
-            for controller in ("cpu", "cpuacct", "memory", "pids")
-            if (CGROUPS / controller).is_dir()
-        ]
-
-    def make(self, path: str, resources: ContainerResources) -> list[Path]:
-        """Make a group and set its limits; answers where processes have to be entered."""
-        places = self._places(path)
-        for place in places:
-            self._ensure(place)
-        self.limit(path, resources)
-        return places
-
-    def _ensure(self, place: Path) -> None:
-        place.mkdir(parents=True, exist_ok=True)
-        if self.unified:
-            for above in reversed([p for p in place.parents if p == CGROUPS or CGROUPS in p.parents]):
-                with contextlib.suppress(OSError):
-                    (above / "cgroup.subtree_control").write_text("+cpu +memory +pids")
-
-    def limit(self, path: str, resources: ContainerResources) -> None:
-        """Write the limits of a group."""
-        for place in self._places(path):
-            for name, content in self._files(resources).items():
-                if (place / name).exists():
-                    with contextlib.suppress(OSError):
-                        (place / name).write_text(content)
-
-    def _files(self, resources: ContainerResources) -> dict[str, str]:
-        shares, period = resources.cpu_shares or 2, resources.cpu_period_us or 100_000
-        quota, memory = resources.cpu_quota_us, resources.memory_limit_bytes
-        if self.unified:
-            weight = 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
-            return {
-                "cpu.weight": str(weight),
-                "cpu.max": f"{quota if quota and quota > 0 else 'max'} {period}",
-                "memory.max": str(memory) if memory else "max",
-            }
-        return {
-            "cpu.shares": str(shares),
-            "cpu.cfs_period_us": str(period),
-            "cpu.cfs_quota_us": str(quota if quota and quota > 0 else UNLIMITED),
-            "memory.limit_in_bytes": str(memory or UNLIMITED),
-        }
-
-    def statistics(self, path: str) -> dict[str, int]:
-        """cpu_ns, memory, inactive (file cache that could go), periods, throttled, throttled_ns and
-        oom_kills of a group; zeros where unknown."""
-        found = dict.fromkeys(("cpu_ns", "memory", "inactive", "periods", "throttled", "throttled_ns", "oom_kills"), 0)
-        for place in self._places(path):
-            for name, key in FIGURES:
-                with contextlib.suppress(OSError, ValueError):
-                    found[key] = int((place / name).read_text())
-            fields = _fields(place / "cpu.stat")
-            if fields:
-                found["periods"] = fields.get("nr_periods", 0)
-                found["throttled"] = fields.get("nr_throttled", 0)
-                found["throttled_ns"] = fields.get("throttled_time", fields.get("throttled_usec", 0) * 1000)
-                found["cpu_ns"] = fields.get("usage_usec", 0) * 1000 or found["cpu_ns"]
-            memory = _fields(place / "memory.stat")
-            found["inactive"] = memory.get("total_inactive_file", memory.get("inactive_file", 0)) or found["inactive"]
-            for name in ("memory.oom_control", "memory.events"):
-                found["oom_kills"] = _fields(place / name).get("oom_kill", 0) or found["oom_kills"]
-        return found
-
-    def remove_top(self) -> None:
-        """Remove the groups above all pods, if they are empty."""
-        for path in ("kubepods/burstable", "kubepods/besteffort", "kubepods"):
-            self.remove(path)
-
-    def remove(self, path: str) -> None:
-        """Remove a group that is empty, wherever a runtime made it; one that is not stays."""
-        inner = path.strip("/")
-        for place in [CGROUPS / inner, *(c / inner for c in CGROUPS.iterdir() if c.is_dir() and not c.is_symlink())]:
-            with contextlib.suppress(OSError):
-                place.rmdir()
+def mounted_below(place: Path) -> list[str]:
+    """What is mounted in a directory, the deepest first."""
+    prefix = f"{place}/"
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    targets = (line.split(" ")[1].encode().decode("unicode_escape") for line in lines)
+    return sorted((t for t in targets if t.startswith(prefix)), key=len, reverse=True)

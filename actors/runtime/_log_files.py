@@ -77,10 +77,9 @@ def _last(lines: list[tuple[bytes, int, bytes]], count: int) -> list[tuple[bytes
     return lines
 
 
-def tail_text(path: Path, lines: int, limit_bytes: int) -> str:
+def tail_text(path: Path, lines: int) -> bytes:
     """The end of a log: what FallbackToLogsOnError takes for the termination message."""
-    data = read_file(path, ReadLog("", tail_lines=lines))
-    return data[-limit_bytes:].decode(errors="replace")
+    return read_file(path, ReadLog("", tail_lines=lines))
 
 
 def _fresh(path: Path, position: list[int]) -> Iterator[bytes]:

@@ -14,16 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.kernel import Future, handles
-from actors.runtime._linux import (
-    Bridge,
-    ControlGroups,
-    LinuxError,
-    build_pause,
-    connect_inside,
-    first_child,
-    pod_resources,
-    why_not,
-)
+from actors.runtime._control_groups import ControlGroups, pod_resources
+from actors.runtime._linux import Bridge, LinuxError, build_pause, connect_inside, first_child, why_not
 from actors.runtime._process import ProcessRuntime
 from actors.runtime._process_io import forward_ports, probe_port
 from actors.runtime._process_machine import ProcessMachine, kill_group

@@ -14,10 +14,20 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from actors.runtime._idmap import id_mappings
 from actors.runtime._seccomp import default_profile
 from protocol import cri
 
-__all__ = ["Identity", "container_spec", "identity", "lowest_oom_score", "pause_spec", "process_spec", "resources_spec"]
+__all__ = [
+    "Identity",
+    "Joined",
+    "container_spec",
+    "identity",
+    "lowest_oom_score",
+    "pause_spec",
+    "process_spec",
+    "resources_spec",
+]
 
 Object = dict[str, Any]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,6 +51,15 @@ MASKED = (
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 SEPARATE_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+
+
+class Joined(NamedTuple):
+    """The namespaces that a container joins: those of its pod's pause process, and where it is to see
+    another container's processes (`target_pid`), that one's. `id_base`: see `id_mappings`; 0 for none."""
+
+    pause_pid: int
+    id_base: int = 0
+    target_pid: int = 0
 
 
 class Identity(NamedTuple):
@@ -87,7 +106,11 @@ def identity(root: Path, config: cri.ContainerConfig, image_user: str) -> Identi
         gid = int(group) if found is None else found
     if security.run_as_group is not None:
         gid = security.run_as_group
-    member = tuple(int(g[2]) for g in groups if entry and entry[0] in g[3].split(",") and g[2].isdigit())
+    member = (
+        ()
+        if security.strict_groups
+        else tuple(int(g[2]) for g in groups if entry and entry[0] in g[3].split(",") and g[2].isdigit())
+    )
     extra = tuple(dict.fromkeys((*security.supplemental_groups, *member)))
     return Identity(uid, gid, extra, entry[5] if entry and len(entry) > 5 and entry[5] else "/")
 
@@ -182,6 +205,7 @@ def process_spec(
     env |= dict(config.envs)
     env.setdefault("HOME", who.home)
     caps = capabilities(config)
+    profile = config.security.apparmor
     sets = dict.fromkeys(("bounding", "effective", "permitted"), caps)
     return {
         "terminal": terminal,
@@ -192,6 +216,7 @@ def process_spec(
         "capabilities": sets,
         "noNewPrivileges": config.security.no_new_privs,
         "oomScoreAdj": lowest_oom_score(config.resources.oom_score_adj),
+        **({"apparmorProfile": profile.partition("/")[2]} if profile.startswith("Localhost/") else {}),
     }
 
 
@@ -218,21 +243,22 @@ def _devices(config: cri.ContainerConfig) -> tuple[list[Object], list[Object]]:
     """(device nodes, rules of the device group)."""
     rules: list[Object] = [{"allow": config.privileged, "access": "rwm"}]
     nodes: list[Object] = []
-    paths = list(config.security.devices)
+    wanted = [*config.devices, *(cri.Device(p, p) for p in config.security.devices)]
     if config.privileged:
         known = {f"/dev/{name}" for name, _, _ in SEPARATE_DEVICES} | {"/dev/console", "/dev/ptmx"}
-        paths += [str(p) for p in sorted(Path("/dev").iterdir()) if str(p) not in known]
-    for path in paths:
+        wanted += [cri.Device(str(p), str(p)) for p in sorted(Path("/dev").iterdir()) if str(p) not in known]
+    for device in wanted:
+        path = device.container_path
         try:
-            info = os.stat(path)
+            info = os.stat(device.host_path)
         except OSError as error:
-            raise cri.CriError("InvalidArgument", f"device {path}: {error.strerror}") from None
+            raise cri.CriError("InvalidArgument", f"device {device.host_path}: {error.strerror}") from None
         kind = {0o020000: "c", 0o060000: "b"}.get(info.st_mode & 0o170000)
         if kind is None:
             continue
         major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
         nodes.append({"path": path, "type": kind, "major": major, "minor": minor, "fileMode": info.st_mode & 0o777})
-        rules.append({"allow": True, "type": kind, "major": major, "minor": minor, "access": "rwm"})
+        rules.append({"allow": True, "type": kind, "major": major, "minor": minor, "access": device.permissions})
     return nodes, rules
 
 
@@ -255,7 +281,7 @@ def container_spec(
     process: Object,
     rootfs: str,
     mounts: list[Object],
-    pause_pid: int,
+    joins: Joined,
     group: str,
     unified: bool,
 ) -> Object:
@@ -268,10 +294,11 @@ def container_spec(
     }
     spaces: list[Object] = [{"type": "mount"}]
     for kind, hosts in owned.items():
-        if kind == "pid" and not hosts and not sandbox.shared_pid:
+        pid = joins.target_pid if kind == "pid" and joins.target_pid else joins.pause_pid
+        if kind == "pid" and not hosts and not sandbox.shared_pid and not joins.target_pid:
             spaces.append({"type": "pid"})
         elif not hosts:
-            spaces.append({"type": kind, "path": f"/proc/{pause_pid}/ns/{'net' if kind == 'network' else kind}"})
+            spaces.append({"type": kind, "path": f"/proc/{pid}/ns/{'net' if kind == 'network' else kind}"})
     if unified:
         spaces.append({"type": "cgroup"})
     nodes, rules = _devices(config)
@@ -284,6 +311,9 @@ def container_spec(
         "maskedPaths": [] if open_up else list(MASKED),
         "readonlyPaths": [] if open_up else list(READONLY),
     }
+    if joins.id_base:
+        spaces.append({"type": "user", "path": f"/proc/{joins.pause_pid}/ns/user"})
+        linux |= {"uidMappings": id_mappings(joins.id_base), "gidMappings": id_mappings(joins.id_base)}
     profile = _seccomp(config.security.seccomp, process["capabilities"]["bounding"], config.privileged)
     if profile is not None:
         linux["seccomp"] = profile
@@ -301,13 +331,16 @@ def container_spec(
     }
 
 
-def pause_spec(sandbox: cri.PodSandboxConfig, rootfs: str, group: str, oom_score: int = -998) -> Object:
+def pause_spec(
+    sandbox: cri.PodSandboxConfig, rootfs: str, group: str, id_base: int = 0, oom_score: int = -998
+) -> Object:
     """`config.json` of a pod's pause container, which owns the namespaces."""
     kinds = {
         "network": not sandbox.host_network,
         "ipc": not sandbox.host_ipc,
         "uts": not sandbox.host_network,
         "pid": not sandbox.host_pid,
+        "user": id_base > 0,
     }
     spec: Object = {
         "ociVersion": "1.0.2",
@@ -329,6 +362,7 @@ def pause_spec(sandbox: cri.PodSandboxConfig, rootfs: str, group: str, oom_score
             "sysctl": dict(sandbox.sysctls),
             "maskedPaths": list(MASKED),
             "readonlyPaths": list(READONLY),
+            **({"uidMappings": id_mappings(id_base), "gidMappings": id_mappings(id_base)} if id_base else {}),
         },
     }
     if not sandbox.host_network:
@@ -336,8 +370,9 @@ def pause_spec(sandbox: cri.PodSandboxConfig, rootfs: str, group: str, oom_score
     return spec
 
 
-def bind(destination: str, source: str, readonly: bool, propagation: str = "") -> Object:
+def bind(
+    destination: str, source: str, readonly: bool, propagation: str = "", recursive_readonly: bool = False
+) -> Object:
     """A volume's mount."""
-    return _mount(
-        destination, "bind", source, "rbind", PROPAGATION.get(propagation, "rprivate"), "ro" if readonly else "rw"
-    )
+    access = ["ro", *(["rro"] if recursive_readonly else [])] if readonly else ["rw"]
+    return _mount(destination, "bind", source, "rbind", PROPAGATION.get(propagation, "rprivate"), *access)

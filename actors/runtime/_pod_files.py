@@ -13,7 +13,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.runtime._ownership import give_to_group
 from protocol.cri import PodSandboxConfig
+from protocol.hosts import hosts_file
 
 __all__ = ["etc_files", "present", "write_volume"]
 
@@ -27,8 +29,17 @@ def present(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()} if root.exists() else {}
 
 
-def write_volume(directory: Path, content: Mapping[str, bytes]) -> bool:
-    """Make the volume hold exactly `content`; answers whether that changed anything."""
+def write_volume(
+    directory: Path,
+    content: Mapping[str, bytes],
+    mode: int = 0o644,
+    modes: Mapping[str, int] | None = None,
+    group: int | None = None,
+) -> bool:
+    """Make the volume hold exactly `content`; answers whether that changed anything.
+
+    `modes`: those of files that differ from `mode`. `group` is to own everything.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     link = directory / DATA
     if link.is_symlink() and present(directory) == dict(content):
@@ -39,7 +50,10 @@ def write_volume(directory: Path, content: Mapping[str, bytes]) -> bool:
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        os.chmod(path, 0o644)
+        os.chmod(path, (modes or {}).get(name, mode))
+    if group is not None:
+        give_to_group(fresh, group, readonly=True)
+        give_to_group(directory, group, readonly=True, on_mismatch_only=True)
     old = os.readlink(link) if link.is_symlink() else ""
     half = directory / "..data_tmp"
     half.unlink(missing_ok=True)
@@ -60,25 +74,21 @@ def write_volume(directory: Path, content: Mapping[str, bytes]) -> bool:
 def etc_files(config: PodSandboxConfig, ips: tuple[str, ...]) -> dict[str, str]:
     """/etc/hostname, /etc/hosts and /etc/resolv.conf of a pod; the node's own where it shares them."""
     name = config.hostname or config.name
-    if config.host_network:
-        return {f: _read(f"/etc/{f}") for f in ("hostname", "hosts", "resolv.conf")}
+    node = _read("/etc/hosts") if config.host_network else None
+    return {
+        "hostname": f"{name}\n" if node is None else _read("/etc/hostname"),
+        "hosts": hosts_file(ips, name, config.host_domain, config.host_aliases, node),
+        "resolv.conf": _resolv_conf(config),
+    }
+
+
+def _resolv_conf(config: PodSandboxConfig) -> str:
     lines = [f"nameserver {s}" for s in config.dns_servers]
     if config.dns_searches:
         lines.append("search " + " ".join(config.dns_searches))
     if config.dns_options:
         lines.append("options " + " ".join(config.dns_options))
-    hosts = [
-        "# Kubernetes-managed hosts file.",
-        "127.0.0.1\tlocalhost",
-        "::1\tlocalhost ip6-localhost ip6-loopback",
-        "fe00::0\tip6-localnet",
-        "fe00::0\tip6-mcastprefix",
-        "fe00::1\tip6-allnodes",
-        "fe00::2\tip6-allrouters",
-        *(f"{ip}\t{name}" for ip in ips),
-    ]
-    resolv = "".join(f"{line}\n" for line in lines) if lines else _read("/etc/resolv.conf")
-    return {"hostname": f"{name}\n", "hosts": "\n".join(hosts) + "\n", "resolv.conf": resolv}
+    return "".join(f"{line}\n" for line in lines) if lines else _read("/etc/resolv.conf")
 
 
 def _read(path: str) -> str:

@@ -13,12 +13,11 @@ everything again: that is how a node that was killed takes up its containers.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,11 @@ import msgspec
 import orjson
 
 from actors.kernel import ActorDead
-from actors.runtime._linux import CGROUPS, ControlGroups, LinuxError, build_pause, run, started_ticks, why_not
+from actors.runtime._control_groups import CGROUPS
+from actors.runtime._idmap import free_base, mount_idmapped
+from actors.runtime._linux import LinuxError, build_pause, mounted_below, run, started_ticks, why_not
 from actors.runtime._pod_network import PodNetwork
+from actors.runtime._real_machine import RealMachine
 from actors.runtime.images import LocalImage, LocalImages
 from protocol import cri
 from protocol.cni import CniError
@@ -39,6 +41,8 @@ COMMAND_TIMEOUT_S = 30.0
 SHM_BYTES = 64 << 20
 REMOVERS = 4
 UNIFIED = CGROUPS / "unified"
+OPEN = Path("/run/kubekka")
+"""Below here every directory may be passed through by whoever has no rights: the root of a user namespace."""
 
 
 def why_no_runc(program: str = "runc") -> str:
@@ -68,6 +72,8 @@ class OciSandbox(msgspec.Struct):
     began: int = 0
     ips: tuple[str, ...] = ()
     stopped: bool = False
+    id_base: int = 0
+    """The first user number of the machine that is the pod's; 0: it has the machine's own."""
 
     @property
     def ready(self) -> bool:
@@ -113,13 +119,11 @@ class OciContainer(msgspec.Struct):
         )  # fmt: skip
 
 
-class RuncMachine:
-    """See the module. Raises: LinuxError, with what the machine lacks.
-
-    With `keep`, stopping the runtime leaves everything running, as stopping a kubelet does.
-    """
+class RuncMachine(RealMachine):
+    """See the module. Raises: LinuxError, with what the machine lacks."""
 
     prefix = "runc"
+    network: PodNetwork
 
     def __init__(
         self, images: LocalImages, root: Path | None = None, program: str = "runc", keep: bool = False
@@ -127,21 +131,12 @@ class RuncMachine:
         missing = why_no_runc(program)
         if missing:
             raise LinuxError(f"containers cannot be run here: {missing}")
-        self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
-        self.root = Path(self._temporary.name if self._temporary is not None else root or ".").resolve()
-        self.images = images
-        self.program = program
+        super().__init__(images, root, keep)
         self.launcher = launcher(program)
-        self.keep = keep
-        self.unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-        self.groups = ControlGroups()
+        self.open_root = OPEN / hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
         self.network = PodNetwork(str(self.root))
         self.sandboxes: dict[str, OciSandbox] = {}
         self.containers: dict[str, OciContainer] = {}
-        self.watcher: Any = None
-        self.cleanups: list[Callable[[], None]] = []
-        """Called when everything else has been removed."""
-        self.root.mkdir(parents=True, exist_ok=True)
         self._prepare_pause()
         self._load()
 
@@ -190,40 +185,74 @@ class RuncMachine:
 
     # -- mounts
 
+    def take_ids(self, sandbox: OciSandbox) -> None:
+        """Give a pod user numbers of its own. Raises: LookupError when there are no more."""
+        sandbox.id_base = free_base(s.id_base for s in self.sandboxes.values())
+
+    def open_place(self, sandbox: OciSandbox, place: Path) -> Path:
+        """Where the mounts of a record's directory are: in it, or where a pod's own users reach them."""
+        return self.open_root / place.relative_to(self.root) if sandbox.id_base else place
+
+    def _made_open(self, sandbox: OciSandbox, place: Path) -> Path:
+        found = self.open_place(sandbox, place)
+        found.mkdir(parents=True, exist_ok=True)
+        for folder in (found, *found.parents) if sandbox.id_base else ():
+            if folder == OPEN.parent:
+                break
+            folder.chmod(0o711)
+        return found
+
     def make_shm(self, sandbox: OciSandbox) -> None:
         """The pod's /dev/shm."""
-        place = _made(self.place(sandbox) / "shm")
-        run("mount", "-t", "tmpfs", "-o", f"nosuid,nodev,noexec,mode=1777,size={SHM_BYTES}", "shm", str(place))
+        place = _made(self._made_open(sandbox, self.place(sandbox)) / "shm")
+        owner = f",uid={sandbox.id_base},gid={sandbox.id_base}" if sandbox.id_base else ""
+        run("mount", "-t", "tmpfs", "-o", f"nosuid,nodev,noexec,mode=1777,size={SHM_BYTES}{owner}", "shm", str(place))
 
-    def mount_image(self, image: LocalImage, user: str, place: Path, writable: bool) -> None:
-        """An image's layers as one directory; `place` is where upper, work and rootfs go."""
+    def pause_root(self, sandbox: OciSandbox) -> Path:
+        """The root file system of the pod's pause container."""
+        if not sandbox.id_base:
+            return self.root / "pause"
+        target = _made(self._made_open(sandbox, self.place(sandbox)) / "rootfs")
+        run("mount", "--bind", str(self.root / "pause"), str(target))
+        return target
+
+    def mount_image(self, image: LocalImage, user: str, place: Path, sandbox: OciSandbox, writable: bool) -> Path:
+        """An image's layers as one directory, whose path is answered; upper and work go to `place`."""
         self.images.use(user, image)
-        layers = self.images.layers(image)
-        target = _made(place / "rootfs")
+        layers = list(reversed(self.images.layers(image)))
+        target = _made(self._made_open(sandbox, place) / "rootfs")
         above = self.images.root / "layers"
-        lower = ":".join(layer.name for layer in reversed(layers)) or str(_made(place / "empty"))
+        if sandbox.id_base:  # the layers' files belong to the pod's root
+            space, mapped = f"/proc/{sandbox.pid}/ns/user", target.parent / "layers"
+            for layer in layers:
+                mount_idmapped(above / layer.name, mapped / layer.name, space)
+            above = mapped
+        lower = ":".join(layer.name for layer in layers) or str(_made(place / "empty"))
         if writable:
             upper, work = _made(place / "upper"), _made(place / "work")
+            os.chown(upper, sandbox.id_base, sandbox.id_base)
             options = f"lowerdir={lower},upperdir={upper},workdir={work}"
         elif len(layers) > 1:
             options = f"lowerdir={lower}"
         else:
             run("mount", "--bind", str(above / lower), str(target))
             run("mount", "-o", "remount,bind,ro", str(target))
-            return
+            return target
         done = subprocess.run(  # relative names: all of the layers have to fit on a page
             ["mount", "-t", "overlay", "-o", options, "overlay", str(target)],
             cwd=above if above.exists() else place, capture_output=True, check=False, timeout=COMMAND_TIMEOUT_S,
         )  # fmt: skip
         if done.returncode:
             raise LinuxError(done.stderr.decode(errors="replace").strip())
+        return target
 
     def clear(self, place: Path, user: str = "") -> None:
         """Unmount and remove a record's directory; its image is released."""
-        for target in sorted(_mounted_below(place), key=len, reverse=True):
-            with contextlib.suppress(LinuxError):
-                run("umount", "--lazy", target)
-        shutil.rmtree(place, ignore_errors=True)
+        for folder in (place, self.open_root / place.relative_to(self.root)):
+            for target in mounted_below(folder):
+                with contextlib.suppress(LinuxError):
+                    run("umount", "--lazy", target)
+            shutil.rmtree(folder, ignore_errors=True)
         if user:
             self.images.release(user)
 
@@ -232,12 +261,12 @@ class RuncMachine:
     def group_of(self, container: OciContainer) -> str:
         """The container's control group."""
         sandbox = self.sandboxes.get(container.sandbox_id)
-        parent = sandbox.config.cgroup_parent if sandbox is not None else ""
+        parent = self.group_of_pod(sandbox.config) if sandbox is not None else ""
         return f"{parent or '/kubepods/besteffort/pod' + container.pod_uid}/{container.config.name}"
 
     def pause_group(self, config: cri.PodSandboxConfig) -> str:
         """The control group of the pod's pause process."""
-        return f"{config.cgroup_parent or '/kubepods/besteffort/pod' + config.uid}/pause-{config.attempt}"
+        return f"{self.group_of_pod(config)}/pause-{config.attempt}"
 
     def delete_container(self, ident: str) -> None:
         """Kill what runs of a container and remove all there is of it."""
@@ -277,14 +306,7 @@ class RuncMachine:
         self.clear(self.place(sandbox))
         self.groups.remove(self.pause_group(sandbox.config))
         if not any(s.config.uid == sandbox.config.uid for s in self.sandboxes.values()):
-            self.groups.remove(sandbox.config.cgroup_parent or f"/kubepods/besteffort/pod{sandbox.config.uid}")
-            shutil.rmtree(self.root / "volumes" / f"var/lib/kubelet/pods/{sandbox.config.uid}", ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.log_directory(sandbox.config).rmdir()
-
-    def log_directory(self, config: cri.PodSandboxConfig) -> Path:
-        """Where a pod's logs are: below the machine's own directory, as several nodes may share this host."""
-        return self.root / "logs" / (config.log_directory.rsplit("/", 1)[-1] or config.uid)
+            self.forget_pod(sandbox.config)
 
     def remove_all(self) -> None:
         """Leave no process, mount, interface and group behind."""
@@ -298,10 +320,11 @@ class RuncMachine:
             list(pool.map(self.delete_sandbox, list(self.sandboxes)))
         for ident in list(self.containers):
             self.delete_container(ident)
-        self.groups.remove_top()
         self.network.down()
-        for cleanup in self.cleanups:
-            cleanup()
+        for folder in (self.open_root / "sandboxes", self.open_root / "containers", self.open_root, OPEN):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        self.clean_up()
 
     def kill(self, container: OciContainer, number: str, everyone: bool = False) -> None:
         """Signal a container; one that has gone is no error."""
@@ -325,13 +348,3 @@ def _killed(pid: int) -> None:
 def _made(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _mounted_below(place: Path) -> list[str]:
-    prefix = f"{place}/"
-    found = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        target = line.split(" ")[1].replace("\\040", " ")
-        if target.startswith(prefix):
-            found.append(target)
-    return found

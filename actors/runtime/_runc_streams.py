@@ -28,8 +28,9 @@ from actors.runtime import _streams
 from actors.runtime._linux import connect_inside
 from actors.runtime._log_files import follow, read_file
 from actors.runtime._process_io import forward_ports, probe_port, pump
+from actors.runtime._real import RealRuntime
 from actors.runtime._runc_machine import OciContainer, OciSandbox, RuncMachine
-from actors.runtime._sessions import Session, Sessions, internal_error
+from actors.runtime._sessions import Session, internal_error
 from protocol import cri
 from protocol.node import RESIZE, STDERR, STDIN, STDOUT, StreamClosed, StreamData, StreamOpened
 
@@ -57,10 +58,15 @@ def connect_shim(place: Path, greeting: bytes) -> socket.socket:
     return connection
 
 
-class RuncStreams(Sessions):
+class RuncStreams(RealRuntime):
     """See the module."""
 
     machine: RuncMachine
+
+    def identifier(self) -> str:
+        """The id of a new sandbox or container."""
+        return f"{self.random.getrandbits(256):064x}"
+
     def _sandbox(self, ident: str) -> OciSandbox:
         if ident not in self.machine.sandboxes:
             raise cri.CriError("NotFound", f'sandbox "{ident}": not found')
@@ -177,7 +183,9 @@ class RuncStreams(Sessions):
             code = code if code >= 0 else 128 - code
             problem = _not_started(code, files, bytes(held))
             self._cleared(files)
-            self._deliver(peer, StreamClosed(stream_id, internal_error(problem) if problem else _streams.exit_status(code)))
+            self._deliver(
+                peer, StreamClosed(stream_id, internal_error(problem) if problem else _streams.exit_status(code))
+            )
 
         threading.Thread(target=wait, name="exec-wait", daemon=True).start()
         return StreamOpened(stream_id, self.ref)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from actors.kernel import Child, LiveSystem, Ref
-from actors.runtime._linux import CGROUPS, why_not
+from actors.runtime._control_groups import CGROUPS
+from actors.runtime._linux import why_not
 from protocol import cri
 
 MISSING = why_not()

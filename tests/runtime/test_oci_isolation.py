@@ -159,7 +159,7 @@ def test_an_image_is_a_volume(node: World) -> None:
 
 @pytest.mark.only_kinds("runc")
 def test_a_changed_config_map_reaches_the_container(node: World) -> None:
-    from actors.runtime._runc import _Refresh
+    from actors.runtime._real import Refresh
 
     sandbox = node.sandbox()
     path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~configmap/conf"
@@ -167,13 +167,13 @@ def test_a_changed_config_map_reaches_the_container(node: World) -> None:
     ident = node.start(sandbox, "sleep", "60", mounts=(mount,))
     assert node.output(ident, "cat", "/conf/key") == "content"
     node.heard.content = {"key": b"changed", "more": b"x"}
-    node.ask(_Refresh())
+    node.ask(Refresh())
     assert node.output(ident, "cat", "/conf/key", "/conf/more") == "changedx"
 
 
 @pytest.mark.only_kinds("runc")
 def test_a_log_that_grows_too_large_is_put_aside(node: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actors.runtime import _runc
+    from actors.runtime import _runc_bundle as _runc
 
     monkeypatch.setattr(_runc, "LOG_MAX_BYTES", 2000)
     monkeypatch.setattr(_runc, "LOG_MAX_FILES", 3)

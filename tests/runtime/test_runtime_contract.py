@@ -186,7 +186,7 @@ def test_a_cpu_limit_throttles_and_the_figures_show_it(node: World) -> None:
 
 
 def test_who_exceeds_its_memory_is_killed_and_says_so(node: World) -> None:
-    limits = cri.ContainerResources(102, None, None, 16 << 20)
+    limits = cri.ContainerResources(102, None, None, 32 << 20)  # runc itself has to fit
     ident = node.start(node.sandbox(), "sh", "-c", "x=0123456789abcdef; while :; do x=$x$x; done", resources=limits)
     status = node.end_of(ident)
     assert (status.exit_code, status.reason) == (137, "OOMKilled")

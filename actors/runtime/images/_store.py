@@ -58,7 +58,8 @@ class LocalImage(NamedTuple):
         """As the CRI lists it."""
         tags = tuple(n for n in self.names if "@" not in n)
         digests = tuple(dict.fromkeys(f"{_repository(n)}@{self.digest}" for n in self.names))
-        return Image(self.id, tags, digests, self.size_bytes)
+        user = str((self.config.get("config") or {}).get("User") or "")
+        return Image(self.id, tags, digests, self.size_bytes, user=user)
 
 
 def _repository(name: str) -> str:
