@@ -20,14 +20,14 @@ from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from cli.kubelet import add_server_options as _add_server_options
 from cli.kubelet import serve_kubelet
-from cli.up import GUISES, add_controller_options, controller_options
-
-_FILES = {
-    "root-ca-file": "certificate authority that pods are given (the kubeconfig's by default)",
-    "service-account-private-key-file": "key that signs service account token Secrets; none are made without",
-    "cluster-signing-cert-file": "certificate that certificate requests are signed with; none are without",
-    "cluster-signing-key-file": "its key",
-}
+from cli.manageroptions import (
+    add_controller_options,
+    add_election_options,
+    add_manager_options,
+    election_options,
+    manager_options,
+)
+from cli.up import GUISES
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -35,15 +35,9 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     add_kubeconfig_option(parser)
     if verb == "controllers":
         add_controller_options(parser)
-        for name, what in _FILES.items():
-            parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+        add_manager_options(parser)
     if verb in ("controllers", "scheduler"):
-        parser.add_argument(
-            "--leader-elect",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="act only while holding the component's Lease (%(default)s)",
-        )
+        add_election_options(parser)
     if verb == "scheduler":
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeSchedulerConfiguration")
     if verb in ("kubelet", "proxy"):
@@ -110,28 +104,33 @@ def run(options: argparse.Namespace) -> int:
 def _controllers(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.controllers import ControllerManager, Options
 
-    extra = {
-        "root_ca": _pem(options.root_ca_file).decode() or authority_of(find_kubeconfig(options)),
-        "service_account_key": _pem(options.service_account_private_key_file),
-        "cluster_signing_certificate": _pem(options.cluster_signing_cert_file),
-        "cluster_signing_key": _pem(options.cluster_signing_key_file),
-    }
-    settings = Options(**controller_options(options), leader_elect=options.leader_elect, extra=extra)
+    settings = Options(**manager_options(options, lambda: authority_of(find_kubeconfig(options))))
     return partial(ControllerManager, apiserver, settings)
 
 
-def _pem(path: Path | None) -> bytes:
-    try:
-        return path.read_bytes() if path is not None else b""
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+_SCHEDULER_ELECTION = {
+    "leader_elect": "leader_elect",
+    "leader_elect_lease_duration": "lease_duration_s",
+    "leader_elect_renew_deadline": "renew_deadline_s",
+    "leader_elect_retry_period": "retry_period_s",
+    "leader_elect_resource_name": "leader_name",
+    "leader_elect_resource_namespace": "leader_namespace",
+}
 
 
 def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
     from actors.scheduler import Scheduler, SchedulerConfig, load
 
-    config = load(options.config) if options.config else SchedulerConfig()
-    return partial(Scheduler, apiserver, replace(config, leader_elect=options.leader_elect))
+    config = load(options.config) if options.config else SchedulerConfig(leader_elect=True)
+    election = election_options(
+        options,
+        leader_elect=config.leader_elect,
+        leader_elect_lease_duration=config.lease_duration_s,
+        leader_elect_renew_deadline=config.renew_deadline_s,
+        leader_elect_retry_period=config.retry_period_s,
+    )
+    changed = {name: election[flag] for flag, name in _SCHEDULER_ELECTION.items() if flag in election}
+    return partial(Scheduler, apiserver, replace(config, **changed))
 
 
 def _proxy(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:

@@ -21,6 +21,7 @@ from cli._serve import (
     prepare_paths,
     store_settings,
 )
+from cli.manageroptions import add_controller_options, controller_options, count
 
 NODES_REGISTER_S = 3.0
 LAST_RECORDS = 10_000  # messages that the dashboard can look back to
@@ -34,7 +35,7 @@ GUISES = ("containerd", "docker", "rkt", "runc")
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `up`."""
-    parser.add_argument("--nodes", type=_count, metavar="N", help="how many simulated nodes (3; with --import, 0)")
+    parser.add_argument("--nodes", type=count, metavar="N", help="how many simulated nodes (3; with --import, 0)")
     parser.add_argument(
         "--import",
         dest="state",
@@ -97,7 +98,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     )
     parser.add_argument(
         "--ingress-port",
-        type=_count,
+        type=count,
         default=None,
         metavar="N",
         help="answer HTTP for Ingresses on this port; 0 picks one. Their pods must be reachable: a real runtime's",
@@ -136,7 +137,7 @@ def add_dns_options(parser: argparse.ArgumentParser) -> None:
         help="run the cluster's DNS behind the Service kube-dns, 10.96.0.10 (yes)",
     )
     parser.add_argument(
-        "--dns-port", type=_count, default=None, metavar="N", help="answer DNS on this port of the machine; 0 picks one"
+        "--dns-port", type=count, default=None, metavar="N", help="answer DNS on this port of the machine; 0 picks one"
     )
     parser.add_argument(
         "--dns-address",
@@ -180,49 +181,6 @@ def _name_servers(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def add_controller_options(parser: argparse.ArgumentParser) -> None:
-    """The controller manager's options, under upstream's names."""
-    parser.add_argument(
-        "--controllers", default="*", metavar="LIST", help="which controllers run, e.g. '*,-deployment' (all)"
-    )
-    parser.add_argument(
-        "--node-monitor-grace-period",
-        type=_seconds,
-        default=50.0,
-        metavar="DURATION",
-        help="how long a silent node counts as healthy (50s)",
-    )
-    parser.add_argument(
-        "--node-monitor-period",
-        type=_seconds,
-        default=5.0,
-        metavar="DURATION",
-        help="how often nodes are looked at (5s)",
-    )
-    parser.add_argument(
-        "--terminated-pod-gc-threshold",
-        type=_count,
-        default=12500,
-        metavar="N",
-        help="how many finished pods are kept (%(default)s)",
-    )
-
-
-def controller_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The same as settings of `actors.controllers.Options`.
-
-    Raises: UsageError for a controller that there is not.
-    """
-    from actors.controllers import selected
-
-    try:
-        selected(options.controllers)
-    except ValueError as error:
-        raise UsageError(f"--controllers: {error}") from None
-    names = ("controllers", "node_monitor_grace_period", "node_monitor_period", "terminated_pod_gc_threshold")
-    return {name: getattr(options, name) for name in names}
-
-
 def _stages(paths: list[Path]) -> tuple[Any, ...]:
     """The Stage objects of files and folders. Raises: UsageError."""
     if not paths:
@@ -251,12 +209,6 @@ def _clock(text: str) -> str | float:
     return factor
 
 
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of them: 0 or more")
-    return int(text)
-
-
 def _network(text: str) -> str:
     import ipaddress
 
@@ -264,19 +216,6 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _seconds(text: str) -> float:
-    """A Go duration such as `40s`, `1m30s` or `500ms`, or plain seconds."""
-    import re
-
-    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if not parts or "".join(n + u for n, u in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 40s, 1m30s or 500ms")
-    return sum(float(n) * units[u] for n, u in parts)
 
 
 def run(options: argparse.Namespace) -> int:

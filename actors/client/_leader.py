@@ -27,7 +27,8 @@ class LeaderElector:
     """Competes for one Lease in the name of `identity`. Coroutines run in the client's actor.
 
     `on_started()` is called when this one begins to lead, `on_stopped()` when it ceases to; both
-    are plain functions. With a `recorder` the Lease gets an event of each. `leader` is the identity that leads as far as is known.
+    are plain functions. With a `recorder` the Lease gets an event of each. `leader` is the identity
+    that leads as far as is known. Raises `ValueError` for times that do not fit together.
     """
 
     def __init__(
@@ -44,8 +45,7 @@ class LeaderElector:
         on_stopped: Callable[[], Any],
         recorder: EventRecorder | None = None,
     ) -> None:
-        if not lease_duration_s > renew_deadline_s > retry_s * JITTER:
-            raise ValueError("lease duration > renew deadline > retry period * 1.2 must hold")
+        self.check_times(lease_duration_s, renew_deadline_s, retry_s)
         self.client = client
         self.actor = client.actor
         self.name = name
@@ -63,6 +63,16 @@ class LeaderElector:
         self._observed_at = 0.0
         self._renewed_at = 0.0
         self._stopped = False
+
+    @staticmethod
+    def check_times(lease_duration_s: float, renew_deadline_s: float, retry_s: float) -> None:
+        """Raises `ValueError` where a holder could lose the Lease before it knows."""
+        if retry_s <= 0:
+            raise ValueError("retryPeriod must be greater than zero")
+        if lease_duration_s <= renew_deadline_s:
+            raise ValueError("leaseDuration must be greater than renewDeadline")
+        if renew_deadline_s <= retry_s * JITTER:
+            raise ValueError("renewDeadline must be greater than retryPeriod*JitterFactor")
 
     def start(self) -> None:
         """Compete from now on."""

@@ -6,6 +6,6 @@ supervises them. Names without underscore are controllers.
 
 from actors.controllers._manager import ControllerManager
 from actors.controllers._reconcile import Context, Controller, Options
-from actors.controllers._registry import selected
+from actors.controllers._registry import CONTROLLERS, selected
 
-__all__ = ["Context", "Controller", "ControllerManager", "Options", "selected"]
+__all__ = ["CONTROLLERS", "Context", "Controller", "ControllerManager", "Options", "selected"]

@@ -141,15 +141,16 @@ class Authority:
         self.certificate = x509.load_pem_x509_certificate(certificate_pem)
         self.key: Any = load_pem_private_key(key_pem, None)
 
-    def sign(self, csr: Object, request: Any, now: float, serial: int) -> bytes:
-        """The certificate in PEM; `now` in seconds since the epoch."""
+    def sign(self, csr: Object, request: Any, now: float, serial: int, longest_s: float = MAX_TTL_S) -> bytes:
+        """The certificate in PEM; `now` in seconds since the epoch. It is good for as long as was asked for,
+        not less than ten minutes, not more than `longest_s`."""
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.serialization import Encoding
 
         start = datetime.fromtimestamp(now, UTC)
-        wanted_s = spec(csr).get("expirationSeconds") or MAX_TTL_S
-        end = start + timedelta(seconds=min(max(wanted_s, MIN_TTL_S), MAX_TTL_S))
+        wanted_s = spec(csr).get("expirationSeconds")
+        end = start + timedelta(seconds=longest_s if wanted_s is None else min(max(wanted_s, MIN_TTL_S), longest_s))
         end = min(end, self.certificate.not_valid_after_utc)
         usages = set(spec(csr).get("usages") or ())
         builder = (

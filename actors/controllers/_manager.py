@@ -7,6 +7,7 @@ crashes, and finds its state again in the shared stores.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from actors.client import Client, ClientActor, EventRecorder, LeaderElector, SharedInformers
@@ -38,6 +39,8 @@ class ControllerManager(ClientActor):
         self.user = user
         self.apiserver = apiserver
         self.entries = selected(self.options.controllers)
+        if not self.options.enable_garbage_collector:
+            self.entries = [entry for entry in self.entries if entry.name != "garbage-collector-controller"]
         self.client = self.make_client(self)
         self.identity = identity or f"{self.host or 'local'}_{self.random.getrandbits(64):016x}"
         self.children: list[Ref] = []
@@ -55,8 +58,12 @@ class ControllerManager(ClientActor):
             return
         self.elector = LeaderElector(
             self.client,
-            "kube-controller-manager",
+            self.options.leader_elect_resource_name,
             self.identity,
+            namespace=self.options.leader_elect_resource_namespace,
+            lease_duration_s=int(self.options.leader_elect_lease_duration),
+            renew_deadline_s=self.options.leader_elect_renew_deadline,
+            retry_s=self.options.leader_elect_retry_period,
             on_started=self.start_controllers,
             on_stopped=self.stop_controllers,
             recorder=EventRecorder(self.client, USER_AGENT),
@@ -83,10 +90,9 @@ class ControllerManager(ClientActor):
         self.log.info("controllers_started", controllers=len(loaded))
 
     def _spawn(self, entry: Entry, controller: Any, context: Context) -> Ref:
+        context = replace(context, workers=self.options.concurrent_syncs.get(entry.name, 0))
         if self.user is MANAGER_USER:
-            context = OwnContext(
-                context.apiserver, context.informers, context.options, account_of(entry.name), context.restarted
-            )
+            context = OwnContext(**{**vars(context), "user": account_of(entry.name)})
         return self.spawn(
             Child(entry.name, lambda: controller(context), restart=Restart.PERMANENT)
         )

@@ -9,7 +9,7 @@ at what is, never at what happened, and may run at any time, any number of times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -27,6 +27,7 @@ from actors.client import (
     WorkQueue,
     resource,
 )
+from actors.controllers._options import Options
 from actors.controllers._ownwrites import OwnWrites
 from actors.kernel import Actor, Ref, Timer, handles
 from protocol.api import Resource, StatusError, UserInfo
@@ -51,37 +52,16 @@ UNKNOWN_S = 5.0  # until then the store shows what became of a request whose ans
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the controller manager can be told, under the names of kube-controller-manager's flags
-    (dashes become underscores); periods in seconds."""
-
-    controllers: str = "*"
-    node_monitor_grace_period: float = 50.0
-    node_monitor_period: float = 5.0
-    node_startup_grace_period: float = 60.0
-    terminated_pod_gc_threshold: int = 12500
-    horizontal_pod_autoscaler_sync_period: float = 15.0
-    horizontal_pod_autoscaler_tolerance: float = 0.1
-    horizontal_pod_autoscaler_downscale_stabilization: float = 300.0
-    horizontal_pod_autoscaler_initial_readiness_delay: float = 30.0
-    horizontal_pod_autoscaler_cpu_initialization_period: float = 300.0
-    cluster_cidr: str = "10.244.0.0/16"
-    service_cluster_ip_range: str = "10.96.0.0/16"
-    node_cidr_mask_size_ipv4: int = 24
-    legacy_service_account_token_clean_up_period: float = 365 * 24 * 3600.0
-    leader_elect: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Context:
     """What a controller is given: the API server's address, the shared informers, the options."""
 
     apiserver: Ref
     informers: SharedInformers
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     user: UserInfo = CONTROLLER_USER
     restarted: bool = False
+    workers: int = 0
+    """How many keys the controller looks at at a time; 0: as many as it does by default."""
 
     def client(self, actor: Actor) -> Client:
         """A client bound to `actor`."""
@@ -131,6 +111,7 @@ class Controller(ClientActor):
         self._subscriptions: dict[Resource, list[OnChange]] = {}
         self._unsynced: set[Resource] = {resource(what) for what in self.resources}
         self._running = 0
+        self._workers_max = context.workers or self.workers
         self._held = False
         self._settling = False
 
@@ -261,7 +242,7 @@ class Controller(ClientActor):
         """Start workers for the keys that wait, up to the limit."""
         if self._held or self._unsynced or self._settling:
             return
-        while self._running < self.workers and len(self.queue):
+        while self._running < self._workers_max and len(self.queue):
             self._running += 1
             self.background(self._work())
 

@@ -15,30 +15,32 @@ __all__ = ["CONTROLLERS", "Entry", "load", "selected"]
 
 
 class Entry(NamedTuple):
-    """`path` is `module:class` within actors.controllers; `on` whether `*` includes it."""
+    """`path` is `module:class` within actors.controllers; `on` whether `*` includes it; `syncs` the flag
+    of kube-controller-manager that says how many keys it looks at at a time."""
 
     name: str
     path: str
     on: bool = True
+    syncs: str = ""
 
 
 CONTROLLERS: tuple[Entry, ...] = (
     # workloads
-    Entry("replicaset-controller", "replicaset:ReplicaSetController"),
-    Entry("replicationcontroller-controller", "replicationcontroller:ReplicationController"),
-    Entry("deployment-controller", "deployment:DeploymentController"),
-    Entry("statefulset-controller", "statefulset:StatefulSetController"),
-    Entry("daemonset-controller", "daemonset:DaemonSetController"),
-    Entry("job-controller", "job:JobController"),
-    Entry("cronjob-controller", "cronjob:CronJobController"),
-    Entry("ttl-after-finished-controller", "ttlafterfinished:TtlAfterFinishedController"),
+    Entry("replicaset-controller", "replicaset:ReplicaSetController", syncs="concurrent-replicaset-syncs"),
+    Entry("replicationcontroller-controller", "replicationcontroller:ReplicationController", syncs="concurrent-rc-syncs"),
+    Entry("deployment-controller", "deployment:DeploymentController", syncs="concurrent-deployment-syncs"),
+    Entry("statefulset-controller", "statefulset:StatefulSetController", syncs="concurrent-statefulset-syncs"),
+    Entry("daemonset-controller", "daemonset:DaemonSetController", syncs="concurrent-daemonset-syncs"),
+    Entry("job-controller", "job:JobController", syncs="concurrent-job-syncs"),
+    Entry("cronjob-controller", "cronjob:CronJobController", syncs="concurrent-cron-job-syncs"),
+    Entry("ttl-after-finished-controller", "ttlafterfinished:TtlAfterFinishedController", syncs="concurrent-ttl-after-finished-syncs"),
     Entry("disruption-controller", "disruption:DisruptionController"),
-    Entry("horizontal-pod-autoscaler-controller", "hpa:HorizontalPodAutoscalerController"),
+    Entry("horizontal-pod-autoscaler-controller", "hpa:HorizontalPodAutoscalerController", syncs="concurrent-horizontal-pod-autoscaler-syncs"),
     # services
-    Entry("endpoints-controller", "endpoints:EndpointsController"),
-    Entry("endpointslice-controller", "endpointslice:EndpointSliceController"),
-    Entry("endpointslice-mirroring-controller", "endpointslicemirroring:EndpointSliceMirroringController"),
-    Entry("service-lb-controller", "servicelb:ServiceLoadBalancerController"),
+    Entry("endpoints-controller", "endpoints:EndpointsController", syncs="concurrent-endpoint-syncs"),
+    Entry("endpointslice-controller", "endpointslice:EndpointSliceController", syncs="concurrent-service-endpoint-syncs"),
+    Entry("endpointslice-mirroring-controller", "endpointslicemirroring:EndpointSliceMirroringController", syncs="mirroring-concurrent-service-endpoint-syncs"),
+    Entry("service-lb-controller", "servicelb:ServiceLoadBalancerController", syncs="concurrent-service-syncs"),
     Entry("service-cidr-controller", "servicecidr:ServiceCIDRController"),
     # nodes
     Entry("node-lifecycle-controller", "nodelifecycle:NodeLifecycleController"),
@@ -48,7 +50,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("pod-garbage-collector-controller", "podgc:PodGarbageCollector"),
     # identity
     Entry("serviceaccount-controller", "serviceaccount:ServiceAccountController"),
-    Entry("serviceaccount-token-controller", "serviceaccounttoken:ServiceAccountTokenController"),
+    Entry("serviceaccount-token-controller", "serviceaccounttoken:ServiceAccountTokenController", syncs="concurrent-serviceaccount-token-syncs"),
     Entry("legacy-serviceaccount-token-cleaner-controller", "legacytokencleaner:LegacyTokenCleaner"),
     Entry("root-ca-certificate-publisher-controller", "rootca:RootCACertificatePublisher"),
     Entry("clusterrole-aggregation-controller", "clusterroleaggregation:ClusterRoleAggregationController"),
@@ -57,18 +59,18 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-cleaner-controller", "certificatesigningrequest:CertificateCleaner"),
     Entry("token-cleaner-controller", "bootstraptoken:BootstrapTokenCleaner", on=False),
     # housekeeping
-    Entry("namespace-controller", "namespace:NamespaceController"),
-    Entry("garbage-collector-controller", "garbagecollector:GarbageCollector"),
-    Entry("resourcequota-controller", "resourcequota:ResourceQuotaController"),
+    Entry("namespace-controller", "namespace:NamespaceController", syncs="concurrent-namespace-syncs"),
+    Entry("garbage-collector-controller", "garbagecollector:GarbageCollector", syncs="concurrent-gc-syncs"),
+    Entry("resourcequota-controller", "resourcequota:ResourceQuotaController", syncs="concurrent-resource-quota-syncs"),
     Entry("persistentvolume-binder-controller", "pvbinder:PersistentVolumeBinder"),
     Entry("persistentvolume-attach-detach-controller", "attachdetach:AttachDetachController"),
     Entry("persistentvolume-expander-controller", "volumeexpand:VolumeExpander"),
     Entry("persistentvolumeclaim-protection-controller", "volumeprotection:ClaimProtection"),
     Entry("persistentvolume-protection-controller", "volumeprotection:VolumeProtection"),
     Entry("volumeattributesclass-protection-controller", "volumeprotection:AttributesClassProtection"),
-    Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController"),
-    Entry("resourceclaim-controller", "resourceclaim:ResourceClaimController"),
-    Entry("validatingadmissionpolicy-status-controller", "policystatus:PolicyStatusController"),
+    Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController", syncs="concurrent-ephemeralvolume-syncs"),
+    Entry("resourceclaim-controller", "resourceclaim:ResourceClaimController", syncs="concurrent-resource-claim-syncs"),
+    Entry("validatingadmissionpolicy-status-controller", "policystatus:PolicyStatusController", syncs="concurrent-validating-admission-policy-status-syncs"),
 )
 
 # What kube-controller-manager can be told to run or not to run and is not here: what serves APIs that

@@ -9,6 +9,7 @@ the authority; without it nothing is signed. Facts: kubernetes pkg/controller/ce
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from actors.client import StatusError
@@ -113,13 +114,14 @@ class CertificateSigner(_RequestController):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        extra: Any = context.options.extra
-        self.pems = (_bytes(extra.get("cluster_signing_certificate")), _bytes(extra.get("cluster_signing_key")))
-        self._authority: Authority | None = None
+        self.pems = _signing_pems(context.options.extra)
+        self.longest_s = context.options.cluster_signing_duration
+        self._authorities: dict[str, Authority] = {}
 
     async def reconcile(self, key: str) -> None:
         csr = self.store(RESOURCE).get(key)
-        if csr is None or not all(self.pems) or spec(csr).get("signerName") not in SIGNERS:
+        signer = spec(csr).get("signerName", "") if csr is not None else ""
+        if csr is None or signer not in self.pems:
             return
         if status(csr).get("certificate") or condition(csr, "Approved") is None or condition(csr, "Failed"):
             return
@@ -132,11 +134,12 @@ class CertificateSigner(_RequestController):
         if why:
             await self._fail(csr, why)
             return
-        if self._authority is None:
-            self._authority = Authority(*self.pems)
+        authority = self._authorities.get(signer)
+        if authority is None:
+            authority = self._authorities[signer] = Authority(*self.pems[signer])
         serial = self.random.getrandbits(127) | 1
         changed = mutable(csr)
-        pem = self._authority.sign(csr, request, self.clock.now(), serial)
+        pem = authority.sign(csr, request, self.clock.now(), serial, self.longest_s)
         changed.setdefault("status", {})["certificate"] = base64.b64encode(pem).decode()
         await self.client.update_status(RESOURCE, changed)
 
@@ -173,6 +176,22 @@ class CertificateCleaner(_RequestController):
 
 def _decided(csr: Object) -> bool:
     return condition(csr, "Approved") is not None or condition(csr, "Denied") is not None
+
+
+def _signing_pems(extra: Mapping[str, Any]) -> dict[str, tuple[bytes, bytes]]:
+    """Signer -> certificate and key. `cluster_signing_SIGNER_certificate` and `_key` are those of one;
+    where any signer has its own, the general ones are nobody's."""
+    named = {
+        signer: (
+            _bytes(extra.get(f"cluster_signing_{signer.rpartition('/')[2]}_certificate")),
+            _bytes(extra.get(f"cluster_signing_{signer.rpartition('/')[2]}_key")),
+        )
+        for signer in SIGNERS
+    }
+    if not any(any(pair) for pair in named.values()):
+        pair = (_bytes(extra.get("cluster_signing_certificate")), _bytes(extra.get("cluster_signing_key")))
+        named = dict.fromkeys(SIGNERS, pair)
+    return {signer: pair for signer, pair in named.items() if all(pair)}
 
 
 def _bytes(value: Any) -> bytes:

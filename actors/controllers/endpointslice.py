@@ -46,11 +46,10 @@ managed_service = service_of(MANAGED_BY)
 
 
 class EndpointSliceController(Controller):
-    """Keeps slices equal to the pods of their Services, at most 100 endpoints in each."""
+    """Keeps slices equal to the pods of their Services, at most `max_endpoints_per_slice` endpoints (100) in each."""
 
     component: ClassVar[str] = "endpoint-slice-controller"
     resources: ClassVar[tuple[str, ...]] = ("services", "pods", "nodes", "endpointslices")
-    max_endpoints_per_slice: ClassVar[int] = 100
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -175,7 +174,7 @@ class EndpointSliceController(Controller):
                 wanted[identity(endpoint)] = endpoint
         for group, endpoints in desired.items():
             template = new_slice(service, ports[group], address_type)
-            plan.extend(pack(by_ports.pop(group, []), endpoints, template, self.max_endpoints_per_slice))
+            plan.extend(pack(by_ports.pop(group, []), endpoints, template, self.options.max_endpoints_per_slice))
         for left in by_ports.values():
             plan.delete += left
         if len(existing) == len(plan.delete) and not plan.create:

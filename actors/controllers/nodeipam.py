@@ -8,7 +8,7 @@ pkg/controller/nodeipam/ipam/range_allocator.go.
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from actors.controllers._reconcile import Context, Controller
 from protocol.objects import Object, metadata, spec
@@ -72,9 +72,8 @@ class NodeIpamController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        extra: Any = context.options.extra
-        self.active = bool(extra.get("allocate_node_cidrs"))
-        masks = {4: context.options.node_cidr_mask_size_ipv4, 6: int(extra.get("node_cidr_mask_size_ipv6", 64))}
+        self.active = context.options.allocate_node_cidrs
+        masks = {4: context.options.node_cidr_mask_size_ipv4, 6: context.options.node_cidr_mask_size_ipv6}
         ranges = [c.strip() for c in context.options.cluster_cidr.split(",") if c.strip()]
         self.allocators = [RangeAllocator(c, masks[ipaddress.ip_network(c, strict=False).version]) for c in ranges]
         self._taken: dict[str, list[str]] = {}

@@ -79,8 +79,7 @@ class NodeLifecycleController(Controller):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        extra = context.options.extra
-        self.rates = Rates(**{k: extra[k] for k in Rates.__struct_fields__ if k in extra})
+        self.rates = Rates(**{name: getattr(context.options, name) for name in Rates.__struct_fields__})
         self.health: dict[str, NodeHealth] = {}
         self.known: dict[str, str] = {}  # node -> uid
         self.zones: dict[str, ZoneQueue] = {}

@@ -20,7 +20,6 @@ from protocol.objects import Object, key, metadata, spec, status
 
 __all__ = ["ResourceQuotaController"]
 
-RESYNC_S = 300.0
 _IGNORED = frozenset((("", "events"), ("", "resourcequotas")))
 _COUNTED = tuple(
     d.resource for d in built_in() if d.namespaced and (d.resource.group, d.resource.resource) not in _IGNORED
@@ -49,7 +48,7 @@ class ResourceQuotaController(Controller):
             self.on_change(_word(what), self._object_changed)
 
     def synced(self) -> None:
-        self.every(RESYNC_S, _Resync())
+        self.every(self.options.resource_quota_sync_period, _Resync())
 
     def _quota_changed(self, old: Object | None, new: Object | None) -> None:
         if new is not None and (old is None or spec(old) != spec(new) or status(old) != status(new)):

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
-from actors.client import Client, ClientActor, LeaderElector
+from actors.client import Client, ClientActor, EventRecorder, LeaderElector
 from actors.kernel import Ref, handles
 from actors.scheduler._assembly import assemble
 from actors.scheduler._binding import Binder
@@ -28,7 +28,7 @@ from actors.scheduler._fit_error import NO_NODES, fit_message
 from actors.scheduler._framework import Cycle, Diagnosis, PostFilterResult
 from actors.scheduler._objects import Objects
 from actors.scheduler._outcome import ERROR, UNSCHEDULABLE, Reporter
-from actors.scheduler._pods import PodInfo
+from actors.scheduler._pods import DEFAULT_SCHEDULER, PodInfo
 from actors.scheduler._queue import QueuedPod, SchedulingQueue
 from actors.scheduler._status import SUCCESS, Code, Status
 from actors.scheduler._watching import Watching
@@ -137,6 +137,7 @@ class Scheduler(ClientActor):
                 retry_s=self.config.retry_period_s,
                 on_started=lambda: self._lead(True),
                 on_stopped=lambda: self._lead(False),
+                recorder=EventRecorder(self.client, DEFAULT_SCHEDULER),
             )
             self.elector.start()
 
