@@ -7,6 +7,7 @@ words and tried again by whoever asked. Facts: kubernetes pkg/util/iptables, pkg
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -245,13 +246,36 @@ class NftApplier(IptablesApplier):
     def __init__(self, family: str = "IPv4", *, netns: str = "", run: Run = run_program) -> None:
         super().__init__(family, netns=netns, run=run)
         self.table = ("ip" if family == "IPv4" else "ip6", NFT_TABLE)
+        self._unneeded: list[str] = []  # `delete chain` lines that are still to be done
 
     def _restore(self, text: str) -> None:
         if text:
             self._call("nft", "-f", "-", stdin=text)
 
+    @handles(Apply)
+    def apply(self, message: Apply) -> None:
+        """Before Linux 6.2 a chain is still in use for a moment after the last element that led to it
+        has gone, and the whole transaction fails: such chains are emptied now and go with a later change."""
+        if self._unneeded:
+            left = [line for line in self._unneeded if line.replace("delete", "add", 1) not in message.text]
+            with contextlib.suppress(ApplyError):  # not that they did harm
+                self._restore("".join(left))
+            self._unneeded = []
+        try:
+            self._restore(message.text)
+        except ApplyError as error:
+            lines = message.text.splitlines(keepends=True)
+            gone = [line for line in lines if line.startswith("delete chain ")]
+            if not gone or "busy" not in str(error):
+                raise
+            self._restore("".join(line.replace("delete", "flush", 1) if line in gone else line for line in lines))
+            self._unneeded = gone
+        for flow in message.stale:
+            self._forget(flow)
+
     @handles(Install)
     def install(self, message: Install) -> None:
+        self._unneeded = []
         self._restore(message.text)
         self._forget_strays(message.udp)
 

@@ -157,7 +157,6 @@ class KubeProxy(RuleKeeper):
             self.sync_in(self.rules.config.min_sync_period_s if written else 0.0)
 
     def prepare(self) -> None:
-        self._began = self.clock.monotonic()
         for family, deltas in self.refresh().items():
             if self.sides[family].applier is not None:
                 self._deltas[family] += deltas
@@ -165,6 +164,7 @@ class KubeProxy(RuleKeeper):
     def change(self, family: str, written: bool) -> Install | Apply | None:
         from actors.network.applier import Apply, Install
 
+        self._began = self.clock.monotonic()
         deltas, self._deltas[family] = self._deltas[family], []
         rules = self.rule_sets[family]
         if not written:

@@ -80,7 +80,7 @@ def rules_for(config: ProxyConfig) -> RuleSet:
 
 class NftPort(msgspec.Struct, frozen=True):
     """The rules of one Service port. `sets`: name -> timeout in seconds. `elements`: (map or set, key)
-    -> verdict, empty for an element of a set."""
+    -> verdict, empty for an element of a set, or `comment "TEXT" : verdict`."""
 
     chains: dict[str, tuple[str, ...]]
     sets: dict[str, int]
@@ -132,6 +132,8 @@ def _joined(first: Mapping[Any, Change], second: Mapping[Any, Change]) -> dict[A
 
 
 def _element(key: str, verdict: str) -> str:
+    if verdict.startswith("comment "):
+        return f"{key} {verdict}"
     return f"{key} : {verdict}" if verdict else key
 
 
@@ -213,26 +215,37 @@ class NftRules(RuleSet):
         ip, mark = self.family, self.config.masquerade_mark
         key = f"{ip} daddr . meta l4proto . th dport vmap @"
         loopback = "ip daddr != 127.0.0.0/8" if ip == "ip" else "ip6 daddr != ::1"
-        local = (
-            f"fib daddr type local {loopback}" if self.config.node_port_ips is None else f"{ip} daddr @{NODE_PORT_IPS}"
-        )
-        ports = f"{local} meta l4proto . th dport vmap @"
+        ports = "meta l4proto . th dport vmap @"
+        # a packet that passes the input hook is local in any case
+        local, arrived = f"fib daddr type local {loopback}", loopback
+        if self.config.node_port_ips is not None:
+            local = arrived = f"{ip} daddr @{NODE_PORT_IPS}"
         chains: dict[str, tuple[str, ...]] = {
             "service-endpoints-check": (key + NO_ENDPOINTS,),
-            "nodeport-endpoints-check": (ports + NO_ENDPOINT_PORTS,),
+            "nodeport-endpoints-check": (f"{arrived} {ports}{NO_ENDPOINT_PORTS}",),
             "firewall-check": (key + FIREWALLED,),
-            "services": (key + SERVICE_IPS, ports + NODE_PORTS),
+            "services": (key + SERVICE_IPS, f"{local} {ports}{NODE_PORTS}"),
             "cluster-ips-check": (
                 f'{ip} daddr @{CLUSTER_IPS} reject comment "Reject traffic to invalid ports of ClusterIPs"',
+                *self._unallocated(),
             ),
             "masquerading": (f"mark and {mark} == 0 return", f"mark set mark xor {mark}", "masquerade fully-random"),
             MARK_MASQ: (f"mark set mark or {mark}",),
-            REJECT: ("reject",),
+            REJECT: ('comment "helper for @no-endpoint-services / @no-endpoint-nodeports"', "reject"),
         }
         for name, rules in chains.items():
             yield _block(f"chain {name}", rules)
         for name, (hook, rules) in HOOKS.items():
             yield _block(f"chain {name}", [hook, *rules])
+
+    def _unallocated(self) -> Iterable[str]:
+        ranges = ", ".join(self.config.service_cidrs)
+        if ranges:
+            yield f'{self.family} daddr {{ {ranges} }} drop comment "Drop traffic to unallocated ClusterIPs"'
+
+    def counts(self) -> dict[str, int]:
+        """None: upstream counts the rules of iptables only."""
+        return {}
 
 
 def _block(title: str, lines: Iterable[str]) -> str:
@@ -302,7 +315,7 @@ class _Port:
 
     def _elements(self, internal: str) -> dict[tuple[str, str], str]:
         port, anywhere = self.port, self.usable.anywhere
-        lost = "drop" if anywhere else f"goto {REJECT}"
+        lost = f'comment "{port.name}" : ' + ("drop" if anywhere else f"goto {REJECT}")
         found: dict[tuple[str, str], str] = {(CLUSTER_IPS, port.cluster_ip): ""}
         where, verdict = (SERVICE_IPS, f"goto {internal}") if self.internal_ok else (NO_ENDPOINTS, lost)
         found[where, self._key(port.cluster_ip)] = verdict

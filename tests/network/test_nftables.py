@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+from actors.kernel import Child, Simulation
 from actors.network._config import ConfigError, ProxyConfig
+from actors.network.applier import Apply, NftApplier
 from actors.network.nftables import NftRules, rules_for
 
 CONFIG = ProxyConfig.load(
@@ -71,13 +75,13 @@ def test_a_cluster_ip_leads_by_a_map_to_a_chain_that_draws_an_endpoint() -> None
 
 def test_without_endpoints_the_address_is_rejected() -> None:
     text = rules_of(service(nodePort=30080)).text()
-    assert "10.96.0.9 . tcp . 80 : goto reject-chain" in text
-    assert "tcp . 30080 : goto reject-chain" in text
+    assert '10.96.0.9 . tcp . 80 comment "default/web:http" : goto reject-chain' in text
+    assert 'tcp . 30080 comment "default/web:http" : goto reject-chain' in text
 
 
 def test_policy_local_without_local_endpoints_drops_what_comes_from_outside() -> None:
     text = rules_of(service(nodePort=30080, externalTrafficPolicy="Local"), endpoints("10.244.1.6")).text()
-    assert "tcp . 30080 : drop" in text
+    assert 'tcp . 30080 comment "default/web:http" : drop' in text
     assert "fib saddr type local goto service-" in text
 
 
@@ -156,3 +160,68 @@ def test_changes_lead_to_what_writing_everything_anew_gives(seed: int) -> None:
             texts.append(delta.restore_text())
     assert len(texts) > 5
     assert in_kernel(*texts) == in_kernel(rules.restore_text())
+
+
+def test_packets_to_addresses_that_no_service_has_are_dropped() -> None:
+    config = msgspec.structs.replace(CONFIG, service_cidrs=("10.96.0.0/16", "10.112.0.0/20"))
+    rule = 'ip daddr { 10.96.0.0/16, 10.112.0.0/20 } drop comment "Drop traffic to unallocated ClusterIPs"'
+    found = lines(rules_of(service(), config=config))
+    assert found.index(rule) == 1 + next(
+        i for i, line in enumerate(found) if line.endswith('invalid ports of ClusterIPs"')
+    )
+    assert not any("unallocated" in line for line in lines(rules_of(service())))
+
+
+def test_ports_of_a_node_are_of_all_its_addresses_or_of_some() -> None:
+    every = lines(rules_of(config=msgspec.structs.replace(CONFIG, node_port_ips=None)))
+    assert "fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports" in every
+    assert "ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @no-endpoint-nodeports" in every
+    some = lines(rules_of())
+    assert "ip daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports" in some
+    assert "ip daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports" in some
+
+
+def test_a_kernel_that_still_holds_chains_gets_them_deleted_later(sim: Simulation) -> None:
+    told: list[str] = []
+
+    def run(arguments: Sequence[str], stdin: str) -> tuple[int, str]:
+        busy = "delete chain" in stdin and "add element" in stdin
+        told.append(stdin if not busy else "")
+        return (1, "Could not process rule: Device or resource busy") if busy else (0, "")
+
+    applier = sim.spawn(Child("applier", lambda: NftApplier(run=run)))
+    change = "add element ip t m { 1 : goto b }\ndelete chain ip t a\n"
+    sim.ask(applier, Apply(change))
+    assert told == ["", "add element ip t m { 1 : goto b }\nflush chain ip t a\n"]
+    sim.ask(applier, Apply("add rule ip t c accept\n"))
+    assert told[2:] == ["delete chain ip t a\n", "add rule ip t c accept\n"]
+
+
+def test_a_chain_that_is_needed_again_is_not_deleted(sim: Simulation) -> None:
+    told: list[str] = []
+
+    def run(arguments: Sequence[str], stdin: str) -> tuple[int, str]:
+        told.append(stdin)
+        return (1, "Device or resource busy") if "delete chain" in stdin else (0, "")
+
+    applier = sim.spawn(Child("applier", lambda: NftApplier(run=run)))
+    sim.ask(applier, Apply("delete chain ip t a\n"))
+    sim.ask(applier, Apply("add chain ip t a\n"))
+    assert told == ["delete chain ip t a\n", "flush chain ip t a\n", "add chain ip t a\n"]
+
+
+def test_the_service_ranges_come_from_the_api(sim: Simulation) -> None:
+    from actors.apiserver import ApiServer, ApiServerConfig
+    from actors.client import OutsideClient
+    from actors.etcd import Etcd, EtcdConfig
+    from actors.network import GetRules, KubeProxy
+
+    etcd = sim.spawn(Child("etcd", lambda: Etcd(EtcdConfig())))
+    api = sim.spawn(Child("apiserver", lambda: ApiServer(ApiServerConfig(debug=True), etcd)))
+    client = OutsideClient(sim, api)
+    client.create("nodes", {"metadata": {"name": "n"}})
+    proxy = sim.spawn(Child("proxy", lambda: KubeProxy("n", api, {"mode": "nftables"})))
+    assert "ip daddr { 10.96.0.0/16 } drop" in sim.ask(proxy, GetRules())
+    client.create("servicecidrs", {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.112.0.0/20", "fd00:96::/112"]}})
+    sim.advance(1.0)
+    assert "ip daddr { 10.112.0.0/20, 10.96.0.0/16 } drop" in sim.ask(proxy, GetRules())

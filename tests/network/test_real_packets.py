@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.kernel import Child, LiveSystem
@@ -20,6 +21,9 @@ from actors.network.nftables import rules_for
 NODE_PORT = 30080
 SERVICE_IP = {"IPv4": "10.96.0.9", "IPv6": "fd00:96::9"}
 BALANCER_IP = {"IPv4": "203.0.113.7", "IPv6": "2001:db8::7"}
+
+
+NFT_TABLE = {"IPv4": ("ip", "kube-proxy"), "IPv6": ("ip6", "kube-proxy")}
 
 
 @pytest.fixture(scope="module", params=["IPv4", "IPv6"])
@@ -273,6 +277,20 @@ def test_node_ports_are_on_every_address_of_the_node(lab: Any, proxy: Proxy) -> 
         assert lab.pods["pod-0"].ask(lab.plan.gateway, NODE_PORT) == "refused", "the primary address alone"
     else:
         assert lab.pods["pod-0"].ask(lab.plan.gateway, NODE_PORT).startswith("pod-1 ")
+
+
+def test_addresses_of_the_service_range_that_nobody_has_lead_nowhere(lab: Any, proxy: Proxy) -> None:
+    if proxy.backend != "nftables":
+        pytest.skip("upstream's rules for iptables do not know the range")
+    ranges = {"IPv4": "10.96.0.0/16", "IPv6": "fd00:96::/112"}
+    proxy.rules.reconfigure(msgspec.structs.replace(proxy.rules.config, service_cidrs=(ranges[family(lab)],)))
+    proxy.install()
+    proxy.service("pod-1")
+    free = proxy.ip + "0"
+    assert lab.pods["pod-0"].ask(proxy.ip, 80).startswith("pod-1 ")
+    assert lab.pods["pod-0"].ask(free, 80, timeout_s=0.3) == "lost"
+    found = lab.node.run("nft", "list", "chain", *NFT_TABLE[family(lab)], "cluster-ips-check")
+    assert 'drop comment "Drop traffic to unallocated ClusterIPs"' in found
 
 
 def test_local_processes_reach_node_ports_by_loopback(lab: Any, proxy: Proxy) -> None:
