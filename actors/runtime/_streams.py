@@ -33,22 +33,28 @@ def exit_status(code: int) -> dict[str, Any]:
     }
 
 
-def http_answer(request: bytes, name: str) -> tuple[bytes, bytes]:
-    """(the response to the first complete request, what follows it); empty while incomplete."""
+def http_answer(request: bytes, name: str) -> tuple[bytes, bytes, bool]:
+    """(the response to the first complete request, what follows it, whether the connection is
+    closed after it); empty while incomplete."""
     head, separator, rest = request.partition(b"\r\n\r\n")
     if not separator:
-        return b"", request
+        return b"", request, False
     length = 0
-    for line in head.split(b"\r\n")[1:]:
-        key, _, value = line.partition(b":")
-        if key.strip().lower() == b"content-length" and value.strip().isdigit():
+    first, *lines = head.split(b"\r\n")
+    close = first.endswith(b"HTTP/1.0")
+    for line in lines:
+        key, _, value = (word.strip().lower() for word in line.partition(b":"))
+        if key == b"content-length" and value.isdigit():
             length = int(value)
+        elif key == b"connection":
+            close = value == b"close" or (close and value != b"keep-alive")
     if len(rest) < length:
-        return b"", request
+        return b"", request, False
     body = name.encode() + b"\n"
     shown = b"" if head.startswith(b"HEAD ") else body
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(body), shown)
-    return answer, rest[length:]
+    more = b"Connection: close\r\n" if close else b""
+    lead = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % len(body)
+    return lead + more + b"\r\n" + shown, rest[length:], close
 
 
 def forward_child(message: PortForward, record: SandboxRecord) -> Child:
@@ -86,10 +92,12 @@ class _Forward(Actor):
         pending = self.buffers.get(index, b"") + message.data
         if len(pending) <= MAX_REQUEST_BYTES and pending.startswith(METHODS):
             while True:
-                answer, pending = http_answer(pending, self.record.config.name)
+                answer, pending, close = http_answer(pending, self.record.config.name)
                 if not answer:
                     break
-                self.peer.tell(StreamData(self.stream_id, message.channel, answer))
+                self.peer.tell(StreamData(self.stream_id, message.channel, answer, eof=close))
+                if close:
+                    return
             self.buffers[index] = pending
         elif pending:
             self.peer.tell(StreamData(self.stream_id, message.channel, pending))

@@ -107,6 +107,25 @@ def test_the_typed_client_evicts_executes_and_asks_who_it_is(official: Any, clus
     assert client.VersionApi(official).get_code().major == "1"
 
 
+def test_the_typed_client_forwards_a_port_until_the_pod_closes_it(official: Any, cluster: Cluster) -> None:
+    from kubernetes import client
+    from kubernetes.stream import portforward
+
+    core = client.CoreV1Api(official)
+    cluster.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: page}\nspec: {containers: "
+                  "[{name: c, image: nginx, ports: [{containerPort: 80}]}]}\n")  # fmt: skip
+    cluster.wait("pods/page", "Ready")
+    forward = portforward(core.connect_get_namespaced_pod_portforward, "page", "default", ports="80")
+    connection = forward.socket(80)
+    connection.settimeout(10)
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: page\r\nConnection: close\r\n\r\n")
+    received = b""
+    while data := connection.recv(1024):
+        received += data
+    assert received.endswith(b"\r\nConnection: close\r\n\r\npage\n")
+    assert forward.error(80) is None
+
+
 def test_the_dynamic_client_handles_a_custom_resource(official: Any, lamps: Cluster) -> None:
     from kubernetes import dynamic
 

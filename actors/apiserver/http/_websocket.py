@@ -70,6 +70,7 @@ class WebSocket:
         self._early: deque[StreamData] = deque()
         self._output: deque[Any] = deque()
         self._accepted = False
+        self._forwarded = set(range(len(tunnel.request.ports))) if tunnel.kind == "portforward" else set()
 
     # --- the handshake ----------------------------------------------------------------------
 
@@ -233,14 +234,24 @@ class WebSocket:
         if isinstance(message, StreamData):
             if message.data:
                 self._send(message.channel, message.data)
-            if message.eof and self.protocol == "v5.channel.k8s.io":
-                self._write(frame(_BINARY, bytes((_CLOSE_CHANNEL, message.channel))))
+            if message.eof:
+                self._channel_ended(message.channel)
         elif isinstance(message, StreamClosed):
             if self.tunnel.kind != "portforward":
                 end = message.status or {"metadata": {}, "status": "Success"}
                 self._send(ERROR, orjson.dumps(end))
             self.node = None
             self._end(1000)
+
+    def _channel_ended(self, channel: int) -> None:
+        """The pod says no more on a channel. Forwarding has no way to say so of one port: as at a
+        kubelet, the connection ends with the last of them."""
+        if self.tunnel.kind == "portforward":
+            self._forwarded.discard(channel // 2)
+            if not self._forwarded:
+                self._end(1000)
+        elif self.protocol == "v5.channel.k8s.io":
+            self._write(frame(_BINARY, bytes((_CLOSE_CHANNEL, channel))))
 
     def _send(self, channel: int, data: bytes) -> None:
         self._write(frame(_BINARY, bytes((channel,)) + data))
