@@ -281,3 +281,19 @@ def test_an_update_in_one_version_takes_fields_from_managers_of_another(api: Any
     found = managers_of(changed)
     assert "f:targetCPUUtilizationPercentage" not in found["one", "autoscaling/v1"]
     assert "f:metrics" in found["x", "autoscaling/v2"]
+
+
+def test_conflicts_on_list_elements_stand_in_the_order_of_their_numbers() -> None:
+    pod = SCHEMA.by_gvk("", "v1", "Pod")
+    assert pod is not None
+
+    def config(suffix: str) -> Object:
+        ports = [{"containerPort": n, "protocol": "TCP", "name": f"p{suffix}"} for n in (443, 80)]
+        spec = {"containers": [{"name": "c", "ports": ports}]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
+
+    live = apply(pod, None, config("1"), "one", force=False, api_version="v1", kind="Pod", now=NOW)
+    with pytest.raises(StatusError) as refused:
+        apply(pod, live, config("2"), "two", force=False, api_version="v1", kind="Pod", now=NOW)
+    port = '- .spec.containers[name="c"].ports[containerPort={},protocol="TCP"].name'
+    assert refused.value.message.split("\n")[1:] == [port.format(80), port.format(443)]

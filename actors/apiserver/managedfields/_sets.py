@@ -152,11 +152,32 @@ def step(type_: Type | None, key: str) -> Type | None:
 
 
 _ORDER = {"f": 0, "k": 1, "v": 2, "i": 3}
+_RANKS: tuple[tuple[Any, int], ...] = ((bool, 2), ((int, float), 0), (str, 1))  # a bool is an int to Python
+
+
+def _place(key: str) -> tuple[Any, ...]:
+    """Where a path element stands among its siblings: numbers in keys and values count as numbers
+    (structured-merge-diff's `PathElement.Less`)."""
+    kind, rest = key[0], key[2:]
+    if kind == "k":
+        return 1, [(name, _rank(value)) for name, value in json.loads(rest).items()], key
+    if kind == "v":
+        return 2, [("", _rank(json.loads(rest)))], key
+    if kind == "i":
+        return 3, [("", _rank(int(rest)))], key
+    return _ORDER.get(kind, 4), [], key
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    for types, rank in _RANKS:
+        if isinstance(value, types):
+            return rank, value
+    return len(_RANKS), ""
 
 
 def paths(a: Set, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """All members: at each level first its own, then those below, each sorted."""
-    keys = sorted((key for key in a if key != "."), key=lambda key: (_ORDER.get(key[0], 4), key))
+    keys = sorted((key for key in a if key != "."), key=_place)
     for key in keys:
         if _member(a[key]):
             yield (*prefix, key)
