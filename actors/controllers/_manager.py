@@ -77,7 +77,8 @@ class ControllerManager(ClientActor):
     def start_controllers(self) -> None:
         """Spawn informers and controllers."""
         informers = SharedInformers(self, self.make_client)
-        restarted = self.started or self.restarts > 0
+        # Whoever led before may have asked for things that no store shows yet, as a former life may.
+        restarted = self.started or self.restarts > 0 or self.elector is not None
         self.started = True
         context = Context(self.apiserver, informers, self.options, self.user, restarted)
         loaded = [(entry, load(entry)) for entry in self.entries]

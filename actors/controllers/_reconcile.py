@@ -150,12 +150,16 @@ class Controller(ClientActor):
         reconcile, let that take effect and the stores show it; else it would be done twice."""
         await self.sleep(SETTLE_S)
         for what in self.resources:
-            for _ in range(CATCH_UP_ROUNDS):
-                if await self._caught_up(what):
-                    break
-                await self.sleep(CATCH_UP_PAUSE_S)
+            await self._catch_up(what)
         self._settling = False
         self._wake()
+
+    async def _catch_up(self, what: str) -> None:
+        """Wait, not for ever, until the store has all that the API server has at some moment."""
+        for _ in range(CATCH_UP_ROUNDS):
+            if await self._caught_up(what):
+                return
+            await self.sleep(CATCH_UP_PAUSE_S)
 
     async def _caught_up(self, what: str) -> bool:
         """Whether the store has all that the API server has at this moment."""
@@ -201,9 +205,11 @@ class Controller(ClientActor):
     async def lower_later(
         self, expectations: Expectations, key: str, creations: int = 0, uids: Iterable[str] = ()
     ) -> None:
-        """Answers were lost: give what was asked for time to be seen, then expect it no more."""
+        """Answers were lost: give what was asked for time to be seen, then expect it no more. A
+        store that is late by then is waited for: what it does not show would be done again."""
         entry = expectations.current(key)
         await self.sleep(UNKNOWN_S)
+        await self._catch_up("pods")
         if expectations.current(key) is not entry:
             return
         if creations:

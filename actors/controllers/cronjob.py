@@ -112,7 +112,10 @@ class CronJobController(Controller):
 
     async def reconcile(self, key: str) -> None:
         cron_job = self.cron_jobs.get(key)
-        if cron_job is None or deleting(cron_job):
+        if cron_job is None:
+            self.own_writes.forget(key)
+            return
+        if deleting(cron_job) or self.lags(key):
             return
         jobs = list(self.jobs.by("owner", uid(cron_job)))
         new = dict(status(cron_job))
@@ -123,7 +126,8 @@ class CronJobController(Controller):
         if not new.get("active"):
             new.pop("active", None)
         if new != status(cron_job):
-            await self.client.update_status("cronjobs", with_status(cron_job, new))
+            written = await self.client.update_status("cronjobs", with_status(cron_job, new))
+            self.own_writes.wrote(key, "cronjobs", written)
         if wait_s is not None:
             self.queue.add_after(key, wait_s)
 
@@ -233,7 +237,7 @@ class CronJobController(Controller):
         if last and epoch(last) == at:
             return
         policy = of.get("concurrencyPolicy", "Allow")
-        if policy == "Forbid" and new["active"]:
+        if policy == "Forbid" and (new["active"] or self._others_run(cron_job, job_name)):
             self.recorder.event(
                 cron_job,
                 "Normal",
@@ -251,10 +255,18 @@ class CronJobController(Controller):
         new["active"] = [*new["active"], _reference_to(job)]
         new["lastScheduleTime"] = rfc3339(at)
 
+    def _others_run(self, cron_job: Object, job_name: str) -> bool:
+        """Whether another Job of it runs, also one that could not be written down as active."""
+        return any(
+            name(job) != job_name and not finished_condition(job)
+            for job in self.jobs.by("owner", uid(cron_job))
+        )
+
     async def _create(self, cron_job: Object, job_name: str, at: float) -> Object | None:
         wanted = job_from_template(cron_job, job_name, at)
         try:
             job = await self.client.create("jobs", wanted)
+            self.own_writes.wrote(key(cron_job), "jobs", job)
         except StatusError as error:
             causes = (error.status.get("details") or {}).get("causes") or ()
             if any(c.get("reason") == "NamespaceTerminating" for c in causes):
