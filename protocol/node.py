@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from protocol.http import HttpCall, HttpReply
 from protocol.message import Address, Message
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "STDERR",
     "STDIN",
     "STDOUT",
+    "NodeAnswer",
+    "NodeCall",
     "NodeConnected",
     "NodeDisconnected",
     "NodeGet",
@@ -164,6 +167,19 @@ class NodeResponse(Message, frozen=True):
     status: int
     content_type: str
     body: bytes
+
+
+class NodeCall(Message, frozen=True):
+    """Any request for the kubelet's own API, by its path there. Who may, has been decided. Answered by `NodeAnswer`."""
+
+    call: HttpCall
+
+
+class NodeAnswer(Message, frozen=True):
+    """The HTTP answer. Of a streaming one, `feeder` is to be told `StreamClosed` when the client goes."""
+
+    reply: HttpReply
+    feeder: Address | None = None
 
 
 class StreamOpened(Message, frozen=True):

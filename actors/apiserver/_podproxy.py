@@ -11,6 +11,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from actors.apiserver._authz import Attributes
@@ -18,7 +19,6 @@ from actors.apiserver._backend import Backend, exchange, pod_backend, request_by
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
 from actors.apiserver._messages import HttpCall, HttpReply, Tunnel
-from actors.apiserver._negotiate import JSON
 from actors.apiserver._options import integer
 from actors.apiserver._request import Path, Request, query_values, truthy
 from actors.apiserver.strategies import FieldError
@@ -27,8 +27,9 @@ from protocol import status
 from protocol.following import StreamFollower
 from protocol.message import Address
 from protocol.node import (
+    NodeAnswer,
+    NodeCall,
     NodeGet,
-    NodeResponse,
     PodAttach,
     PodExec,
     PodLogs,
@@ -176,8 +177,18 @@ async def _log(core: Core, call: HttpCall, request: Request) -> HttpReply:
         return HttpReply(200, _TEXT, data)
     peer = StreamFollower(call.stream, call.stream_id)
     message = PodLogs(
-        message.namespace, message.pod, message.container, True, message.previous, message.timestamps,
-        message.since_seconds, message.since_time, message.tail_lines, message.limit_bytes, peer, call.stream_id,
+        message.namespace,
+        message.pod,
+        message.container,
+        True,
+        message.previous,
+        message.timestamps,
+        message.since_seconds,
+        message.since_time,
+        message.tail_lines,
+        message.limit_bytes,
+        peer,
+        call.stream_id,
     )
     opened = await _asked(core, address, message)
     core.server.follow(call.stream, call.stream_id, opened.address)
@@ -201,8 +212,9 @@ def _log_request(request: Request, pod: Object) -> PodLogs:
         if number is not None and number < least:
             errors.append(
                 FieldError(
-                    "FieldValueInvalid", field, f"Invalid value: {number}: must be greater than "
-                    + ("or equal to 0" if least == 0 else "0"),
+                    "FieldValueInvalid",
+                    field,
+                    f"Invalid value: {number}: must be greater than " + ("or equal to 0" if least == 0 else "0"),
                 )
             )
         numbers[field] = number
@@ -217,10 +229,16 @@ def _log_request(request: Request, pod: Object) -> PodLogs:
     container = _container(pod, options.get("container", ""))
     since = options.get("sinceTime")
     return PodLogs(
-        request.namespace, request.name, container, truthy(options.get("follow")), truthy(options.get("previous")),
-        truthy(options.get("timestamps")), numbers["sinceSeconds"],
+        request.namespace,
+        request.name,
+        container,
+        truthy(options.get("follow")),
+        truthy(options.get("previous")),
+        truthy(options.get("timestamps")),
+        numbers["sinceSeconds"],
         datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else None,
-        numbers["tailLines"], numbers["limitBytes"],
+        numbers["tailLines"],
+        numbers["limitBytes"],
     )
 
 
@@ -286,13 +304,18 @@ async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> Ht
         if call.headers.get("upgrade"):
             return elsewhere.tunnel(call, target)
         return await elsewhere.pass_on(call.method, target, call, streams=call.method == "GET")
-    answer: NodeResponse = await _asked(core, node_address(core, request.name), NodeGet("/" + path.rest, call.query))
-    return HttpReply(answer.status, answer.content_type or JSON, answer.body)
-
+    passed = msgspec.structs.replace(call, path="/" + path.rest)
+    answer: NodeAnswer = await _asked(core, node_address(core, request.name), NodeCall(passed))
+    if answer.feeder is not None and call.stream is not None:
+        server: Any = core.server
+        server.follow(call.stream, call.stream_id, answer.feeder)
+    return answer.reply
 
 
 async def _relayed(core: Core, call: HttpCall, backend: Backend) -> HttpReply:
-    rest = re.sub(r"^.*?/(?:pods|services)/[^/]+/proxy", "", call.path, count=1)  # as it came: escapes and a final slash matter to the pod
+    rest = re.sub(
+        r"^.*?/(?:pods|services)/[^/]+/proxy", "", call.path, count=1
+    )  # as it came: escapes and a final slash matter to the pod
     query = f"?{call.query}" if call.query else ""
     if not rest and call.method in ("GET", "HEAD"):
         return HttpReply(301, "", b"", (("Location", f"{call.path}/{query}"),))
@@ -300,6 +323,8 @@ async def _relayed(core: Core, call: HttpCall, backend: Backend) -> HttpReply:
         raise status.service_unavailable("error trying to reach service: upgraded connections to pods are not relayed")
     name = _node_name(backend.pod)
     if name not in core.nodes and kubelet_of(core, name) is not None:
-        raise status.service_unavailable(f"error trying to reach service: pods of node {name} are not reachable from here")
+        raise status.service_unavailable(
+            f"error trying to reach service: pods of node {name} are not reachable from here"
+        )
     data = request_bytes(call, (rest or "/") + query, backend)
     return await exchange(core, node_address(core, name), backend, data, call.method == "HEAD")

@@ -64,12 +64,39 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Likewise, but only after the signal's grace time, with a grace period."""
     eviction_soft_grace_s: Mapping[str, float] = {}
     eviction_max_pod_grace_s: int = 0
+    eviction_minimum_reclaim: Mapping[str, str] = {}
+    """How much more than the threshold has to become available before the pressure is over, by signal."""
+    pod_pids_limit: int = -1
+    """How many processes a pod may have; -1: as many as it likes."""
+    memory_throttling_factor: float = 0.0
+    """Between request and limit, from where on a container's memory is slowed down (0.9 is usual), and its request
+    kept for it: memory.high and memory.min, the feature MemoryQoS. 0: off."""
     pid_max: int = 32768
     """How many processes the node can have."""
     pressure_transition_s: float = 300.0
     """How long the node says that it is under pressure after it was."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     """Patterns (`kernel.msg*`) of sysctls beyond the safe ones that pods may set."""
+    image_gc_high_percent: int = 85
+    """So much of the disk in use makes the kubelet remove images that nobody uses, ..."""
+    image_gc_low_percent: int = 80
+    """... until no more than this is."""
+    image_minimum_gc_age_s: float = 120.0
+    image_maximum_gc_age_s: float = 0.0
+    """Images that nobody has used for so long go in any case; 0: never."""
+    max_images: int = 50
+    """How many images the Node's status names; -1: all."""
+    container_log_max_bytes: int = 10 << 20
+    container_log_max_files: int = 5
+    cpu_manager_policy: str = "none"
+    """`static` gives whole cores of their own to containers of Guaranteed pods that ask for whole cores."""
+    reserved_cpus: str = ""
+    """Cores that no container gets for itself (`0-1,4`)."""
+    state_directory: str = ""
+    """Where the kubelet keeps what outlives it (device plugins, cpu_manager_state); empty: with its machine."""
+    server_tls_bootstrap: bool = False
+    document: Mapping[str, object] = {}
+    """The KubeletConfiguration that these settings come from, as it was written."""
     port: int = 10250
     """Where the Node says that this kubelet's own API is served."""
     user_agent: str = "kubelet"

@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.kernel import Ref
 from actors.kubelet._config import KubeletConfig
+from actors.kubelet._tallies import Tallies
 
 __all__ = ["NodeContext", "PodTable"]
 
@@ -41,7 +42,7 @@ def _scripted(pod: Object) -> bool:
 class NodeContext:
     """`pods` holds the API's latest pod by uid, `workers` its worker, `removed` the uids of pods that
     the API has forgotten while their worker still cleans up, `mirrors` the API's pods that only show
-    static ones, by (namespace, name)."""
+    static ones, by (namespace, name). `tallies` is what everybody of the kubelet adds to."""
 
     __slots__ = (
         "allocatable",
@@ -55,6 +56,7 @@ class NodeContext:
         "prefix",
         "removed",
         "runtime",
+        "tallies",
         "workers",
     )
 
@@ -71,3 +73,4 @@ class NodeContext:
         self.workers: dict[str, Ref] = {}
         self.removed: set[str] = set()
         self.mirrors: dict[tuple[str, str], Object] = {}
+        self.tallies = Tallies()

@@ -43,6 +43,7 @@ class Heartbeat(ClientActor):
         self.node_object: Object = {}
         self.lease: Object | None = None
         self.registered = False
+        self.started_at = self.system.clock.now()
         self.status_at = 0.0
         self.renewed_at = 0.0
         self.pressures: frozenset[str] = frozenset()

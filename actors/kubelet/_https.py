@@ -1,34 +1,28 @@
 """The kubelet's own API over HTTPS: who asks, may he, and what of the kubelet is meant.
 
 Owns authentication and authorisation, both delegated to the API server (TokenReview,
-SubjectAccessReview) with upstream's attributes, and the paths. An HTTP front owns the sockets and the
-client certificates; what is asked for is answered by the kubelet's actor (`_serving`).
+SubjectAccessReview) with upstream's attributes. An HTTP front owns the sockets and the
+client certificates; paths are in `_routing`, and what is asked for is answered by the kubelet's actor.
 
 https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 from actors.client import Client, ClientActor
 from actors.kernel import ActorDead, AskTimeout, Future, Ref, handles
+from actors.kubelet._routing import route
 from protocol.api import Hold, StatusError, UserInfo
-from protocol.following import StreamFollower
-from protocol.http import HttpCall, HttpReply, StopFrames, Tunnel
+from protocol.http import HttpCall, HttpReply, StopFrames
 from protocol.message import Address, Message
 from protocol.node import (
     NodeGet,
     NodeResponse,
-    PodAttach,
-    PodExec,
     PodLogs,
-    PodPortForward,
     PodRun,
     StreamClosed,
 )
@@ -37,7 +31,6 @@ __all__ = ["KubeletServer", "ServeKubelet", "ServerConfig", "attributes"]
 
 Object = dict[str, Any]
 _TEXT = "text/plain; charset=utf-8"
-_NOBODY: Any = None
 _ASK_S = 30.0
 _MAX_CACHED = 1000
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -199,94 +192,26 @@ class KubeletServer(ClientActor):
 
     async def answer(self, call: HttpCall) -> HttpReply:
         """What the path asks for. Raises `StatusError`."""
-        parts = [unquote(p) for p in call.path.strip("/").split("/")]
-        options = parse_qs(call.query, keep_blank_values=True)
-        head = parts[0]
-        if head in _DEBUGGING:
-            if not self.config.debugging_handlers:
-                return HttpReply(405, _TEXT, b"Debug endpoints are disabled.\n")
-            return await _DEBUGGING[head](self, call, parts[1:], options)
-        if head == "checkpoint":
-            text = b'{"kind":"Status","message":"checkpointing containers is not supported by this runtime","code":500}'
-            return HttpReply(500, "application/json", text) if call.method == "POST" else _not_allowed()
-        if call.method not in ("GET", "HEAD"):
-            return _not_allowed()
-        found: NodeResponse = await self.ask(self.kubelet, NodeGet(call.path, call.query), timeout=_ASK_S)
-        return HttpReply(found.status, found.content_type, found.body)
+        reply, feeder = await route(self, call, self.config.debugging_handlers)
+        if feeder is not None and call.stream is not None:
+            self.followed[call.stream.actor_urn, call.stream_id] = feeder
+        return reply
 
-    async def _logs(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]]) -> HttpReply:
-        if len(where) != 3 or call.method not in ("GET", "HEAD"):
-            return _missing() if call.method in ("GET", "HEAD") else _not_allowed()
-        follow = _flag(options, "follow")
-        since = options.get("sinceTime", [""])[0]
-        try:
-            numbers = [_number(options, name) for name in ("sinceSeconds", "tailLines", "limitBytes")]
-            moment = datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else None
-        except ValueError:
-            return HttpReply(400, _TEXT, b'{"message": "Unable to decode query."}')
-        peer: Any = StreamFollower(call.stream, call.stream_id) if follow and call.stream is not None else None
-        message = PodLogs(
-            where[0], where[1], where[2], peer is not None, _flag(options, "previous"), _flag(options, "timestamps"),
-            numbers[0], moment, numbers[1], numbers[2], peer, call.stream_id,
-        )  # fmt: skip
-        found = await self.ask(self.kubelet, message, timeout=_ASK_S)
-        if peer is None:
-            return HttpReply(200, "text/plain", found)
-        assert call.stream is not None
-        self.followed[call.stream.actor_urn, call.stream_id] = found.address
-        return HttpReply(200, "text/plain", streaming=True)
+    def door(self) -> Address:
+        """Whom streams are opened at."""
+        return self.kubelet  # type: ignore[no-any-return]
 
-    async def _run(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]]) -> HttpReply:
-        if call.method != "POST":
-            return _not_allowed()
-        if len(where) not in (3, 4):
-            return _missing()
-        words = tuple(options.get("command") or ()) or tuple((options.get("cmd") or [""])[0].split(" "))
-        message = PodRun(where[0], where[1], where[-1], words)
-        return HttpReply(200, _TEXT, await self.ask(self.kubelet, message, timeout=None))
+    async def logs(self, message: PodLogs) -> Any:
+        """A container's log."""
+        return await self.ask(self.kubelet, message, timeout=_ASK_S)
 
-    async def _stream(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]], verb: str) -> HttpReply:
-        if len(where) not in ((2, 3) if verb == "portforward" else (3, 4)):
-            return _missing()
-        if call.headers.get("upgrade", "").lower() not in ("websocket", "spdy/3.1"):
-            return HttpReply(400, _TEXT, b"unable to upgrade: missing upgrade headers in request\n")
-        message: Any
-        if verb == "portforward":
-            ports = tuple(int(p) for text in options.get("port") or () for p in text.split(",") if p.isdigit())
-            message = PodPortForward(where[0], where[1], ports, _NOBODY, 0)
-        else:
-            flags = {
-                "stdin": _flag(options, "input") or _flag(options, "stdin"),
-                "stdout": _flag(options, "output") or _flag(options, "stdout"),
-                "tty": _flag(options, "tty"),
-            }
-            flags["stderr"] = (_flag(options, "error") or _flag(options, "stderr")) and not flags["tty"]
-            if not (flags["stdin"] or flags["stdout"] or flags["stderr"]):
-                return HttpReply(400, _TEXT, b"you must specify at least 1 of stdin, stdout, stderr\n")
-            if verb == "attach":
-                message = PodAttach(where[0], where[1], where[-1], _NOBODY, 0, **flags)
-            else:
-                command = tuple(options.get("command") or ())
-                message = PodExec(where[0], where[1], where[-1], command, _NOBODY, 0, **flags)
-        return HttpReply(101, tunnel=Tunnel(self.kubelet, message, verb))
+    async def run_in(self, message: PodRun) -> bytes:
+        """The output of a command."""
+        return await self.ask(self.kubelet, message, timeout=None)  # type: ignore[no-any-return]
 
-    async def _exec(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]]) -> HttpReply:
-        return await self._stream(call, where, options, "exec")
-
-    async def _attach(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]]) -> HttpReply:
-        return await self._stream(call, where, options, "attach")
-
-    async def _port_forward(self, call: HttpCall, where: list[str], options: Mapping[str, list[str]]) -> HttpReply:
-        return await self._stream(call, where, options, "portforward")
-
-
-_DEBUGGING: Mapping[str, Any] = {
-    "containerLogs": KubeletServer._logs,
-    "run": KubeletServer._run,
-    "exec": KubeletServer._exec,
-    "attach": KubeletServer._attach,
-    "portForward": KubeletServer._port_forward,
-}
+    async def api_path(self, message: NodeGet) -> NodeResponse:
+        """What is read at any other path."""
+        return await self.ask(self.kubelet, message, timeout=_ASK_S)  # type: ignore[no-any-return]
 
 
 def _node(name: str) -> UserInfo:
@@ -299,20 +224,3 @@ def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
     if len(cache) >= _MAX_CACHED:
         del cache[next(iter(cache))]
     cache[key] = value
-
-
-def _flag(options: Mapping[str, list[str]], name: str) -> bool:
-    return (options.get(name) or ["false"])[0] in ("1", "true", "True")
-
-
-def _number(options: Mapping[str, list[str]], name: str) -> int | None:
-    text = (options.get(name) or [""])[0]
-    return int(text) if text else None
-
-
-def _missing() -> HttpReply:
-    return HttpReply(404, _TEXT, b"404 page not found\n")
-
-
-def _not_allowed() -> HttpReply:
-    return HttpReply(405, _TEXT, b"405: Method Not Allowed\n")

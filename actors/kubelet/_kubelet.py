@@ -47,6 +47,8 @@ from protocol.cri import (
 )
 from protocol.message import Message
 from protocol.node import (
+    NodeAnswer,
+    NodeCall,
     NodeDisconnected,
     NodeGet,
     NodeResponse,
@@ -199,6 +201,7 @@ class Kubelet(Relief):
         if not recovering:
             refusal = self.admission.admit(pod, self.node_object, self.pressures, is_static(pod))
             if refusal is not None and self._make_room(pod):
+                self.node.tallies.preemptions[refusal[0].removeprefix("OutOf")] += 1
                 return
         elif not is_terminal(pod):
             self.admission.hold(allocated(pod))
@@ -212,8 +215,10 @@ class Kubelet(Relief):
         meta = pod["metadata"]
         name = f"{meta.get('namespace', '')}.{meta['name']}.{uid[:8]}"
         self.node.workers[uid] = self.spawn(Child(name, make, intensity=100))
-        if refusal is not None and self.config.events:
-            self.pod_event(PodEvent(pod, "Warning", *refusal))
+        if refusal is not None:
+            self.node.tallies.rejections[refusal[0]] += 1
+            if self.config.events:
+                self.pod_event(PodEvent(pod, "Warning", *refusal))
 
     def _make_room(self, pod: Object) -> bool:
         """Whether others are being sent away for a critical pod, which is looked at again after that."""
@@ -456,6 +461,11 @@ class Kubelet(Relief):
     @handles(NodeGet)
     async def node_get(self, message: NodeGet) -> NodeResponse:
         return await self.api_path(message)
+
+    @handles(NodeCall)
+    async def node_call(self, message: NodeCall) -> NodeAnswer:
+        """A request for this kubelet's own API that the API server has allowed."""
+        return await self.api_call(message.call)
 
     @handles(PodCgroups)
     def pod_cgroups(self, message: PodCgroups) -> dict[str, dict[str, dict[str, str]]]:

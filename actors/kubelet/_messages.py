@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.kubelet._tallies import ProbeCount
 from protocol.message import Message
 
 Object = dict[str, Any]
@@ -119,11 +120,13 @@ class Evict(Message, frozen=True):
 
 
 class Describe(Message, frozen=True):
-    """Asked of a pod's worker: {container name: (container id, previous id, state, waiting reason)}
-    and the sandbox id."""
+    """Asked of a pod's worker: {container name: (container id, previous id, state, waiting reason)},
+    the sandbox id, and what its probes have said how often."""
 
 
 class Described(Message, frozen=True):
     sandbox_id: str
     containers: dict[str, tuple[str, str, str, str]]
     pod: Object
+    probes: tuple[ProbeCount, ...] = ()
+    sandbox_ready: bool = False

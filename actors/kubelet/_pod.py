@@ -204,7 +204,7 @@ class Pod(Resizing):
             m.name: (m.container_id, self.previous_ids.get(m.name, ""), m.state, m.waiting[0] if m.waiting else "")
             for m in self.members
         }
-        return Described(self.sandbox_id, containers, self.pod)
+        return Described(self.sandbox_id, containers, self.pod, self.probe_counts(), self.facts.sandbox_ready)
 
     def _arm_deadline(self) -> None:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
@@ -301,6 +301,7 @@ class Pod(Resizing):
             await self.start_member(member)
             self.again = True
         if not self.again:
+            self._note_start()
             self._report_soon()
 
     async def _restart_all(self, trigger: Any) -> bool:
@@ -319,6 +320,15 @@ class Pod(Resizing):
             return False
         self.facts.restarting = False
         return True
+
+    def _note_start(self) -> None:
+        """How long the pod took to be up is told once."""
+        if self.noted or any(m.kind == MAIN and not m.container_id for m in self.members):
+            return
+        self.noted = True
+        created = parse_time(self.pod["metadata"].get("creationTimestamp") or "")
+        if created and not any(m.restart_count for m in self.members):
+            self.node.tallies.start_seconds.append(max(0.0, self.clock.now() - created))
 
     def answered(self) -> None:
         """A probe has answered: the first report may have waited for that."""

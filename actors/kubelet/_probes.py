@@ -19,7 +19,8 @@ class Probe:
     """One probe of one run of a container.
 
     `result`: True, False, or None while nothing is known (ready: no; alive: yes; started: no).
-    `token` tells an outdated timer from the current one.
+    `token` tells an outdated timer from the current one. `settled_at`: the moment up to which the answers are
+    counted that are not asked for any more.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class Probe:
         "period_s",
         "result",
         "settled",
+        "settled_at",
         "spec",
         "success_threshold",
         "successes",
@@ -50,6 +52,7 @@ class Probe:
         self.successes = 0
         self.failures = 0
         self.settled = False
+        self.settled_at = 0.0
         self.busy = False
         self.token = 0
 

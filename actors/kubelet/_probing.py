@@ -6,6 +6,8 @@ ready and runs for ever costs no timers.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from actors.kernel import ActorDead
 from actors.kubelet._messages import ProbeDue
 from actors.kubelet._plan import RUNNING, Member
@@ -13,6 +15,7 @@ from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe, handler_
 from actors.kubelet._spec import MAIN, SIDECAR, restart_policy_of
 from actors.kubelet._starting import port_number
 from actors.kubelet._stopping import Stopping
+from actors.kubelet._tallies import ProbeCount
 from protocol.conditions import PROBES, ProbeFault, matches
 from protocol.cri import CriError, ExecSync
 from protocol.cri import Probe as ProbePort
@@ -63,6 +66,7 @@ class Probing(Stopping):
         for member in self.members:
             for probe in (member.liveness, member.readiness):
                 if probe is not None and probe.settled and member.state == RUNNING:
+                    self._count_settled(member, probe)
                     probe.settled = False
                     self._arm(member, probe, 0.0)
 
@@ -83,11 +87,33 @@ class Probing(Stopping):
             return
         if not ok:
             self.record("Warning", "Unhealthy", f"{probe.kind} probe failed: {output[:MAX_OUTPUT_CHARS]}", member)
+        self._count(member, probe, "successful" if ok else "failed")
         changed = probe.record(ok, settled)
+        probe.settled_at = self.clock.now()
         if changed:
             self._verdict(member, probe)
         self._ask_later(member, probe)
         self.answered()
+
+    def _count(self, member: Member, probe: Probe, result: str, times: int = 1) -> None:
+        if self.probed is None:
+            self.probed = Counter()
+        self.probed[member.name, probe.kind, result] += times
+
+    def _count_settled(self, member: Member, probe: Probe) -> None:
+        """The probes that would have been done meanwhile, had their answers not been known."""
+        times = int((self.clock.now() - probe.settled_at) / probe.period_s) if member.state == RUNNING else 0
+        if times > 0:
+            self._count(member, probe, "successful", times)
+            probe.settled_at += times * probe.period_s
+
+    def probe_counts(self) -> tuple[ProbeCount, ...]:
+        """What probes have said, how often."""
+        for member in self.members:
+            for probe in (member.liveness, member.readiness):
+                if probe is not None and probe.settled:
+                    self._count_settled(member, probe)
+        return tuple((*key, times) for key, times in sorted((self.probed or {}).items()))
 
     def _ask_later(self, member: Member, probe: Probe) -> None:
         delay_s = probe.next_delay_s()

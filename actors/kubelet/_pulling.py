@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from actors.kubelet._messages import ImageBackOff
 from actors.kubelet._plan import Member
+from actors.kubelet._tallies import container_type
 from actors.kubelet._worker_base import WorkerBase
 from protocol.cri import CriError, Image, ImageStatus, PullImage
 
@@ -35,9 +36,9 @@ class Pulling(WorkerBase):
         member.hold_until = self.clock.now() + CONFIG_RETRY_S[min(tries, len(CONFIG_RETRY_S) - 1)]
         self.wake_in(member.hold_until - self.clock.now())
 
-    @staticmethod
-    def _wait(member: Member, reason: str, message: str) -> None:
+    def _wait(self, member: Member, reason: str, message: str) -> None:
         member.waiting = (reason, message)
+        self.node.tallies.start_errors[container_type(member.kind), reason] += 1
 
     async def _ensure_image(
         self, member: Member, now: float, image: str, policy: str, of_volume: bool = False

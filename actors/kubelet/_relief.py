@@ -47,7 +47,7 @@ class Relief(StaticPods):
             pod = self.node.pods.get(uid)
             words = over_limit(pod, use) if pod is not None and not is_deleting(pod) and not is_terminal(pod) else ""
             if words:
-                self._evict(uid, words, 0)
+                self._evict(uid, words, 0, "ephemeralcontainerfs.limit")
         have = capacities(self.config.capacity, self.config.pid_max)
         hard = shortages(self.config.eviction_hard, have, uses)
         soft = shortages(self.config.eviction_soft, have, uses)
@@ -65,13 +65,14 @@ class Relief(StaticPods):
     def _evict_one(self, short: Shortage, uses: dict[str, Use], grace_s: int) -> None:
         for pod in victims(self.node.pods, uses, short.resource):
             uid = pod["metadata"]["uid"]
-            if self._evict(uid, eviction_message(pod, uses[uid], short), grace_s):
+            if self._evict(uid, eviction_message(pod, uses[uid], short), grace_s, short.signal):
                 return
 
-    def _evict(self, uid: str, words: str, grace_s: int) -> bool:
+    def _evict(self, uid: str, words: str, grace_s: int, signal: str) -> bool:
         worker = self.node.workers.get(uid)
         if worker is None or uid in self.evicted:
             return False
         self.evicted.add(uid)
+        self.node.tallies.evictions[signal] += 1
         worker.tell(Evict("Evicted", words, grace_s))
         return True

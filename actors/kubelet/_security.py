@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.cri import SecurityContext
 
-__all__ = ["security_context"]
+__all__ = ["needs_apparmor", "security_context"]
 
 Object = dict[str, Any]
 PLAIN = SecurityContext()
@@ -19,7 +19,7 @@ def security_context(pod: Object, container: Object) -> SecurityContext:
     if not whole and not own:
         return PLAIN
     both = {**whole, **own}
-    profile = both.get("seccompProfile") or {}
+    profile, confined = both.get("seccompProfile") or {}, both.get("appArmorProfile") or {}
     kind = profile.get("type") or ""
     groups = [*(whole.get("supplementalGroups") or ())]
     if whole.get("fsGroup") is not None:
@@ -34,4 +34,21 @@ def security_context(pod: Object, container: Object) -> SecurityContext:
         own.get("allowPrivilegeEscalation") is False,
         f"Localhost/var/lib/kubelet/seccomp/{profile.get('localhostProfile', '')}" if kind == "Localhost" else kind,
         own.get("procMount") == "Unmasked",
+        strict_groups=whole.get("supplementalGroupsPolicy") == "Strict",
+        apparmor=_apparmor(confined),
     )
+
+
+def _apparmor(profile: Object) -> str:
+    kind = str(profile.get("type") or "")
+    return f"Localhost/{profile.get('localhostProfile', '')}" if kind == "Localhost" else kind
+
+
+def needs_apparmor(pod: Object) -> bool:
+    """Whether a container is to be confined by AppArmor."""
+    whole = pod["spec"].get("securityContext") or {}
+    containers = [
+        c for group in ("initContainers", "containers", "ephemeralContainers") for c in pod["spec"].get(group) or ()
+    ]
+    profiles = ({**whole, **(c.get("securityContext") or {})}.get("appArmorProfile") for c in containers)
+    return any(p and p.get("type") != "Unconfined" for p in profiles)

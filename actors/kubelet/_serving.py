@@ -1,4 +1,4 @@
-"""Part of the kubelet: logs, exec, attach, port-forward, and its own API's paths.
+"""Part of the kubelet: logs, exec, attach, port-forward.
 
 Owns the kubelet's answers and refusals (upstream's `pkg/kubelet/server`); the bytes come from the
 runtime and go to whoever asked, not through here.
@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from actors.kubelet._cgroups import pod_cgroups
 from actors.kubelet._heartbeat import Heartbeat
 from actors.kubelet._messages import Describe, Described
 from actors.kubelet._plan import NEW, RUNNING
-from actors.kubelet._stats import resource_metrics, summary
 from protocol import status
 from protocol.cri import (
     Attach,
-    ContainerStats,
     CriError,
     Exec,
     ExecSync,
     ExecSyncResponse,
-    ListContainerStats,
     PortForward,
     ProcessEntry,
     ProcessTree,
@@ -32,8 +27,6 @@ from protocol.cri import (
 )
 from protocol.node import (
     STDOUT,
-    NodeGet,
-    NodeResponse,
     PodAttach,
     PodCgroups,
     PodExec,
@@ -195,54 +188,3 @@ class Serving(Heartbeat):
                 raise status.not_found("", "pods", message.pod)
             uid = pod["metadata"]["uid"]
         return await self.ask(self.node.runtime, ProcessTree(uid))  # type: ignore[no-any-return]
-
-    async def api_path(self, message: NodeGet) -> NodeResponse:
-        """GET of the kubelet's own API."""
-        path = message.path.rstrip("/") or "/"
-        if path in ("/healthz", "/healthz/ping", "/healthz/syncloop", "/healthz/log"):
-            return NodeResponse(200, "text/plain; charset=utf-8", b"ok")
-        if path in ("/pods", "/runningpods"):
-            items = list(self.node.pods.values())
-            body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
-            return NodeResponse(200, "application/json", orjson.dumps(body))
-        if path.startswith("/processes/") and path.count("/") == 3:
-            _, _, namespace, pod = path.split("/")
-            found = await self.processes(PodProcesses(namespace, pod))
-            listed = [
-                {"pid": p.pid, "parent": p.parent, "command": p.command, "container": p.container}
-                | {"namespaces": dict(p.namespaces)}
-                for p in found
-            ]
-            return NodeResponse(200, "application/json", orjson.dumps({"processes": listed}))
-        if path in ("/stats/summary", "/metrics/resource", "/metrics/cadvisor"):
-            stats: tuple[ContainerStats, ...] = await self.ask(self.node.runtime, ListContainerStats())
-            now = self.clock.now()
-            if path == "/stats/summary":
-                return NodeResponse(
-                    200,
-                    "application/json",
-                    orjson.dumps(summary(self.node.name, self.node.pods, stats, self.config, now)),
-                )
-            return NodeResponse(
-                200, "text/plain; version=0.0.4; charset=utf-8", resource_metrics(self.node.pods, stats, now).encode()
-            )
-        if path == "/metrics":
-            running = sum(1 for _ in self.node.workers)
-            text = (
-                "# HELP kubelet_running_pods [BETA] Number of pods that have a running pod sandbox\n"
-                f"# TYPE kubelet_running_pods gauge\nkubelet_running_pods {running}\n"
-            )
-            return NodeResponse(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
-        if path == "/configz":
-            body = {
-                "kubeletconfig": {
-                    "kind": "KubeletConfiguration",
-                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
-                    "clusterDNS": list(self.config.cluster_dns),
-                    "clusterDomain": self.config.cluster_domain,
-                    "maxPods": int(self.config.capacity.get("pods", "110")),
-                    "nodeLeaseDurationSeconds": self.config.lease_duration_s,
-                }
-            }
-            return NodeResponse(200, "application/json", orjson.dumps(body))
-        return NodeResponse(404, "text/plain; charset=utf-8", b"404 page not found\n")

@@ -26,6 +26,7 @@ from actors.kubelet._pulling import Pulling
 from actors.kubelet._security import security_context
 from actors.kubelet._spec import default_grace_s
 from actors.kubelet._status import rfc3339
+from actors.kubelet._tallies import container_type
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
 from protocol.api import StatusError
 from protocol.cri import (
@@ -105,6 +106,8 @@ class Starting(Pulling):
             return False
         if self.sandbox_id:
             self.old_sandboxes.append(self.sandbox_id)
+        else:
+            self.node.tallies.started_pods += 1
         self.sandbox_id = answer.pod_sandbox_id
         self.sandbox_attempt += 1
         self.facts.sandbox_ready = True
@@ -229,6 +232,7 @@ class Starting(Pulling):
             self._start_failed(member, error)
             return
         self.record("Normal", "Started", "Container started", member)
+        self.node.tallies.started_containers[container_type(member.kind)] += 1
         member.waiting = None
         member.hold_until = 0.0
         if member.terminated is None:

@@ -18,7 +18,7 @@ import yaml
 
 from actors.kernel import Child, Ref, ThreadActor, handles
 from actors.kubelet._messages import MirrorChanged, PodRemoved
-from actors.kubelet._serving import Serving
+from actors.kubelet._paths import Paths
 from actors.kubelet._status import rfc3339
 from protocol.api import StatusError
 from protocol.cri import UpdateRuntimeConfig
@@ -130,7 +130,7 @@ def mirror_of(pod: Object, node: Object) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": pod["spec"]}
 
 
-class StaticPods(Serving):
+class StaticPods(Paths):
     """Part of the kubelet; see the module."""
 
     def begin_static(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -62,6 +63,8 @@ class WorkerBase(Actor):
         self.writing = False
         self.held = False
         self.deadline_timer: Any = None
+        self.noted = recover
+        self.probed: Counter[tuple[str, str, str]] | None = None  # (container, kind of probe, result)
         self._make_members()
         if refusal is not None:  # the node does not take the pod: nothing of it is ever begun
             self.facts.rejected = True

@@ -8,10 +8,10 @@ https://kwok.sigs.k8s.io/docs/user/stages-configuration/
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from actors.kubelet._duration import duration_s
 from actors.kubelet._status import parse_time
 from actors.kubelet.stages._gotemplate import Template, TemplateError
 from actors.kubelet.stages._query import Query, QueryError
@@ -19,19 +19,10 @@ from actors.kubelet.stages._query import Query, QueryError
 __all__ = ["Stage", "StageError", "choose", "duration_s", "load"]
 
 Object = dict[str, Any]
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 class StageError(ValueError):
     """What is no stage, or one with something that is not supported."""
-
-
-def duration_s(text: str) -> float | None:
-    """A Go duration (`1m30s`) in seconds; None for what is none."""
-    if not re.fullmatch(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+|0", text):
-        return None
-    total = sum(float(n) * _UNITS[u] for n, _, u in re.findall(r"(\d+(\.\d+)?)(ns|us|µs|ms|s|m|h)", text))
-    return -total if text.startswith("-") else total
 
 
 class _Requirement:
