@@ -44,6 +44,9 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Admission plugins in order; None means the default set."""
     admission_configuration: Mapping[str, Any] = {}
     """What plugins are told, by their names: a PodSecurityConfiguration, for instance."""
+    enable_admission: tuple[str, ...] = ()
+    disable_admission: tuple[str, ...] = ()
+    """Names of plugins that run, or do not run, other than by default."""
     bookmark_period: float = 60.0
     compaction_period: float = 300.0
     storage_check_period: float = 5.0

@@ -17,7 +17,7 @@ from actors.apiserver._config import ApiServerConfig
 from actors.apiserver._resources import Resources, Served
 from actors.apiserver._store import Store, Superseded
 from actors.apiserver._watch import Watches
-from actors.apiserver.admission import Chain, default_plugins
+from actors.apiserver.admission import Chain, chosen_plugins
 from actors.apiserver.flowcontrol import FlowControl
 from protocol.api import UserInfo
 
@@ -105,7 +105,11 @@ class Core:
         self.store.on_new_cache = self.watches.attach
         self.store.on_reset = self._reset
         self.resources = Resources(self.store, config.minor)
-        self.chain = Chain(default_plugins(config.admission_configuration) if config.admission is None else config.admission)
+        self.chain = Chain(
+            config.admission
+            if config.admission is not None
+            else chosen_plugins(config.admission_configuration, config.enable_admission, config.disable_admission)
+        )
         self.authorizer: Authorizer = Authorizer(self)
         self.allocators: ClusterAllocators = ClusterAllocators(self)
         self.addresses = Addresses(self)

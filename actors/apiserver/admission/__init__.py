@@ -5,7 +5,7 @@ Owns the plugins and their order. `default_plugins()` is what a cluster runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.apiserver.admission._base import CONNECT, CREATE, DELETE, UPDATE, Attributes, Chain, Lookup, Plugin
@@ -21,8 +21,33 @@ __all__ = [
     "Lookup",
     "NamespaceLifecycle",
     "Plugin",
+    "chosen_plugins",
     "default_plugins",
 ]
+
+
+def chosen_plugins(
+    configuration: Mapping[str, Any], enabled: Sequence[str] = (), disabled: Sequence[str] = ()
+) -> list[Plugin]:
+    """The default plugins without the disabled ones and with the enabled ones, in upstream's order.
+
+    Raises ValueError for a name that is no plugin's.
+    """
+    plugins = default_plugins(configuration)
+    if enabled or disabled:
+        from actors.apiserver.admission._optional import OPTIONAL, PodNodeSelector
+
+        known = {plugin.name for plugin in plugins} | {made.name for _, made in OPTIONAL} | {"AlwaysAdmit"}
+        for name in (*enabled, *disabled):
+            if name not in known:
+                raise ValueError(f'unknown admission plugin "{name}"')
+        for before, made in OPTIONAL:
+            if made.name in enabled:
+                place = [plugin.name for plugin in plugins].index(before) + 1
+                told = configuration.get(made.name)
+                plugins.insert(place, PodNodeSelector(told) if made is PodNodeSelector else made())
+        plugins = [plugin for plugin in plugins if plugin.name not in disabled]
+    return plugins
 
 
 def default_plugins(configuration: Mapping[str, Any] | None = None) -> list[Plugin]:
@@ -61,5 +86,5 @@ def default_plugins(configuration: Mapping[str, Any] | None = None) -> list[Plug
         storage.DefaultIngressClass(),
         pods.PodTopologyLabels(),
         *on_demand(),
-        ResourceQuota(),
+        ResourceQuota(told.get("ResourceQuota")),
     ]

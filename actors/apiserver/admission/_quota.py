@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from actors.apiserver.admission._base import CREATE, UPDATE, Attributes, Plugin
-from actors.apiserver.admission._quota_usage import matches_scopes, matching, missing_compute, usage
+from actors.apiserver.admission._quota_usage import in_scope, matches_scopes, matching, missing_compute, usage
 from protocol import status
 from protocol.api import StatusError
 from protocol.quantity import format_quantity, parse_quantity, quantity_format
@@ -26,9 +26,14 @@ Amounts = dict[str, str]
 
 
 class ResourceQuota(Plugin):
-    """Counts new objects, and what grows of services and claims."""
+    """Counts new objects, and what grows of services, claims and pods that are resized."""
 
     name = "ResourceQuota"
+
+    def __init__(self, configuration: Object | None = None) -> None:
+        """`configuration`: a ResourceQuotaConfiguration (apiserver.config.k8s.io), whose `limitedResources`
+        may be used only where a quota covers them."""
+        self.limited: list[Object] = list((configuration or {}).get("limitedResources") or ())
 
     def handles(self, operation: str, group: str, resource: str, subresource: str) -> bool:
         """Everything namespaced that can be counted."""
@@ -49,13 +54,19 @@ class ResourceQuota(Plugin):
             for quota in attributes.lookup.list("", "resourcequotas", attributes.namespace)
             if (quota.get("status") or {}).get("hard")
         ]
-        if not quotas:
+        if not quotas and not self.limited:
             return None
         return self._charge(attributes, quotas)
 
     async def _charge(self, attributes: Attributes, quotas: list[Object]) -> None:
         obj = attributes.object or {}
         group, resource = attributes.group, attributes.resource
+        limited = [
+            entry for entry in self.limited
+            if (entry.get("apiGroup") or "", entry.get("resource")) == (group, resource)
+        ]
+        if limited:
+            _require_cover(attributes, limited, quotas)
         interesting: list[tuple[Object, list[str]]] = []
         for quota in quotas:
             if not matches_scopes(quota.get("spec", {}), group, resource, obj):
@@ -67,11 +78,10 @@ class ResourceQuota(Plugin):
             if lacking:
                 raise self._refuse(attributes, f"failed quota: {quota['metadata']['name']}: {lacking}")
             used = quota["status"].get("used") or {}
-            unknown = [name for name in names if name not in used]
-            if unknown:
+            if any(name not in used for name in names):
                 raise self._refuse(
                     attributes,
-                    f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(sorted(unknown))}",
+                    f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(sorted(names))}",
                 )
             interesting.append((quota, names))
         whole = delta = usage(group, resource, obj)
@@ -123,6 +133,33 @@ class ResourceQuota(Plugin):
             return new
 
         await attributes.lookup.update("", "resourcequotas", attributes.namespace, name, change, "status")
+
+
+def _require_cover(attributes: Attributes, limited: list[Object], quotas: list[Object]) -> None:
+    """Raise 403 for the use of what is limited by default and bounded by no quota."""
+    obj, group, resource = attributes.object or {}, attributes.group, attributes.resource
+    covered: set[str] = set()
+    scopes: list[Object] = []
+    for quota in quotas:
+        spec = quota.get("spec") or {}
+        scopes += [{"scopeName": scope, "operator": "Exists"} for scope in spec.get("scopes") or ()]
+        scopes += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
+        if matches_scopes(spec, group, resource, obj):
+            covered.update(matching(group, resource, quota["status"]["hard"]))
+    used = [name for name, amount in usage(group, resource, obj).items() if parse_quantity(amount) > 0]
+    words = [word for entry in limited for word in entry.get("matchContains") or ()]
+    bare = sorted({name for name in used if any(word in name for word in words)} - covered)
+    if bare:
+        raise ResourceQuota._refuse(attributes, f"insufficient quota to consume: {','.join(bare)}")
+    wanted = [term for entry in limited for term in entry.get("matchScopes") or () if in_scope(term, resource, obj)]
+    met = [scope for scope in scopes if in_scope(scope, resource, obj)]
+    open_terms = [term for term in wanted if not any(scope["scopeName"] == term.get("scopeName") for scope in met)]
+    if open_terms:
+        shown = " ".join(
+            f"{{{term.get('scopeName', '')} {term.get('operator', '')} [{' '.join(term.get('values') or ())}]}}"
+            for term in open_terms
+        )
+        raise ResourceQuota._refuse(attributes, f"insufficient quota to match these scopes: [{shown}]")
 
 
 def _own(attributes: Attributes, old: Object, new: Object) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from actors.apiserver.admission._limits import pod_totals
+from actors.apiserver.admission._quota_devices import CLASS_SUFFIX, claim_usage
+from protocol.quantity import parse_quantity
 
-__all__ = ["matches_scopes", "matching", "missing_compute", "quality", "usage"]
+__all__ = ["in_scope", "matches_scopes", "matching", "missing_compute", "quality", "usage"]
 
 Object = dict[str, Any]
 Amounts = dict[str, str]
 COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _ALIASES = ("configmaps", "secrets", "replicationcontrollers", "resourcequotas", "services", "pods", "persistentvolumeclaims")
 _CLASS_SUFFIX = ".storageclass.storage.k8s.io/"
+_CLAIMS = ("resource.k8s.io", "resourceclaims")
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
@@ -29,6 +32,8 @@ def usage(group: str, resource: str, obj: Object | None) -> Amounts:
     if obj is None:
         return {}
     out: Amounts = dict.fromkeys(_count_names(group, resource), "1")
+    if (group, resource) == _CLAIMS:
+        out.update(claim_usage(obj))
     if group:
         return out
     if resource == "pods":
@@ -42,7 +47,7 @@ def usage(group: str, resource: str, obj: Object | None) -> Amounts:
 
 def _pod_usage(pod: Object, out: Amounts) -> None:
     if (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded"):
-        del out["pods"]
+        del out["pods"]  # `count/pods` goes on counting what is stored
         return
     spec = pod.get("spec", {})
     for name, amount in pod_totals(spec, "requests").items():
@@ -72,6 +77,9 @@ def _service_usage(service: Object, out: Amounts) -> None:
 def _claim_usage(claim: Object, out: Amounts) -> None:
     spec = claim.get("spec", {})
     size = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    allocated = ((claim.get("status") or {}).get("allocatedResources") or {}).get("storage")
+    if size is not None and allocated is not None and parse_quantity(allocated) > parse_quantity(size):
+        size = allocated  # an expansion that is being taken back
     annotations = claim["metadata"].get("annotations") or {}
     storage_class = annotations.get(_BETA_CLASS) or spec.get("storageClassName")
     if size is not None:
@@ -85,6 +93,8 @@ def _claim_usage(claim: Object, out: Amounts) -> None:
 def matching(group: str, resource: str, hard: Amounts) -> list[str]:
     """The names in a quota that speak of this resource."""
     counts = _count_names(group, resource)
+    if (group, resource) == _CLAIMS:
+        return [name for name in hard if name in counts or name.endswith(CLASS_SUFFIX)]
     return [name for name in hard if name in counts or (not group and _speaks_of(resource, name))]
 
 
@@ -132,11 +142,11 @@ _CONSTRAINED = {
 
 def quality(spec: Object) -> str:
     """A pod's class of service as far as quotas care: whether it asks for anything."""
-    for container in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
-        resources = container.get("resources") or {}
+    parts = [spec, *(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    for resources in (part.get("resources") or {} for part in parts):
         for field in ("requests", "limits"):
             for name, amount in (resources.get(field) or {}).items():
-                if name in ("cpu", "memory") and str(amount) != "0":
+                if name in ("cpu", "memory") and parse_quantity(amount) > 0:
                     return "Burstable"
     return "BestEffort"
 
@@ -149,15 +159,17 @@ def matches_scopes(spec: Object, group: str, resource: str, obj: Object) -> bool
         return True
     if group or resource not in ("pods", "persistentvolumeclaims"):
         return False
-    return all(_in_scope(term, resource, obj.get("spec", {})) for term in terms)
+    return all(in_scope(term, resource, obj) for term in terms)
 
 
-def _in_scope(term: Object, resource: str, spec: Object) -> bool:
+def in_scope(term: Object, resource: str, obj: Object) -> bool:
+    """Whether a pod or a claim falls under one scope."""
     scope, operator, values = term.get("scopeName"), term.get("operator"), term.get("values") or []
+    spec = obj.get("spec", {})
     if resource == "persistentvolumeclaims":
         if scope != "VolumeAttributesClass":
             return False
-        return _selects(operator, values, spec.get("volumeAttributesClassName"))
+        return any(_selects(operator, values, name) for name in _attributes_classes(obj) or (None,))
     if scope == "Terminating":
         return spec.get("activeDeadlineSeconds") is not None
     if scope == "NotTerminating":
@@ -171,6 +183,17 @@ def _in_scope(term: Object, resource: str, spec: Object) -> bool:
     if scope == "CrossNamespacePodAffinity":
         return _crosses_namespaces(spec.get("affinity") or {})
     return False
+
+
+def _attributes_classes(claim: Object) -> list[str]:
+    """The class that a claim wants, the one that it has, and the one that it is being changed to."""
+    state = claim.get("status") or {}
+    names = (
+        (claim.get("spec") or {}).get("volumeAttributesClassName"),
+        state.get("currentVolumeAttributesClassName"),
+        (state.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return [name for name in names if name]
 
 
 def _selects(operator: Any, values: list[str], value: str | None) -> bool:
