@@ -94,7 +94,7 @@ class ExtendedResourceToleration(_ForPods):
         names: set[str] = set()
         for field in ("containers", "initContainers"):
             for container in spec.get(field) or ():
-                names.update(((container.get("resources") or {}).get("requests") or {}))
+                names.update((container.get("resources") or {}).get("requests") or {})
         tolerations = list(spec.get("tolerations") or ())
         for name in sorted(filter(_extended, names)):
             wanted = {"key": name, "operator": "Exists", "effect": "NoSchedule"}
