@@ -24,6 +24,7 @@ from actors.kubelet._predicates import (
     mismatch,
     selects,
 )
+from actors.kubelet._security import unenforceable
 from actors.kubelet._spec import BEST_EFFORT, BURSTABLE, is_critical, pod_requests, qos_class
 from protocol.quantity import parse_quantity
 
@@ -45,13 +46,19 @@ class Admission:
         self.ports: dict[str, tuple[PortKey, ...]] = {}
 
     def admit(
-        self, pod: Object, node: Object, pressures: Iterable[str] = (), static: bool = False
+        self,
+        pod: Object,
+        node: Object,
+        pressures: Iterable[str] = (),
+        static: bool = False,
+        features: tuple[str, ...] | None = None,
     ) -> tuple[str, str] | None:
-        """Enter the pod, or answer (reason, message) of the refusal."""
+        """Enter the pod, or answer (reason, message) of the refusal. `features`: what the machine can do."""
         refusal = (
             foreign_os(pod, node)
             or kept_out(pod, pressures)
             or forbidden_sysctl(pod, self.config.allowed_unsafe_sysctls)
+            or unenforceable(pod, features)
             or self._shortage(pod)
             or mismatch(pod, node, (key for keys in self.ports.values() for key in keys), static)
         )

@@ -6,11 +6,13 @@ hostPath and local volumes. Others (CSI) have no driver here and are a directory
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from actors.kubelet._pulling import Pulling
 from actors.kubelet._volume_setup import claim_names
 from actors.kubelet._volumes import MountError
-from actors.kubelet._worker_base import WorkerBase
 from protocol.api import StatusError
 
 __all__ = ["Claims"]
@@ -18,18 +20,29 @@ __all__ = ["Claims"]
 Object = dict[str, Any]
 
 
-class Claims(WorkerBase):
-    """See the module."""
+class Claims(Pulling):
+    """See the module. `places`: volume -> directory or device of the node; `block_volumes`: those of mode Block."""
+
+    places: Mapping[str, str] = MappingProxyType({})
+    block_volumes: frozenset[str] = frozenset()
 
     async def find_claims(self) -> None:
         """Remember where each claim's volume is. Raises: MountError, when a claim is not bound yet."""
         for volume, name in claim_names(self.pod).items():
             if volume not in self.places:
-                place = await self._place(name)
+                place, block = await self._place(name)
                 if place:
-                    self.places[volume] = place
+                    self.places = {**self.places, volume: place}
+                if block:
+                    self.block_volumes |= {volume}
 
-    async def _place(self, name: str) -> str:
+    def readonly_claims(self) -> set[str]:
+        """The volumes whose claim is only to be read."""
+        volumes = self.pod["spec"].get("volumes") or ()
+        return {v["name"] for v in volumes if (v.get("persistentVolumeClaim") or {}).get("readOnly")}
+
+    async def _place(self, name: str) -> tuple[str, bool]:
+        """(path on the node or nothing, whether it is a device) of a claim's volume."""
         try:
             claim = await self.client.get("persistentvolumeclaims", name, self.namespace)
             bound = claim["spec"].get("volumeName")
@@ -39,4 +52,4 @@ class Claims(WorkerBase):
         except StatusError as error:
             raise MountError(f"error processing PVC {self.namespace}/{name}: {error.message}") from error
         source = spec.get("local") or spec.get("hostPath") or {}
-        return str(source.get("path") or "")
+        return str(source.get("path") or ""), spec.get("volumeMode") == "Block"

@@ -48,6 +48,7 @@ class NodeContext:
         "allocatable",
         "apiserver",
         "config",
+        "features",
         "kubelet",
         "memory_bytes",
         "mirrors",
@@ -68,6 +69,8 @@ class NodeContext:
         self.config = config
         self.prefix = "containerd"
         self.allocatable: Object = {}
+        self.features: tuple[str, ...] | None = None
+        """What the runtime can do with this machine; None where there is no machine behind it (`VersionResponse`)."""
         self.memory_bytes = 1
         self.pods = PodTable()
         self.workers: dict[str, Ref] = {}

@@ -54,6 +54,7 @@ class Heartbeat(ClientActor):
         """The runtime's name, and what the node can offer."""
         self.version = await self.ask(self.node.runtime, Version())
         self.node.prefix = self.version.runtime_name
+        self.node.features = self.version.features
         self.node.allocatable = allocatable(self.config)
         self.node.memory_bytes = max(1, value(str(self.config.capacity.get("memory", "1"))))
 

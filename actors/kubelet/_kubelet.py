@@ -199,7 +199,9 @@ class Kubelet(Relief):
         self.node.pods[uid] = pod
         refusal = None
         if not recovering:
-            refusal = self.admission.admit(pod, self.node_object, self.pressures, is_static(pod))
+            refusal = self.admission.admit(
+                pod, self.node_object, self.pressures, is_static(pod), self.node.features
+            )
             if refusal is not None and self._make_room(pod):
                 self.node.tallies.preemptions[refusal[0].removeprefix("OutOf")] += 1
                 return

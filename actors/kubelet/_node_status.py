@@ -130,6 +130,13 @@ def node_status(
             "systemUUID": _identity(config, name, "system"),
         },
     }
+    if version.features is not None:
+        able = {
+            "recursiveReadOnlyMounts": "recursive-read-only-mounts" in version.features,
+            "userNamespaces": "user-namespaces" in version.features,
+        }
+        status["runtimeHandlers"] = [{"name": "", "features": able}]
+        status["features"] = {"supplementalGroupsPolicy": "supplemental-groups-policy" in version.features}
     shown = sorted(images, key=lambda i: -i.size_bytes)[:MAX_IMAGES]
     if shown:
         status["images"] = [{"names": [*i.repo_digests, *i.repo_tags], "sizeBytes": i.size_bytes} for i in shown]

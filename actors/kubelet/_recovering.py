@@ -65,6 +65,8 @@ class Recovering(Reporting):
         self._recall_resize(known)
         conditions = status.get("conditions") or ()
         self.facts.restarting = any(c["type"] == RESTARTING and c.get("status") == "True" for c in conditions)
+        if latest is not None and self.node.features is not None:
+            self.aside(self.provide_again())
         self.recover = False
         self.ref.tell(ConsiderResize())
 

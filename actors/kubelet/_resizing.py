@@ -19,7 +19,7 @@ from actors.kubelet._plan import RUNNING, Member
 from actors.kubelet._recovering import Recovering, plain
 from actors.kubelet._spec import MAIN, SIDECAR, default_grace_s
 from actors.kubelet._status import RESIZE_IN_PROGRESS, RESIZE_PENDING
-from protocol.cri import CriError, UpdateContainerResources
+from protocol.cri import CriError, UpdateContainerResources, UpdatePodSandboxResources
 
 __all__ = ["Resizing", "resize_text", "with_resources"]
 
@@ -90,9 +90,19 @@ class Resizing(Recovering):
             self.flush()
             self.after(RETRY_S, ConsiderResize())
             return
+        finally:
+            await self._resize_pod()
         self.facts.resize = None
         self.record("Normal", "ResizeCompleted", resize_text(pod, "completed", generation))
         self.flush()
+
+    async def _resize_pod(self) -> None:
+        """The pod's own group holds what its containers have now."""
+        if self.node.features is not None and self.sandbox_id:
+            try:
+                await self.ask(self.node.runtime, UpdatePodSandboxResources(self.sandbox_id, self.pod_resources()))
+            except (CriError, ActorDead, AskTimeout) as error:
+                self.log.info("pod_group_not_resized", pod=self.full_name(), error=str(error))
 
     async def _resize_member(self, member: Member, old: Object) -> None:
         """The runtime gets the new limits; a container that asks for it is started anew."""
@@ -105,7 +115,8 @@ class Resizing(Recovering):
                     break
                 await self.sleep(LOOK_S)
             return
-        resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes)
+        factor = self.node.config.memory_throttling_factor
+        resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes, factor)
         await self.ask(self.node.runtime, UpdateContainerResources(member.container_id, resources))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocol.cri import SecurityContext
 
-__all__ = ["needs_apparmor", "security_context"]
+__all__ = ["breaks_non_root", "needs_apparmor", "security_context", "unenforceable"]
 
 Object = dict[str, Any]
 PLAIN = SecurityContext()
@@ -42,6 +42,33 @@ def security_context(pod: Object, container: Object) -> SecurityContext:
 def _apparmor(profile: Object) -> str:
     kind = str(profile.get("type") or "")
     return f"Localhost/{profile.get('localhostProfile', '')}" if kind == "Localhost" else kind
+
+
+def breaks_non_root(pod: Object, container: Object, image_user: str, full_name: str) -> str:
+    """Why a container that must not run as root may not run; empty if it may. `image_user`: whom the image names."""
+    both = {**(pod["spec"].get("securityContext") or {}), **(container.get("securityContext") or {})}
+    if not both.get("runAsNonRoot"):
+        return ""
+    who = f'(pod: "{full_name}", container: {container["name"]})'
+    if both.get("runAsUser") is not None:
+        return "" if both["runAsUser"] else f"container's runAsUser breaks non-root policy {who}"
+    user = image_user.partition(":")[0]
+    if not user or user.isdigit():
+        return "" if user and int(user) else f"container has runAsNonRoot and image will run as root {who}"
+    return f"container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root {who}"
+
+
+def unenforceable(pod: Object, features: tuple[str, ...] | None) -> tuple[str, str] | None:
+    """(reason, message) of the refusal of a pod that asks for what this machine cannot keep."""
+    if features is None:
+        return None
+    if "apparmor" not in features and needs_apparmor(pod):
+        return "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    strict = (pod["spec"].get("securityContext") or {}).get("supplementalGroupsPolicy") == "Strict"
+    if strict and "supplemental-groups-policy" not in features:
+        text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return "SupplementalGroupsPolicyNotSupported", text
+    return None
 
 
 def needs_apparmor(pod: Object) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from actors.kubelet._cgroups import cgroup_parent, container_config_resources
+from actors.kubelet._cgroups import cgroup_parent, container_config_resources, pod_config_resources
+from actors.kubelet._claims import Claims
 from actors.kubelet._env import (
     ConfigError,
     environment,
@@ -22,15 +23,16 @@ from actors.kubelet._env import (
 from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
-from actors.kubelet._pulling import Pulling
-from actors.kubelet._security import security_context
+from actors.kubelet._security import breaks_non_root, security_context
 from actors.kubelet._spec import default_grace_s
 from actors.kubelet._status import rfc3339
 from actors.kubelet._tallies import container_type
+from actors.kubelet._volume_setup import devices, volume_setup
 from actors.kubelet._volumes import MountError, TokenRequest, content, host_path, is_provided, needs, token_sources
 from protocol.api import StatusError
 from protocol.cri import (
     ContainerConfig,
+    ContainerResources,
     CreateContainer,
     CriError,
     ExecSync,
@@ -41,6 +43,7 @@ from protocol.cri import (
     ReadVolume,
     RemoveContainer,
     RunPodSandbox,
+    SetUpVolume,
     StartContainer,
     StopPodSandbox,
 )
@@ -53,7 +56,7 @@ __all__ = ["Starting"]
 Object = dict[str, Any]
 
 
-class Starting(Pulling):
+class Starting(Claims):
     """See the module."""
 
     # -- sandbox and volumes
@@ -69,6 +72,11 @@ class Starting(Pulling):
                 f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {hostname} is too long "
                 f"({MAX_HOSTNAME} characters is the max, {len(hostname)} characters requested)"
             )
+            self.record("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
+            return False
+        features = self.node.features
+        if spec.get("hostUsers") is False and features is not None and "user-namespaces" not in features:
+            text = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
             self.record("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {text}")
             return False
         config = PodSandboxConfig(
@@ -91,6 +99,7 @@ class Starting(Pulling):
             {s["name"]: str(s["value"]) for s in (spec.get("securityContext") or {}).get("sysctls") or ()},
             host_domain=full_name,
             host_aliases=tuple((a["ip"], tuple(a.get("hostnames") or ())) for a in spec.get("hostAliases") or ()),
+            resources=self.pod_resources() if features is not None else None,
         )
         try:
             answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))
@@ -114,6 +123,12 @@ class Starting(Pulling):
         self.facts.ips = self.node.config.node_ips if spec.get("hostNetwork") else answer.ips
         return True
 
+    def pod_resources(self) -> ContainerResources:
+        """The limits of the pod's own control group."""
+        config = self.node.config
+        limit = config.pod_pids_limit if config.pod_pids_limit > 0 else None
+        return pod_config_resources(self.pod, limit, config.memory_throttling_factor)
+
     def look_again(self) -> None:
         """The runtime has what we do not know of, from a life before a crash: ask it anew."""
         self.members = []
@@ -130,11 +145,12 @@ class Starting(Pulling):
     async def volumes_ready(self) -> bool:
         """Whether all that the volumes are made of exists; says what is missing, and waits."""
         for volume in self.pod["spec"].get("volumes") or ():
-            if not is_provided(volume):
-                continue
             try:
-                await self._volume_content(volume, {})
-            except (MountError, StatusError) as error:
+                if is_provided(volume):
+                    await self._volume_content(volume, {})
+                if self.node.features is not None:
+                    await self._set_up(volume)
+            except (MountError, StatusError, CriError) as error:
                 self.mount_failures += 1
                 if self.mount_failures > 2:
                     text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
@@ -143,6 +159,25 @@ class Starting(Pulling):
                 return False
         self.mount_failures = 0
         return True
+
+    async def _set_up(self, volume: Object) -> None:
+        """Have the runtime make a volume's directory. Raises: MountError, CriError, with what stands in the way."""
+        await self.find_claims()
+        name = volume["name"]
+        if name in self.block_volumes:
+            return
+        found = volume_setup(self.pod, volume, self.ref, self.node.allocatable, self.places.get(name, ""))
+        if found is not None:
+            await self.ask(self.node.runtime, SetUpVolume(self.uid, found))
+
+    async def provide_again(self) -> None:
+        """After a crash: whoever has the volumes' content is us again."""
+        for volume in self.pod["spec"].get("volumes") or ():
+            if self.node.features is not None and is_provided(volume):
+                try:
+                    await self._set_up(volume)
+                except (MountError, StatusError, CriError) as error:
+                    self.log.info("volume_not_provided", pod=self.full_name(), volume=volume["name"], error=str(error))
 
     async def _volume_content(self, volume: Object, tokens: dict[TokenRequest, str]) -> dict[str, bytes]:
         wanted = {(kind, name) for kind, name, _ in needs(volume)}
@@ -186,6 +221,9 @@ class Starting(Pulling):
         if image_id is None:
             return
         try:
+            problem = breaks_non_root(self.pod, member.spec, image_id.user, self.full_name())
+            if problem:
+                raise ConfigError(problem)
             config = await self._container_config(member, again)
         except ConfigError as error:
             self._wait(member, "CreateContainerConfigError", str(error))
@@ -211,7 +249,7 @@ class Starting(Pulling):
             if error.code == "FailedPrecondition" and self.facts.sandbox_ready:
                 await self._sandbox_lost()
                 return
-            self._wait(member, "CreateContainerError", error.message)
+            self._wait(member, error.reason or "CreateContainerError", error.message)
             self.record("Warning", "Failed", f"Error: {error.message}", member)
             self._hold(member)
             return
@@ -368,11 +406,6 @@ class Starting(Pulling):
         values = dict(pairs)
         attempt = member.restart_count + (1 if again else 0)
         security = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
-        if security.get("runAsNonRoot") and security.get("runAsUser") in (None, 0):
-            what = "and image will run as root" if security.get("runAsUser") is None else "but runAsUser is 0"
-            raise ConfigError(
-                f'container has runAsNonRoot {what} (pod: "{self.full_name()}", container: {member.name})'
-            )
         return ContainerConfig(
             member.name,
             spec.get("image") or "",
@@ -382,7 +415,7 @@ class Starting(Pulling):
             spec.get("workingDir") or "",
             tuple(pairs),
             self._mounts(spec, values),
-            resources=container_config_resources(pod, spec, node.memory_bytes),
+            resources=container_config_resources(pod, spec, node.memory_bytes, node.config.memory_throttling_factor),
             stdin=bool(spec.get("stdin")),
             stdin_once=bool(spec.get("stdinOnce")),
             tty=bool(spec.get("tty")),
@@ -394,8 +427,18 @@ class Starting(Pulling):
             termination_message_path=spec.get("terminationMessagePath") or "/dev/termination-log",
             termination_message_policy=spec.get("terminationMessagePolicy") or "File",
             security=security_context(pod, spec),
+            devices=devices(spec, self.places, self.readonly_claims()) if spec.get("volumeDevices") else (),
+            target_id=self._target(spec),
             stop_signal=(spec.get("lifecycle") or {}).get("stopSignal") or "",
         )
+
+    def _target(self, spec: Object) -> str:
+        """The container whose processes an ephemeral one is to see."""
+        name = spec.get("targetContainerName")
+        target = self.member(name) if name else None
+        if name and (target is None or not target.container_id):
+            raise ConfigError(f"unable to find target container {name}")
+        return target.container_id if target is not None else ""
 
     async def _files(self, spec: Object) -> dict[tuple[str, str], bytes | None]:
         """The files of volumes that the container's environment is read from."""
@@ -403,7 +446,7 @@ class Starting(Pulling):
         found: dict[tuple[str, str], bytes | None] = {}
         for name, path in sorted(files_of(spec)):
             if name in volumes:
-                place = host_path(self.pod, volumes[name])
+                place = self.places.get(name) or host_path(self.pod, volumes[name])
                 inside = posixpath.normpath("/" + path).lstrip("/")  # nothing leads out of the volume
                 found[name, path] = await self.ask(self.node.runtime, ReadFile(self.uid, place, inside))
         return found
@@ -414,6 +457,7 @@ class Starting(Pulling):
             return ()
         volumes = {v["name"]: v for v in self.pod["spec"].get("volumes") or ()}
         found = []
+        recursive, closed = "recursive-read-only-mounts" in (self.node.features or ()), self.readonly_claims()
         for mount in mounts:
             volume = volumes.get(mount["name"])
             if volume is None:
@@ -422,13 +466,14 @@ class Starting(Pulling):
             found.append(
                 Mount(
                     mount["mountPath"],
-                    host_path(self.pod, volume),
+                    self.places.get(mount["name"]) or host_path(self.pod, volume),
                     mount["name"],
-                    bool(mount.get("readOnly")) or volume.get("image") is not None,
+                    bool(mount.get("readOnly")) or volume.get("image") is not None or mount["name"] in closed,
                     sub_path(mount, values),
                     mount.get("mountPropagation") or "",
                     source,
                     (volume.get("image") or {}).get("reference", ""),
+                    recursive and mount.get("recursiveReadOnly") in ("Enabled", "IfPossible"),
                 )
             )
         return tuple(found)

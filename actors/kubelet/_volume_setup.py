@@ -5,14 +5,14 @@ Owns modes, owning groups, the sizes of what is in memory: what the manifest say
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
 from actors.kubelet._volumes import host_path, is_provided
 from protocol.cri import Device, Volume
 from protocol.message import Address
-from protocol.quantity import parse_quantity, value
+from protocol.quantity import parse_quantity
 
 __all__ = ["claim_names", "devices", "volume_setup"]
 
@@ -48,26 +48,34 @@ def volume_setup(pod: Object, volume: Object, source: Address, allocatable: Obje
     where a claim's volume is on the node."""
     security = pod["spec"].get("securityContext") or {}
     path = place or host_path(pod, volume)
-    common = {"fs_group": security.get("fsGroup")}
+    group = security.get("fsGroup")
     if is_provided(volume):
         given = next(volume[kind] for kind in PROVIDED if volume.get(kind) is not None)
         mode = given.get("defaultMode")
         return Volume(
             volume["name"], path, "provided", source, default_mode=DEFAULT_MODE if mode is None else int(mode),
-            modes=dict(_modes(volume)), **common,
+            modes=dict(_modes(volume)), fs_group=group,
         )  # fmt: skip
     on_mismatch = security.get("fsGroupChangePolicy") == "OnRootMismatch"
     if volume.get("emptyDir") is not None:
         medium = volume["emptyDir"].get("medium") or ""
         size = _memory_bytes(pod, volume, allocatable) if medium == "Memory" else None
         return Volume(
-            volume["name"], path, "emptyDir", medium=medium, size_bytes=size, fs_group_on_mismatch=on_mismatch, **common
+            volume["name"],
+            path,
+            "emptyDir",
+            medium=medium,
+            size_bytes=size,
+            fs_group_on_mismatch=on_mismatch,
+            fs_group=group,
         )
     if volume.get("hostPath") is not None:
         return Volume(volume["name"], path, "hostPath", host_path_type=volume["hostPath"].get("type") or "")
     if volume.get("persistentVolumeClaim") is not None:
         readonly = bool(volume["persistentVolumeClaim"].get("readOnly"))
-        return Volume(volume["name"], path, "claim", fs_group_on_mismatch=on_mismatch, readonly=readonly, **common)
+        return Volume(
+            volume["name"], path, "claim", fs_group_on_mismatch=on_mismatch, readonly=readonly, fs_group=group
+        )
     return None
 
 
@@ -82,16 +90,10 @@ def claim_names(pod: Object) -> dict[str, str]:
     return found
 
 
-def devices(container: Object, places: dict[str, str], readonly: set[str]) -> tuple[Device, ...]:
+def devices(container: Object, places: Mapping[str, str], readonly: set[str]) -> tuple[Device, ...]:
     """The block devices that a container gets; `places`: volume -> device of the node."""
     return tuple(
         Device(d["devicePath"], places[d["name"]], "r" if d["name"] in readonly else "mrw")
         for d in container.get("volumeDevices") or ()
         if d["name"] in places
     )
-
-
-def size_limit(volume: Object) -> int | None:
-    """An emptyDir's sizeLimit in bytes."""
-    limit = (volume.get("emptyDir") or {}).get("sizeLimit")
-    return value(str(limit)) if limit else None

@@ -11,14 +11,24 @@ from hypothesis import strategies as st
 
 from actors.kubelet._admission import Admission
 from actors.kubelet._backoff import Backoff
-from actors.kubelet._cgroups import cgroup_parent, cpu_quota_us, cpu_shares, cpu_weight, oom_score_adj, pod_cgroups
+from actors.kubelet._cgroups import (
+    cgroup_parent,
+    cpu_quota_us,
+    cpu_shares,
+    hugepage_limits,
+    oom_score_adj,
+    pod_cgroups,
+)
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._env import ConfigError, environment, expand, service_variables
 from actors.kubelet._node_status import allocatable, parse_capacity
 from actors.kubelet._nodes import node_ip, node_pod_cidr
 from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe
+from actors.kubelet._security import breaks_non_root, unenforceable
 from actors.kubelet._spec import pod_requests, qos_class, should_restart
+from actors.kubelet._volume_setup import volume_setup
 from actors.kubelet._volumes import MountError, content, needs
+from protocol.cgroups import cpu_weight
 
 Object = dict[str, Any]
 
@@ -62,7 +72,7 @@ def test_limits_become_a_quota_per_period(milli: int, quota: int) -> None:
     assert cpu_quota_us(milli) == quota
 
 
-@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (102, 4), (1024, 39), (262_144, 10_000)])
+@pytest.mark.parametrize(("shares", "weight"), [(0, 0), (2, 1), (102, 17), (1024, 100), (2048, 174), (262_144, 10_000)])
 def test_shares_become_weights_in_the_second_version(shares: int, weight: int) -> None:
     assert cpu_weight(shares) == weight
 
@@ -71,6 +81,73 @@ def test_shares_become_weights_in_the_second_version(shares: int, weight: int) -
 def test_weights_keep_the_order_of_shares(a: int, b: int) -> None:
     assert cpu_weight(min(a, b)) <= cpu_weight(max(a, b))
     assert 1 <= cpu_weight(a) <= 10_000
+
+
+def test_huge_pages_are_limits_by_the_kernels_names() -> None:
+    limits = {"hugepages-2Mi": "4Mi", "hugepages-1Gi": "1Gi", "hugepages-64Ki": "128Ki", "memory": "1Gi"}
+    wanted = {"2MB": 4 << 20, "1GB": 1 << 30, "64kB": 128 << 10}
+    assert hugepage_limits(limits) == wanted
+    groups = pod_cgroups(pod({"limits": limits, "requests": {"cpu": "1"}}), pids_limit=100)
+    (parent, _) = groups
+    assert groups[parent]["v2"]["hugetlb.2MB.max"] == str(4 << 20)
+    assert groups[parent]["v1"]["hugetlb.2MB.limit_in_bytes"] == str(4 << 20)
+    assert groups[parent]["v2"]["pids.max"] == "100"
+
+
+def test_memory_is_kept_and_slowed_down_where_that_is_asked_for() -> None:
+    p = pod({"limits": {"memory": "200Mi"}, "requests": {"memory": "100Mi"}}, {"requests": {"memory": "100Mi"}})
+    plain, kept = pod_cgroups(p), pod_cgroups(p, None, 1 << 30, 0.9)
+    parent = cgroup_parent(p)
+    assert "memory.high" not in plain[f"{parent}/c0"]["v2"]
+    mebi = 1 << 20
+    assert kept[parent]["v2"]["memory.min"] == str(200 * mebi)
+    assert kept[f"{parent}/c0"]["v2"]["memory.min"] == str(100 * mebi)
+    assert kept[f"{parent}/c0"]["v2"]["memory.high"] == str(190 * mebi)
+    free = 100 * mebi + int(0.9 * (1024 - 100) * mebi)
+    assert kept[f"{parent}/c1"]["v2"]["memory.high"] == str(free // 4096 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "image_user", "words"),
+    [
+        ({}, {"runAsNonRoot": True}, "", "container has runAsNonRoot and image will run as root"),
+        ({}, {"runAsNonRoot": True}, "0:0", "container has runAsNonRoot and image will run as root"),
+        ({"runAsUser": 0}, {"runAsNonRoot": True}, "1000", "container's runAsUser breaks non-root policy"),
+        ({"runAsNonRoot": True}, {}, "web", "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root"),
+        ({"runAsNonRoot": True}, {"runAsUser": 5}, "", ""),
+        ({"runAsNonRoot": True}, {}, "1000:1000", ""),
+        ({"runAsNonRoot": True}, {"runAsNonRoot": False}, "", ""),
+    ],
+)  # fmt: skip
+def test_who_must_not_be_root_is_looked_at(whole: Object, own: Object, image_user: str, words: str) -> None:
+    p = pod(None, securityContext=whole)
+    said = breaks_non_root(p, {"name": "c", "securityContext": own}, image_user, "p_ns(uid-1)")
+    assert said == (f'{words} (pod: "p_ns(uid-1)", container: c)' if words else "")
+
+
+def test_what_the_machine_cannot_keep_is_refused() -> None:
+    confined = pod(None, securityContext={"appArmorProfile": {"type": "RuntimeDefault"}})
+    strict = pod(None, securityContext={"supplementalGroupsPolicy": "Strict"})
+    refusal = unenforceable(confined, ())
+    assert refusal == ("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
+    assert unenforceable(confined, ("apparmor",)) is None
+    assert unenforceable(pod(None, securityContext={"appArmorProfile": {"type": "Unconfined"}}), ()) is None
+    assert unenforceable(strict, ())[0] == "SupplementalGroupsPolicyNotSupported"  # type: ignore[index]
+    assert unenforceable(strict, None) is None
+
+
+def test_a_volume_says_how_it_is_to_be_made() -> None:
+    volume = {"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
+    p = pod({"limits": {"memory": "1Gi"}}, volumes=[volume], securityContext={"fsGroup": 7})
+    made = volume_setup(p, volume, None, {"memory": "8Gi"})  # type: ignore[arg-type]
+    assert made is not None
+    assert (made.kind, made.medium, made.size_bytes, made.fs_group) == ("emptyDir", "Memory", 64 << 20, 7)
+    larger = {"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "4Gi"}}
+    assert volume_setup(p, larger, None, {"memory": "8Gi"}).size_bytes == 1 << 30  # type: ignore[arg-type,union-attr]
+    modes = {"secretName": "s", "defaultMode": 0o400, "items": [{"key": "k", "path": "a/b", "mode": 0o600}]}
+    secret = volume_setup(p, {"name": "s", "secret": modes}, None, {})  # type: ignore[arg-type]
+    assert secret is not None
+    assert (secret.default_mode, dict(secret.modes)) == (0o400, {"a/b": 0o600})
 
 
 def test_a_pods_groups_hold_the_sums_of_its_containers() -> None:
@@ -88,7 +165,7 @@ def test_a_pods_groups_hold_the_sums_of_its_containers() -> None:
         "memory.limit_in_bytes": str(192 << 20),
     }
     assert groups[f"{parent}/c0"]["v1"]["cpu.cfs_quota_us"] == "50000"
-    assert groups[f"{parent}/c1"]["v2"] == {"cpu.weight": "4", "cpu.max": "20000 100000", "memory.max": str(64 << 20)}
+    assert groups[f"{parent}/c1"]["v2"] == {"cpu.weight": "17", "cpu.max": "20000 100000", "memory.max": str(64 << 20)}
 
 
 def test_a_pod_is_limited_only_if_every_container_is() -> None:
