@@ -112,7 +112,7 @@ def _common(core: Core) -> Iterator[Object]:
             "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
         }
-    yield from role_objects()
+    yield from role_objects(core.config.minor)
     for name, value, text in (
         ("system-node-critical", 2000001000,
          "Used for system critical pods that must not be moved from their current node."),

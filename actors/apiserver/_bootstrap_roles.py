@@ -148,6 +148,11 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         f"{_READ} - replicationcontrollers", f"{_READ} policy poddisruptionbudgets", f"{_READ} apps statefulsets",
         "update policy poddisruptionbudgets/status", "patch,update - pods/status", "get * */scale",
     ),
+    "device-taint-eviction-controller": (
+        "delete,get,list,watch - pods", "patch - pods/status", f"{_READ} resource.k8s.io resourceclaims",
+        f"{_READ} resource.k8s.io deviceclasses,devicetaintrules,resourceslices",
+        "patch,update resource.k8s.io devicetaintrules/status",
+    ),
     "endpoint-controller": (
         f"{_READ} - pods,services", f"create,delete,{_READ},update - endpoints", "create - endpoints/restricted",
     ),
@@ -176,6 +181,10 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         f"{_READ},patch,update batch jobs", "update batch jobs/status", "update batch jobs/finalizers",
         "create,delete,list,patch,watch - pods",
     ),
+    "kube-apiserver-serving-clustertrustbundle-publisher": (
+        "attest certificates.k8s.io signers kubernetes.io/kube-apiserver-serving",
+        "create,delete,list,update,watch certificates.k8s.io clustertrustbundles",
+    ),
     "legacy-service-account-token-cleaner": (
         "get - configmaps kube-apiserver-legacy-service-account-token-tracking", "delete,patch - secrets",
     ),
@@ -194,6 +203,7 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         "create,delete,get,update - endpoints,services", "get,list - secrets", f"{_READ} - nodes",
     ),
     "pod-garbage-collector": ("delete,list,watch - pods", "get,list - nodes", "patch - pods/status"),
+    "podcertificaterequestcleaner": (f"delete,{_READ} certificates.k8s.io podcertificaterequests",),
     "pv-protection-controller": (f"{_READ},update - persistentvolumes",),
     "pvc-protection-controller": (f"{_READ},update - persistentvolumeclaims", f"{_READ} - pods"),
     "replicaset-controller": (
@@ -225,6 +235,11 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         "update apps statefulsets/finalizers", "create,delete,get,patch,update - pods",
         f"create,delete,{_READ},patch,update apps controllerrevisions", "create,delete,get,update - persistentvolumeclaims",
     ),
+    "storage-version-migrator-controller": (
+        "list,patch * *", "update storagemigration.k8s.io storageversionmigrations/status",
+        f"{_READ} storagemigration.k8s.io storageversionmigrations",
+        f"{_READ} apiextensions.k8s.io customresourcedefinitions",
+    ),
     "taint-eviction-controller": ("delete,get,list,watch - pods", "get,list,watch - nodes", "patch,update - pods/status"),
     "ttl-after-finished-controller": (f"delete,{_READ} batch jobs",),
     "ttl-controller": ("list,patch,update,watch - nodes",),
@@ -236,6 +251,14 @@ _CONTROLLERS: dict[str, tuple[str, ...]] = {
         f"{_READ},update storage.k8s.io volumeattributesclasses", f"{_READ} - persistentvolumeclaims,persistentvolumes",
     ),
 }
+
+_CONTROLLERS_SINCE = {
+    "device-taint-eviction-controller": 36,
+    "kube-apiserver-serving-clustertrustbundle-publisher": 37,
+    "podcertificaterequestcleaner": 37,
+    "storage-version-migrator-controller": 37,
+}
+"""The minor version from which a controller runs by default, and has a role."""
 
 _AGGREGATES: dict[str, tuple[str, tuple[str, ...]]] = {
     "system:aggregate-to-admin": (
@@ -372,8 +395,8 @@ def _cluster_binding(name: str, subjects: tuple[str, ...]) -> Object:
     return obj
 
 
-def role_objects() -> Iterator[Object]:
-    """All default roles and bindings."""
+def role_objects(minor: int = 36) -> Iterator[Object]:
+    """All default roles and bindings of a minor version."""
     for name, rules in _ROLES.items():
         yield _cluster_role(name, rules)
     for name, target in _AGGREGATED.items():
@@ -388,6 +411,8 @@ def role_objects() -> Iterator[Object]:
     for name, subjects in _BINDINGS.items():
         yield _cluster_binding(name, subjects)
     for short, rules in _CONTROLLERS.items():
+        if minor < _CONTROLLERS_SINCE.get(short, 0):
+            continue
         yield _cluster_role(f"system:controller:{short}", (*rules, _EVENTS))
         yield _cluster_binding(f"system:controller:{short}", (f"ServiceAccount kube-system {short}",))
     for namespace, name, rules, subjects in _LOCAL_ROLES:

@@ -1,7 +1,7 @@
 """The controller manager: starts, supervises and, if told to, elects.
 
 Owns which controllers run and the informers that they share. It reconciles nothing itself. Its
-children are the informers first and the controllers after them; each is restarted alone when it
+children are informers and the controllers that read them; each is restarted alone when it
 crashes, and finds its state again in the shared stores.
 """
 
@@ -15,9 +15,11 @@ from actors.controllers._identity import MANAGER_USER, OwnContext, account_of
 from actors.controllers._reconcile import CONTROLLER_USER, USER_AGENT, Context, Options
 from actors.controllers._registry import Entry, load, selected
 from actors.kernel import Actor, Child, Ref, Restart
-from protocol.api import UserInfo
+from protocol.api import StatusError, UserInfo
 
 __all__ = ["ControllerManager"]
+
+ASK_AGAIN_S = 1.0
 
 
 class ControllerManager(ClientActor):
@@ -81,14 +83,38 @@ class ControllerManager(ClientActor):
         restarted = self.started or self.restarts > 0 or self.elector is not None
         self.started = True
         context = Context(self.apiserver, informers, self.options, self.user, restarted)
-        loaded = [(entry, load(entry)) for entry in self.entries]
+        self.children = []
+        self._start([entry for entry in self.entries if not entry.needs], context)
+        self.log.info("controllers_started", controllers=len(self.entries))
+        for entry in self.entries:
+            if entry.needs:
+                self.background(self._start_if_served(entry, context))
+
+    def _start(self, entries: list[Entry], context: Context) -> None:
+        loaded = [(entry, load(entry)) for entry in entries]
+        known = {informer.ref for informer in context.informers.all()}
         for _, controller in loaded:
             for what in getattr(controller, "resources", ()):
-                informers.of(what)
-        self.children = [informer.ref for informer in informers.all() if informer.ref is not None]
+                context.informers.of(what)
+        self.children += [i.ref for i in context.informers.all() if i.ref is not None and i.ref not in known]
         for entry, controller in loaded:
             self.children.append(self._spawn(entry, controller, context))
-        self.log.info("controllers_started", controllers=len(loaded))
+
+    async def _start_if_served(self, entry: Entry, context: Context) -> None:
+        """Start what needs an API that the server may not have: its version or a gate decides."""
+        children = self.children
+        while self.children is children:
+            try:
+                await self.client.list(entry.needs, limit="1")
+            except StatusError as error:
+                if error.code == 404:
+                    self.log.info("controller_not_needed", controller=entry.name, needs=entry.needs)
+                    return
+                await self.sleep(ASK_AGAIN_S)
+                continue
+            if self.children is children:
+                self._start([entry], context)
+            return
 
     def _spawn(self, entry: Entry, controller: Any, context: Context) -> Ref:
         context = replace(context, workers=self.options.concurrent_syncs.get(entry.name, 0))

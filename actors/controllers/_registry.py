@@ -16,12 +16,14 @@ __all__ = ["CONTROLLERS", "Entry", "load", "selected"]
 
 class Entry(NamedTuple):
     """`path` is `module:class` within actors.controllers; `on` whether `*` includes it; `syncs` the flag
-    of kube-controller-manager that says how many keys it looks at at a time."""
+    of kube-controller-manager that says how many keys it looks at at a time; `needs` a resource: where
+    the API server has it not, as its version or a gate has it, the controller is not started."""
 
     name: str
     path: str
     on: bool = True
     syncs: str = ""
+    needs: str = ""
 
 
 CONTROLLERS: tuple[Entry, ...] = (
@@ -57,6 +59,17 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("certificatesigningrequest-approving-controller", "certificatesigningrequest:CertificateApprover"),
     Entry("certificatesigningrequest-signing-controller", "certificatesigningrequest:CertificateSigner"),
     Entry("certificatesigningrequest-cleaner-controller", "certificatesigningrequest:CertificateCleaner"),
+    Entry(
+        "podcertificaterequest-cleaner-controller",
+        "podcertificates:PodCertificateRequestCleaner",
+        needs="podcertificaterequests.v1.certificates.k8s.io",
+    ),
+    Entry(
+        "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+        "trustbundle:TrustBundlePublisher",
+        needs="clustertrustbundles.v1.certificates.k8s.io",
+    ),
+    Entry("bootstrap-signer-controller", "bootstrapsigner:BootstrapSigner", on=False),
     Entry("token-cleaner-controller", "bootstraptoken:BootstrapTokenCleaner", on=False),
     # housekeeping
     Entry("namespace-controller", "namespace:NamespaceController", syncs="concurrent-namespace-syncs"),
@@ -70,21 +83,27 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("volumeattributesclass-protection-controller", "volumeprotection:AttributesClassProtection"),
     Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController", syncs="concurrent-ephemeralvolume-syncs"),
     Entry("resourceclaim-controller", "resourceclaim:ResourceClaimController", syncs="concurrent-resource-claim-syncs"),
+    Entry(
+        "device-taint-eviction-controller",
+        "devicetainteviction:DeviceTaintEvictionController",
+        syncs="concurrent-device-taint-eviction-syncs",
+        needs="resourceslices",
+    ),
+    Entry(
+        "storage-version-migrator-controller",
+        "storageversionmigrator:StorageVersionMigrator",
+        needs="storageversionmigrations.v1.storagemigration.k8s.io",
+    ),
     Entry("validatingadmissionpolicy-status-controller", "policystatus:PolicyStatusController", syncs="concurrent-validating-admission-policy-status-syncs"),
 )
 
-# What kube-controller-manager can be told to run or not to run and is not here: what serves APIs that
-# 1.36 has switched off, what a cloud is needed for, and what is off unless asked for. Naming one to
-# be left out is no error.
+# What kube-controller-manager can be told to run or not to run and is not here: what a cloud is needed
+# for, what serves alpha APIs, and what warns of SELinux labels (off by default). Naming one to be left out is no error.
 ABSENT = (
-    "bootstrap-signer-controller",
     "cloud-node-lifecycle-controller",
-    "device-taint-eviction-controller",
-    "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "node-route-controller",
-    "podcertificaterequest-cleaner-controller",
+    "pod-checkpoint-controller",
     "selinux-warning-controller",
-    "storage-version-migrator-controller",
     "storageversion-garbage-collector-controller",
 )
 
