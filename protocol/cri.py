@@ -148,6 +148,8 @@ class PodSandboxConfig(Message, frozen=True):
     """(IP, names) that /etc/hosts has besides."""
     resources: ContainerResources | None = None
     """The limits of the pod's own control group; None leaves the sums of its containers to the runtime."""
+    privileged: bool = False
+    """One of its containers is."""
 
 
 class RunPodSandbox(Message, frozen=True):

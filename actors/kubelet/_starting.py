@@ -24,7 +24,7 @@ from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
 from actors.kubelet._security import breaks_non_root, security_context
-from actors.kubelet._spec import default_grace_s
+from actors.kubelet._spec import container_kinds, default_grace_s
 from actors.kubelet._status import rfc3339
 from actors.kubelet._tallies import container_type
 from actors.kubelet._volume_setup import devices, volume_setup
@@ -100,6 +100,7 @@ class Starting(Claims):
             host_domain=full_name,
             host_aliases=tuple((a["ip"], tuple(a.get("hostnames") or ())) for a in spec.get("hostAliases") or ()),
             resources=self.pod_resources() if features is not None else None,
+            privileged=any((c.get("securityContext") or {}).get("privileged") for _, c in container_kinds(pod)),
         )
         try:
             answer = await self.ask(self.node.runtime, RunPodSandbox(config, spec.get("runtimeClassName") or ""))

@@ -83,7 +83,9 @@ def sandbox_config(pod: cri.PodSandboxConfig, node: str, log_directory: str, bas
             cgroup_parent=pod.cgroup_parent,
             sysctls=dict(pod.sysctls),
             security_context=message("LinuxSandboxSecurityContext")(
-                namespace_options=_namespaces(pod, base), seccomp=message("SecurityProfile")(profile_type=0)
+                namespace_options=_namespaces(pod, base),
+                privileged=pod.privileged,
+                seccomp=message("SecurityProfile")(profile_type=0),
             ),
         ),
     )

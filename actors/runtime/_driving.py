@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from actors.kernel import Actor, Ref, handles
+from actors.kernel import Actor, ActorDead, AskTimeout, Ref, handles
 from actors.runtime import _streams
 from actors.runtime._commands import COMMANDS, Kill
+from actors.runtime._commands_network import NetCall
 from actors.runtime._container import ContainerRecord, Machine, Run, SandboxRecord
 from actors.runtime._files import FileError, Files, Remote, Store
 from actors.runtime._logs import Log, shown
@@ -27,6 +28,7 @@ MAX_TICKS = 2_000
 MAX_EXEC_BYTES = 1 << 20
 SIGKILLED = 137
 VOLUME_TIMEOUT_S = 10.0
+NETWORK, NETWORK_TIMEOUT_S = "network", 10.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -155,6 +157,9 @@ class Driving(Actor):
             elif kind is Remote:
                 self.background(self._fetch(run, run.token, effect))
                 return
+            elif kind is NetCall:
+                self.background(self._call_network(run, run.token, effect))
+                return
             elif kind is Stdin:
                 if not run.input and not run.eof:
                     run.wants_input = True
@@ -191,6 +196,21 @@ class Driving(Actor):
             self.log.debug("volume_unreadable", volume=mount.volume, error=str(error))
         if run.token == token and (self.record.runs or {}).get(run.id) is run:
             self._drive(run, content)
+
+    async def _call_network(self, run: Run, token: int, effect: NetCall) -> None:
+        """The network is an actor of the cluster that this machine is part of; a machine without one
+        (a joined one) answers None."""
+        network = self.system.lookup(NETWORK)
+        run.touched = True
+        answer = None
+        try:
+            if network is not None:
+                question = effect.question(self.record.config, tuple(self.record.ips))
+                answer = await self.ask(network, question, timeout=NETWORK_TIMEOUT_S)
+        except (ActorDead, AskTimeout) as error:
+            self.log.debug("network_away", error=str(error))
+        if run.token == token and (self.record.runs or {}).get(run.id) is run:
+            self._drive(run, answer)
 
     def _unknown(self, run: Run, error: UnknownCommand) -> None:
         """A program that is not known: a main process runs for ever, a probe succeeds, and a

@@ -145,6 +145,8 @@ class RuncMachine(RealMachine):
         if not (place / "pause").exists():
             shutil.copy(build_pause(self.root / "bin"), _made(place) / "pause")
             os.chmod(place / "pause", 0o755)
+            for folder in ("proc", "sys", "dev"):  # the root of a user namespace may not make them
+                _made(place / folder)
 
     def _load(self) -> None:
         """Records of a life before."""
