@@ -30,9 +30,7 @@ def start_apiserver(system: ActorSystem, config: ClusterConfig, etcd: Ref, **set
     """The API server actor."""
     from actors.apiserver import ApiServer, ApiServerConfig
 
-    api_config = ApiServerConfig(
-        minor=config.minor, exclusive=not config.etcd_servers, debug=config.debug, **settings
-    )
+    api_config = ApiServerConfig(minor=config.minor, exclusive=not config.etcd_servers, debug=config.debug, **settings)
     return system.spawn(Child("apiserver", lambda: ApiServer(api_config, etcd)), host="apiserver")
 
 
@@ -54,6 +52,7 @@ def start_rest(system: ActorSystem, config: ClusterConfig, apiserver: Ref, **ext
     )
     if config.dns:
         start_dns(system, config, apiserver)
+    start_network(system, config, apiserver)
     return Parts(apiserver, controllers, scheduler, start_nodes(system, config, apiserver))
 
 
@@ -71,6 +70,14 @@ def start_dns(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> Ref
         address, port = config.dns_address, config.dns_port  # pods reach the real one
     system.spawn(Child("dns-service", partial(DnsService, apiserver, address, port)), host="dns")
     return system.spawn(Child("dns", partial(ClusterDns, apiserver, forward=forward)), host="dns")
+
+
+def start_network(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> Ref:
+    """The network between simulated pods, for what their containers' programs ask of it."""
+    from actors.network.simulated import SimulatedNetwork
+
+    proxy = {"clusterCIDR": CLUSTER_CIDR}
+    return system.spawn(Child("network", partial(SimulatedNetwork, apiserver, proxy)), host="network")
 
 
 def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> tuple[Ref, ...]:
@@ -104,7 +111,9 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:
-        plain = replace(config, runtime="simulated", guise="sim")  # machines that present themselves as what they are: sim://1
+        plain = replace(
+            config, runtime="simulated", guise="sim"
+        )  # machines that present themselves as what they are: sim://1
         bare = KubeletConfig(os_image="sim", kernel_version="sim", machine_id="sim", pods=not played)
         manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector, bare)
         refs.append(system.spawn(Child("node-manager", manager)))
