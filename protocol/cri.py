@@ -222,9 +222,12 @@ class UpdatePodSandboxResources(Message, frozen=True):
 
 
 class UpdateRuntimeConfig(Message, frozen=True):
-    """Addresses of sandboxes from now on come from `pod_cidr`."""
+    """Addresses of sandboxes from now on come from `pod_cidr`; logs of containers that are made from now on are
+    put aside when they are so large, and so many files are kept of each."""
 
     pod_cidr: str
+    log_max_bytes: int = 10 << 20
+    log_max_files: int = 5
 
 
 # --------------------------------------------------------------------------------- containers

@@ -113,7 +113,13 @@ class Heartbeat(ClientActor):
             except StatusError as error:
                 self.log.info("node_not_read", node=self.node.name, error=error.message)
             cidr = _pod_cidr(self.node_object)
-        await self.ask(self.node.runtime, UpdateRuntimeConfig(cidr or self.config.fallback_pod_cidr))
+        await self.configure_runtime(cidr or self.config.fallback_pod_cidr)
+
+    async def configure_runtime(self, cidr: str) -> None:
+        """Tell the runtime whose addresses pods get, and how large their logs may become."""
+        config = self.config
+        message = UpdateRuntimeConfig(cidr, config.container_log_max_bytes, config.container_log_max_files)
+        await self.ask(self.node.runtime, message)
 
     async def _status(self, old: Object) -> Object:
         images: tuple[Image, ...] = await self.ask(self.node.runtime, ListImages())

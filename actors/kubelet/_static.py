@@ -21,7 +21,6 @@ from actors.kubelet._messages import MirrorChanged, PodRemoved
 from actors.kubelet._paths import Paths
 from actors.kubelet._status import rfc3339
 from protocol.api import StatusError
-from protocol.cri import UpdateRuntimeConfig
 from protocol.message import Message
 
 __all__ = ["HASH", "MIRROR", "ManifestSource", "StaticPods", "is_mirror", "static_pod"]
@@ -146,8 +145,7 @@ class StaticPods(Paths):
         directory = self.config.static_pod_path
         if not directory:
             return
-        cidr = self.config.pod_cidr or self.config.fallback_pod_cidr
-        await self.ask(self.node.runtime, UpdateRuntimeConfig(cidr))
+        await self.configure_runtime(self.config.pod_cidr or self.config.fallback_pod_cidr)
         kubelet = self.ref
         self.source = self.spawn(Child("manifests", lambda: ManifestSource(directory, kubelet)))
         self.manifests(await self.ask(self.source, Look()))

@@ -34,7 +34,8 @@ __all__ = ["CriMachine", "CriRuntime", "why_no_cri"]
 
 POLL_S = 0.3
 STOP_MARGIN_S = 30.0
-LOG_MAX_BYTES, LOG_MAX_FILES = 10 << 20, 5
+STAMP = str.maketrans("T.", "--", "-:Z")
+"""Of a time, what stands in the name of a log that was put aside: 20260102-030405-123456."""
 STATES = {0: cri.CONTAINER_CREATED, RUNNING: cri.CONTAINER_RUNNING, EXITED: cri.CONTAINER_EXITED}
 KEY, POLICY, IMAGE = "kubekka.dev/key", "kubekka.dev/termination-message-policy", "kubekka.dev/image"
 POD_NAME, LOG = "io.kubernetes.pod.name", "kubekka.dev/log"
@@ -85,10 +86,11 @@ class CriRuntime(CriFigures):
         path = Path(container.annotations.get(LOG, ""))
         with contextlib.suppress(OSError, cri.CriError):
             info = path.stat()
-            if info.st_size > LOG_MAX_BYTES:
-                path.rename(f"{path}.{int(info.st_mtime * 1000)}")
+            if info.st_size > self.machine.log_max_bytes:
+                stamp = self.clock.rfc3339_micro().translate(STAMP)
+                path.rename(f"{path}.{stamp}")
                 self.machine.call("ReopenContainerLog", container_id=container.id)
-                for old in sorted(path.parent.glob(path.name + ".*"))[: -(LOG_MAX_FILES - 1)]:
+                for old in sorted(path.parent.glob(path.name + ".*"))[: 1 - self.machine.log_max_files]:
                     old.unlink()
 
     @handles(_Exited)
@@ -179,6 +181,7 @@ class CriRuntime(CriFigures):
 
     @handles(cri.UpdateRuntimeConfig)
     def update_runtime_config(self, message: cri.UpdateRuntimeConfig) -> None:
+        super().update_runtime_config(message)
         config = message_class("RuntimeConfig")(network_config={"pod_cidr": message.pod_cidr})
         with contextlib.suppress(cri.CriError):
             self.machine.call("UpdateRuntimeConfig", runtime_config=config)

@@ -19,7 +19,6 @@ import orjson
 from actors.kernel import Child, Future, Restart, ThreadActor, handles
 from actors.runtime._cri_machine import CriMachine
 from actors.runtime._docker_streams import later
-from actors.runtime._log_files import follow, read_file
 from actors.runtime._process_io import Deliver, probe_port, tell
 from actors.runtime._real import RealRuntime
 from actors.runtime._sessions import Session, internal_error
@@ -157,23 +156,7 @@ class CriStreams(RealRuntime):
     @handles(cri.ReadLog)
     def read_log(self, message: cri.ReadLog) -> cri.ReadLogResponse:
         path = Path(self._status(message.container_id).log_path)
-        position = [0, 0]
-        data = read_file(path, message, position)
-        if message.peer is not None:
-            peer, stream_id, stopped = message.peer, message.stream_id, threading.Event()
-            self.sessions[stream_id] = Session(lambda data, eof: None, stopped.set)
-            follow(
-                path,
-                position,
-                message.timestamps,
-                lambda stream, text: self._deliver(
-                    peer, StreamData(stream_id, STDOUT if stream == 1 else STDERR, text)
-                ),
-                self._ended(message.container_id),
-                stopped,
-                lambda: self._deliver(peer, StreamClosed(stream_id)),
-            )
-        return cri.ReadLogResponse(data)
+        return self.read_log_file(message, path, self._ended(message.container_id))
 
     def _ended(self, ident: str) -> Callable[[], bool]:
         """Whether a container has ended, asked not too often."""

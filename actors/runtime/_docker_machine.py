@@ -216,7 +216,10 @@ class DockerMachine(RealMachine):
             group_add=[str(g) for g in security.supplemental_groups] or None,
             security_opt=_security(config),
             devices=_devices(config) or None,
-            log_config={"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}},
+            log_config={
+                "Type": "json-file",
+                "Config": {"max-size": str(self.log_max_bytes), "max-file": str(self.log_max_files)},
+            },
         )
         name = f"k8s_{config.name}_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"
         labels = {

@@ -6,16 +6,20 @@ a thread of its own, where it may block.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from actors.kernel import Child, Future, handles
+from actors.runtime._log_files import Position, follow, read_file
 from actors.runtime._process_io import Relay, tell
 from actors.runtime._real_machine import RealMachine
-from actors.runtime._sessions import Sessions
+from actors.runtime._sessions import Session, Sessions
 from actors.runtime._volume_mounts import VOLUME_REFRESH_S
 from protocol import cri
 from protocol.message import Message
+from protocol.node import STDERR, STDOUT, StreamClosed, StreamData
 
 __all__ = ["RealRuntime", "Refresh"]
 
@@ -104,7 +108,9 @@ class RealRuntime(Sessions):
 
     @handles(cri.UpdateRuntimeConfig)
     def update_runtime_config(self, message: cri.UpdateRuntimeConfig) -> None:
-        self.machine.network.set_cidr(message.pod_cidr)
+        self.machine.log_max_bytes, self.machine.log_max_files = message.log_max_bytes, message.log_max_files
+        if self.machine.network is not None:
+            self.machine.network.set_cidr(message.pod_cidr)
 
     # -- containers
 
@@ -127,6 +133,22 @@ class RealRuntime(Sessions):
     def kill(self, ident: str, signal: str) -> None:
         """Signal a container; one that has gone is no error."""
         raise NotImplementedError
+
+    # -- logs
+
+    def read_log_file(self, message: cri.ReadLog, path: Path, ended: Callable[[], bool]) -> cri.ReadLogResponse:
+        """A log in the CRI's format, and what is written to it from now on, until the container has `ended`."""
+        position = Position() if message.peer is not None else None
+        data = read_file(path, message, position)
+        if message.peer is not None and position is not None:
+            peer, stream_id, stopped = message.peer, message.stream_id, threading.Event()
+            self.sessions[stream_id] = Session(lambda data, eof: None, stopped.set)
+
+            def tell_more(stream: int, text: bytes) -> None:
+                self._deliver(peer, StreamData(stream_id, STDOUT if stream == 1 else STDERR, text))
+
+            follow(path, position, tell_more, ended, stopped, lambda: self._deliver(peer, StreamClosed(stream_id)))
+        return cri.ReadLogResponse(data)
 
     # -- figures
 

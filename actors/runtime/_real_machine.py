@@ -55,6 +55,8 @@ class RealMachine:
         self.volumes = VolumeMounts(self.root / "volumes")
         self.network: Any = None
         """How pods get onto the network (`PodNetwork`), where that is not the runtime's own affair."""
+        self.log_max_bytes, self.log_max_files = 10 << 20, 5
+        """When a log is put aside, and how many files are kept of it."""
         self.watcher: Any = None
         self.cleanups: list[Callable[[], None]] = []
         """Called when everything else has been removed."""

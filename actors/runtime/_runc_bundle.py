@@ -26,9 +26,6 @@ from protocol import cri
 
 __all__ = ["RuncBundles"]
 
-LOG_MAX_BYTES, LOG_MAX_FILES = 10 << 20, 5
-"""The kubelet's containerLogMaxSize and containerLogMaxFiles."""
-
 
 class RuncBundles(RuncFigures):
     """See the module."""
@@ -103,8 +100,8 @@ class RuncBundles(RuncFigures):
             "tty": config.tty,
             "stdin": config.stdin,
             "stdin_once": config.stdin_once,
-            "log_max_bytes": LOG_MAX_BYTES,
-            "log_max_files": LOG_MAX_FILES,
+            "log_max_bytes": self.machine.log_max_bytes,
+            "log_max_files": self.machine.log_max_files,
         }
         (place / "shim.json").write_text(json.dumps(settings))
 

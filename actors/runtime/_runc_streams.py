@@ -26,7 +26,6 @@ import orjson
 from actors.kernel import Future, handles
 from actors.runtime import _streams
 from actors.runtime._linux import connect_inside
-from actors.runtime._log_files import follow, read_file
 from actors.runtime._process_io import forward_ports, probe_port, pump
 from actors.runtime._real import RealRuntime
 from actors.runtime._runc_machine import OciContainer, OciSandbox, RuncMachine
@@ -231,24 +230,11 @@ class RuncStreams(RealRuntime):
     @handles(cri.ReadLog)
     def read_log(self, message: cri.ReadLog) -> cri.ReadLogResponse:
         container = self._find(message.container_id)
-        path = Path(container.log_file)
-        position = [0, 0]
-        data = read_file(path, message, position)
-        if message.peer is not None:
-            peer, stream_id, stopped = message.peer, message.stream_id, threading.Event()
-            self.sessions[stream_id] = Session(lambda data, eof: None, stopped.set, None)
-            follow(
-                path,
-                position,
-                message.timestamps,
-                lambda stream, text: self._deliver(
-                    peer, StreamData(stream_id, STDOUT if stream == 1 else STDERR, text)
-                ),
-                lambda: container.state == cri.CONTAINER_EXITED or container.id not in self.machine.containers,
-                stopped,
-                lambda: self._deliver(peer, StreamClosed(stream_id)),
-            )
-        return cri.ReadLogResponse(data)
+
+        def ended() -> bool:
+            return container.state == cri.CONTAINER_EXITED or container.id not in self.machine.containers
+
+        return self.read_log_file(message, Path(container.log_file), ended)
 
     @handles(cri.Probe)
     def probe(self, message: cri.Probe) -> Future[cri.ProbeResponse]:

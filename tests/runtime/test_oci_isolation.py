@@ -168,11 +168,8 @@ def test_a_changed_config_map_reaches_the_container(node: World) -> None:
 
 
 @pytest.mark.only_kinds("runc", "crun")
-def test_a_log_that_grows_too_large_is_put_aside(node: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from actors.runtime import _runc_bundle as _runc
-
-    monkeypatch.setattr(_runc, "LOG_MAX_BYTES", 2000)
-    monkeypatch.setattr(_runc, "LOG_MAX_FILES", 3)
+def test_a_log_that_grows_too_large_is_put_aside(node: World, pod_network: str) -> None:
+    node.ask(cri.UpdateRuntimeConfig(pod_network, 2000, 3))
     ident = node.start(node.sandbox(), "sh", "-c", "for i in $(seq 200); do echo line $i; sleep 0.005; done")
     node.end_of(ident)
     (log,) = (node.root / "logs").rglob("0.log")
