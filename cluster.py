@@ -156,14 +156,16 @@ class Cluster(Served, Commands):
 
     def _serve_ingress(self, apiserver: Ref) -> None:
         """Answer HTTP for Ingresses, if asked for. Raises: OSError when the port is taken."""
-        if self.config.ingress_port is None:
+        config = self.config
+        if config.ingress_port is None and config.ingress_tls_port is None:
             return
         from actors.network.ingress import IngressController
         from actors.network.ingress._server import serve
 
-        host = self.config.ingress_address
-        controller = self.system.spawn(Child("ingress", partial(IngressController, apiserver, host)), host="ingress")
-        self.ingress = serve(self.system, controller, host, self.config.ingress_port)
+        host = config.ingress_address
+        make = partial(IngressController, apiserver, host, config.ingress_default_certificate)
+        controller = self.system.spawn(Child("ingress", make), host="ingress")
+        self.ingress = serve(self.system, controller, host, config.ingress_port, tls_port=config.ingress_tls_port)
         self.ingress_address = self.ingress.address
 
     def _serve_dns(self) -> None:

@@ -53,6 +53,8 @@ class ClusterConfig:
     dns_port: int | None = None
     ingress_address: str = "127.0.0.1"
     ingress_port: int | None = None
+    ingress_tls_port: int | None = None
+    ingress_default_certificate: str = ""
     dns_forward: tuple[tuple[str, int], ...] = ()
     metrics_server: bool = False
     stages: tuple[Object, ...] = ()

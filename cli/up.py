@@ -104,6 +104,19 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         help="answer HTTP for Ingresses on this port; 0 picks one. Their pods must be reachable: a real runtime's",
     )
     parser.add_argument(
+        "--ingress-tls-port",
+        type=count,
+        default=None,
+        metavar="N",
+        help="answer HTTPS for them on this port, with the certificates of the Secrets that they name; 0 picks one",
+    )
+    parser.add_argument(
+        "--ingress-default-certificate",
+        default="",
+        metavar="NAMESPACE/SECRET",
+        help="the certificate of hosts that have none of their own (a self-signed one)",
+    )
+    parser.add_argument(
         "--ingress-address", default="127.0.0.1", metavar="IP", help="and on this address (%(default)s)"
     )
     add_dns_options(parser)
@@ -250,6 +263,8 @@ def run(options: argparse.Namespace) -> int:
         apply_services=_appliable(options.apply_services),
         ingress_port=options.ingress_port,
         ingress_address=options.ingress_address,
+        ingress_tls_port=options.ingress_tls_port,
+        ingress_default_certificate=options.ingress_default_certificate,
         dns=options.dns,
         dns_address=options.dns_address if options.dns_port is not None else "",
         dns_port=options.dns_port,
@@ -273,6 +288,8 @@ def run(options: argparse.Namespace) -> int:
                 print("dns: {}:{}".format(*cluster.dns_address), flush=True)
             if options.ingress_port is not None:
                 print("ingress: http://{}:{}".format(*cluster.ingress_address), flush=True)
+            if options.ingress_tls_port is not None:
+                print("ingress: https://{}:{}".format(*cluster.ingress.tls_address), flush=True)
             if options.dashboard is not None:
                 dashboard = _dashboard(cluster, options.dashboard)
             _explain(kubeconfig, nodes)
