@@ -9,11 +9,9 @@ from typing import Any
 
 from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref
 from assembly.config import CLUSTER_CIDR, ClusterConfig, machines
-from assembly.machines import make_machine
+from assembly.machines import CONTROL_PLANE_IP, make_machine, node_resolver
 
 __all__ = ["Parts", "start_apiserver", "start_rest"]
-
-CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, in the network of simulated nodes
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,10 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         stages = load_stages(config.stages)
         played = any(stage.kind == "Pod" for stage in stages)
     settings = KubeletConfig(
-        kubelet_version=f"v1.{config.minor}.2", lease_renew_s=config.lease_renew_s, pods=not played
+        kubelet_version=f"v1.{config.minor}.2",
+        lease_renew_s=config.lease_renew_s,
+        pods=not played,
+        resolv_conf=node_resolver(config.runtime),
     )
     refs: list[Ref] = []
     for name, number, capacity in machines(config):

@@ -5,12 +5,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from actors.kernel import Actor, Child
 from assembly.config import CLUSTER_CIDR, ClusterConfig, default_data_dir
+from protocol.resolv import ResolvConf
 
-__all__ = ["make_machine"]
+__all__ = ["CONTROL_PLANE_IP", "make_machine", "node_resolver"]
+
+CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, and what simulated nodes ask about other names
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+
+
+def node_resolver(runtime: str) -> ResolvConf:
+    """A node's own resolver, for pods with the dnsPolicy Default: this machine's where containers are
+    real. A stub on the loopback is nothing to a pod, so what stands behind it is taken."""
+    if runtime == "simulated":
+        return ResolvConf((CONTROL_PLANE_IP,))
+    found = ResolvConf()
+    for path in RESOLVERS:
+        try:
+            found = ResolvConf.parse(path.read_text())
+        except OSError:
+            continue
+        if any(not server.startswith("127.") and server != "::1" for server in found.nameservers):
+            return found
+    return found
 
 
 def make_machine(config: ClusterConfig, name: str = "node") -> Callable[[], Actor]:

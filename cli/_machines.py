@@ -89,6 +89,8 @@ def machine_facts() -> dict[str, Any]:
     import os
     import platform
 
+    from assembly.machines import node_resolver
+
     try:
         name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
@@ -101,4 +103,9 @@ def machine_facts() -> dict[str, Any]:
         "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize >> 10}Ki",
         "pods": "110",
     }
-    return {"os_image": name, "kernel_version": platform.release(), "capacity": capacity}
+    return {
+        "os_image": name,
+        "kernel_version": platform.release(),
+        "capacity": capacity,
+        "resolv_conf": node_resolver("real"),
+    }

@@ -26,11 +26,12 @@ class Record(msgspec.Struct, frozen=True):
 
 class Answer(msgspec.Struct, frozen=True):
     """`code`: NOERROR, NXDOMAIN, SERVFAIL or REFUSED. Without records and NOERROR: the name is
-    there, but has no such record."""
+    there, but has no such record; `authority` then has the zone's SOA, which says how long that holds."""
 
     code: str
     records: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
+    authority: tuple[Record, ...] = ()
 
 
 class Query(Message, frozen=True):

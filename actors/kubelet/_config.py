@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from protocol.resolv import ResolvConf
+
 __all__ = ["DEFAULT_CAPACITY", "KubeletConfig"]
 
 DEFAULT_CAPACITY: Mapping[str, str] = {"cpu": "32", "memory": "256Gi", "pods": "110"}
@@ -55,6 +57,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long a ConfigMap or Secret that was read is taken for current."""
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     cluster_domain: str = "cluster.local"
+    resolv_conf: ResolvConf = ResolvConf()
+    """The node's own resolver, which pods with the dnsPolicy Default have."""
     crash_loop_max_s: float = 300.0
     eviction_hard: Mapping[str, str] = msgspec.field(
         default_factory=lambda: {"memory.available": "100Mi", "nodefs.available": "10%"}

@@ -140,7 +140,17 @@ class Starting(Claims):
     def _dns(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """(servers, search domains, options) that the policy gives."""
         config = self.node.config
-        found = ResolvConf.for_pod(self.pod, config.cluster_dns, config.cluster_domain)
+        found, said = ResolvConf.formed(self.pod, config.cluster_dns, config.cluster_domain, config.resolv_conf)
+        for text in said:
+            self.record("Warning", "DNSConfigForming", text)
+        policy = self.pod["spec"].get("dnsPolicy") or "ClusterFirst"
+        if not config.cluster_dns and policy.startswith("ClusterFirst"):
+            name = f"{self.pod['metadata']['name']}_{self.namespace}({self.uid})"
+            text = (
+                "kubelet does not have ClusterDNS IP configured and cannot create Pod using "
+                '"ClusterFirst" policy. Falling back to "Default" policy.'
+            )
+            self.record("Warning", "MissingClusterDNS", f'pod: "{name}". {text}')
         return found.nameservers, found.search, found.options
 
     async def volumes_ready(self) -> bool:

@@ -230,12 +230,14 @@ class SimulatedNetwork(ClientActor):
         server = message.nameservers[0] if message.nameservers else ""
         if server:
             asked = self._dial(await self._sender(message), server, 53, "udp")
-            if asked.verdict != OPEN or dns is None:
+            if asked.verdict != OPEN:
                 return LookedUp(message.name, code="LOST")
         conf = ResolvConf(message.nameservers, message.search, message.options)
         code = "NXDOMAIN"
-        for name in candidates(message.name, conf):
-            found = await self._ask(dns, name, message.families) if server and dns is not None else LookedUp(name)
+        clusters = server in self._fronts and dns is not None  # a node's own resolver knows no Services
+        for name in candidates(message.name, conf) if clusters else ():
+            assert dns is not None
+            found = await self._ask(dns, name, message.families)
             if found.addresses or found.code not in ("NXDOMAIN", "REFUSED"):
                 return found
             code = found.code if found.code == "NXDOMAIN" else code

@@ -20,6 +20,7 @@ from protocol.cri import CONTAINER_RUNNING, ExecSyncResponse, ReadVolume
 from protocol.hosts import hosts_file
 from protocol.message import Message
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData
+from protocol.resolv import ResolvConf
 
 __all__ = ["SIGKILLED", "Driving", "Resume"]
 
@@ -90,17 +91,13 @@ class Driving(Actor):
         name = sandbox.hostname or sandbox.name
         ips = self.record.ips or ("127.0.0.1",)
         node = "127.0.0.1\tlocalhost\n" if sandbox.host_network else None
-        lines = [f"nameserver {s}" for s in sandbox.dns_servers]
-        if sandbox.dns_searches:
-            lines.append("search " + " ".join(sandbox.dns_searches))
-        if sandbox.dns_options:
-            lines.append("options " + " ".join(sandbox.dns_options))
+        resolver = ResolvConf(sandbox.dns_servers, sandbox.dns_searches, sandbox.dns_options)
         short = sandbox.host_domain.partition(".")[0] if sandbox.host_domain else name
         hosts = hosts_file(ips, short, sandbox.host_domain, sandbox.host_aliases, node)
         return {
             "/etc/hostname": f"{name}\n".encode(),
             "/etc/hosts": hosts.encode(),
-            "/etc/resolv.conf": ("\n".join(lines) + "\n").encode(),
+            "/etc/resolv.conf": resolver.text().encode(),
             "/dev/null": b"",
             **{f"/proc/sys/{k.replace('.', '/')}": f"{v}\n".encode() for k, v in sandbox.sysctls.items()},
         }

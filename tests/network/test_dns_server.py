@@ -147,3 +147,40 @@ def test_nonsense_gets_no_answer_and_does_no_harm(served: tuple[OutsideClient, S
         for junk in (b"", b"x", b"\xff" * 40, b"\x00" * 12):
             udp.sendto(junk, server.address)
     assert ask(server, "svc.cluster.local.").rcode() == dns.rcode.NOERROR
+
+
+def test_clients_over_ipv6_get_answers(served: tuple[OutsideClient, Server, LiveSystem]) -> None:
+    client, _, live = served
+    make_service(client)
+    ref = live.lookup("dns")
+    try:
+        six = serve(live, ref, "::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error}")
+    answered(six, NAME)
+    assert ask(six, NAME).answer[0].to_text() == f"{NAME} 30 IN A 10.96.0.50"
+    assert ask(six, NAME, tcp=True).rcode() == dns.rcode.NOERROR
+    live.loop.call_soon_threadsafe(six.close)
+
+
+def test_a_negative_answer_says_how_long_it_holds(served: tuple[OutsideClient, Server, LiveSystem]) -> None:
+    _, server, _ = served
+    response = ask(server, "nope.default.svc.cluster.local.")
+    assert response.rcode() == dns.rcode.NXDOMAIN
+    assert response.authority[0].to_text().startswith("cluster.local. 30 IN SOA ns.dns.cluster.local. ")
+
+
+def test_the_addresses_of_a_headless_service_come_in_changing_order(sim: Simulation) -> None:
+    client, ref = start(sim)
+    make_service(client, "many", clusterIP="None")
+    body = {
+        "metadata": {"name": "many-1", "labels": {"kubernetes.io/service-name": "many"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [f"10.244.0.{n}"], "conditions": {"ready": True}} for n in range(1, 9)],
+    }
+    client.create("endpointslices", body, "default")
+    sim.advance(1.0)
+    orders = {sim.ask(ref, Query("many.default.svc.cluster.local.")).records for _ in range(10)}
+    assert len(orders) > 1
+    assert len({frozenset(order) for order in orders}) == 1

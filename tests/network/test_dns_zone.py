@@ -137,6 +137,64 @@ def test_what_was_deleted_leaves_no_name_behind(steps: list[tuple[str, bool, int
     assert zone._reverse == {}
 
 
+def test_a_negative_answer_carries_the_soa_and_a_positive_one_does_not(zone: Zone) -> None:
+    zone.set_service(service())
+    for name, kind in (("nope.default.svc.cluster.local", "A"), ("web.default.svc.cluster.local", "AAAA")):
+        (soa,) = zone.lookup(name, kind).authority
+        assert (soa.name, soa.type, soa.ttl_s) == ("cluster.local.", "SOA", 30)
+        assert soa.data.split()[:2] == ["ns.dns.cluster.local.", "hostmaster.cluster.local."]
+    assert zone.lookup("web.default.svc.cluster.local", "A").authority == ()
+    assert zone.lookup("example.com", "A").authority == (), "not our zone"
+
+
+def test_the_serial_of_the_zone_grows_with_changes(zone: Zone) -> None:
+    def serial() -> int:
+        return int(zone.lookup("cluster.local", "SOA").records[0].data.split()[2])
+
+    before = serial()
+    zone.set_service(service())
+    assert serial() > before
+
+
+def test_the_zones_name_server_is_kube_dns(zone: Zone) -> None:
+    assert data(zone, "cluster.local", "NS") == ("NOERROR", [])
+    zone.set_service(service("kube-dns", "kube-system", clusterIPs=["10.96.0.10"]))
+    answer = zone.lookup("cluster.local", "NS")
+    assert [r.data for r in answer.records] == ["kube-dns.kube-system.svc.cluster.local."]
+    assert [(r.type, r.data) for r in answer.additional] == [("A", "10.96.0.10")]
+    assert data(zone, "ns.dns.cluster.local") == ("NOERROR", ["10.96.0.10"])
+
+
+def test_an_address_with_a_hostname_leads_back_to_it_whatever_its_service(zone: Zone) -> None:
+    zone.set_service(service())
+    zone.set_slice(slice_of("10.244.0.5", hostname="db-0"))
+    assert data(zone, "5.0.244.10.in-addr.arpa", "PTR") == ("NOERROR", ["db-0.web.default.svc.cluster.local."])
+    assert data(zone, "9.0.96.10.in-addr.arpa", "PTR") == ("NOERROR", ["web.default.svc.cluster.local."])
+
+
+def test_a_nodes_file_is_read_as_the_kubelet_reads_it() -> None:
+    text = "# made by hand\n; so\nnameserver 1.1.1.1\nnameserver  8.8.8.8\nnameserver\nsearch old\nsearch a.example. .\noptions ndots:1\noptions edns0 rotate\n"
+    assert ResolvConf.parse(text) == ResolvConf(("1.1.1.1", "8.8.8.8"), ("a.example", "."), ("edns0", "rotate"))
+    assert ResolvConf.parse("") == ResolvConf()
+
+
+def test_what_does_not_fit_is_left_out_and_told() -> None:
+    config = {"nameservers": [f"1.1.1.{n}" for n in range(3)], "searches": [f"d{n}.{'x' * 100}" for n in range(31)]}
+    conf, said = ResolvConf.formed({**POD, "spec": {"dnsConfig": config}}, ["10.96.0.10"])
+    assert len(conf.nameservers) == 3
+    assert 1900 < len(" ".join(conf.search)) <= 2048
+    assert said == (
+        "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: "
+        "10.96.0.10 1.1.1.0 1.1.1.1",
+        f"Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {' '.join(conf.search)}",
+    )
+    long = {"dnsConfig": {"searches": ["a" * 254, "short"]}}
+    conf, said = ResolvConf.formed({**POD, "spec": long}, ["10.96.0.10"])
+    assert conf.search[-1] == "short"
+    assert len(said) == 1
+    assert ResolvConf.formed(POD, ["10.96.0.10"])[1] == ()
+
+
 POD: Object = {"metadata": {"namespace": "shop"}, "spec": {"dnsPolicy": "ClusterFirst"}}
 
 

@@ -266,3 +266,12 @@ def test_where_no_network_is_clients_find_what_they_look_for() -> None:
         with pytest.raises(StopIteration) as end:
             steps.send(None)
         assert end.value.value == 0, line
+
+
+def test_a_pod_with_its_nodes_resolver_knows_no_services(town: Town) -> None:
+    town.pod("plain", {"dnsPolicy": "Default"})
+    town.cluster.wait("pods/plain", "Ready")
+    town.settle()
+    assert town.run("cat /etc/resolv.conf", "plain")[0] == "nameserver 172.18.0.1\n"
+    assert town.run("wget -qO- http://web; echo $?", "plain")[0] == "wget: bad address 'web'\n1\n"
+    assert town.run("wget -q --spider http://example.com; echo $?", "plain")[0] == "0\n"

@@ -85,9 +85,16 @@ class ClusterDns(ClientActor):
             records += answer.records
             aliases = [r for r in answer.records if r.type == "CNAME"]
             if not aliases or kind in ("CNAME", "ANY") or any(r.type == kind for r in answer.records):
-                return Answer(answer.code if not records else "NOERROR", tuple(records), answer.additional)
+                code = answer.code if not records else "NOERROR"
+                return Answer(code, self._balanced(records), answer.additional, answer.authority)
             name = aliases[-1].data
         return Answer("SERVFAIL")
+
+    def _balanced(self, records: list[Record]) -> tuple[Record, ...]:
+        """Addresses in an order that chance picks, behind all else: clients take the first."""
+        addresses = [r for r in records if r.type in ("A", "AAAA")]
+        self.random.shuffle(addresses)
+        return (*(r for r in records if r.type not in ("A", "AAAA")), *addresses)
 
     async def _once(self, name: str, kind: str) -> Answer:
         if self.zone.covers(name):

@@ -38,7 +38,12 @@ def answer_message(request: dns.message.Message, answer: Answer) -> dns.message.
     response.set_rcode(dns.rcode.from_text(answer.code))
     if answer.code != "REFUSED":
         response.flags |= dns.flags.AA
-    for records, section in ((answer.records, response.answer), (answer.additional, response.additional)):
+    parts = (
+        (answer.records, response.answer),
+        (answer.authority, response.authority),
+        (answer.additional, response.additional),
+    )
+    for records, section in parts:
         for record in records:
             section.append(dns.rrset.from_text(record.name, record.ttl_s, "IN", record.type, record.data))
     return response

@@ -26,6 +26,7 @@ __all__ = ["Zone"]
 Object = dict[str, Any]
 VERSION = "1.1.0"
 SERVICE_NAME = "kubernetes.io/service-name"
+DNS_SERVICE = ("kube-system", "kube-dns")
 
 
 NXDOMAIN = Answer("NXDOMAIN")
@@ -85,10 +86,12 @@ class Zone:
         self._services: dict[tuple[str, str], _Service] = {}
         self._namespaces: set[str] = set()
         self._reverse: dict[str, dict[str, None]] = {}
+        self._serial = 1
 
     # --- changes ----------------------------------------------------------------------------------
 
     def set_namespace(self, name: str, present: bool = True) -> None:
+        self._serial += 1
         (self._namespaces.add if present else self._namespaces.discard)(name)
 
     def set_service(self, service: Object) -> None:
@@ -137,15 +140,15 @@ class Zone:
 
     def _pointers(self, entry: _Service) -> Iterable[tuple[str, str]]:
         base = self._service_name(entry)
-        if entry.known and not entry.headless:
+        if entry.known:
             for ip in entry.ips:
                 yield ip, base
-        elif entry.known:
             for endpoint in entry.endpoints:
                 if endpoint.hostname:
                     yield endpoint.ip, f"{endpoint.hostname}.{base}"
 
     def _link(self, entry: _Service) -> None:
+        self._serial += 1
         for ip, name in self._pointers(entry):
             self._reverse.setdefault(reverse_name(ip), {})[name] = None
 
@@ -177,14 +180,32 @@ class Zone:
             return Answer("REFUSED")
         labels = name[: -len(self.domain)].rstrip(".").split(".") if name != self.domain else []
         labels = [label for label in labels if label]
-        return self._under_domain(name, labels, kind)
+        answer = self._under_domain(name, labels, kind)
+        return answer if answer.records else Answer(answer.code, authority=(self._soa(),))
+
+    def _soa(self) -> Record:
+        soa = f"ns.dns.{self.domain}. hostmaster.{self.domain}. {self._serial} 7200 1800 86400 {self.ttl_s}"
+        return Record(f"{self.domain}.", "SOA", soa, self.ttl_s)
+
+    def _apex(self, kind: str) -> Answer:
+        """The domain itself: who answers for it. The cluster's DNS is a Service like others."""
+        servers = self._services.get(DNS_SERVICE)
+        if kind == "SOA":
+            return Answer("NOERROR", (self._soa(),))
+        if kind != "NS" or servers is None or not servers.ips:
+            return NODATA
+        name = self._service_name(servers)
+        addresses = tuple(Record(name, _family(ip), ip, self.ttl_s) for ip in servers.ips)
+        return Answer("NOERROR", (Record(f"{self.domain}.", "NS", name, self.ttl_s),), addresses)
 
     def _under_domain(self, name: str, labels: list[str], kind: str) -> Answer:
         if not labels:
-            if kind == "SOA":
-                soa = f"ns.dns.{self.domain}. hostmaster.{self.domain}. 1 7200 1800 86400 {self.ttl_s}"
-                return Answer("NOERROR", (Record(f"{name}.", "SOA", soa, self.ttl_s),))
-            return NODATA
+            return self._apex(kind)
+        if labels == ["ns", "dns"] or labels == ["dns"]:
+            servers = self._services.get(DNS_SERVICE)
+            ips = servers.ips if servers is not None and len(labels) == 2 else []
+            found = tuple(Record(f"{name}.", _family(ip), ip, self.ttl_s) for ip in ips)
+            return Answer("NOERROR", tuple(r for r in found if kind in (r.type, "ANY")))
         if labels == ["dns-version"]:
             return self._only(name, kind, "TXT", f'"{VERSION}"')
         if labels[-1] == "pod":
