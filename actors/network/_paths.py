@@ -77,7 +77,8 @@ class Journey(msgspec.Struct, frozen=True):
 
 class Paths:
     """The objects, by what a packet's way asks for. `pods` and `nodes` by address; `pod` and `node` find
-    one by its name, or None. `now`: seconds, for what the hosts remember of clients."""
+    one by its name, or None. `now`: seconds, and `recent`: by host and family, for what the hosts
+    remember of clients."""
 
     def __init__(
         self,
@@ -92,10 +93,11 @@ class Paths:
         config: Object | None,
         rng: random.Random,
         now: Callable[[], float] = lambda: 0.0,
+        recent: Callable[[str], dict[str, dict[str, float]]] = lambda host: {},
     ) -> None:
         self.pods, self.nodes, self.pod, self.node = pods, nodes, pod, node
         self.services, self.slices, self.policies = list(services), list(slices), policies
-        self.config, self.rng, self.now = config, rng, now
+        self.config, self.rng, self.now, self.recent = config, rng, now, recent
         self.walkers: dict[str, Walker] = {}
         self.rules: dict[str, RuleSet] = {}
 
@@ -115,7 +117,8 @@ class Paths:
             self.rules[key] = rules
             tables = Tables()
             tables.restore(rules.text())
-            self.walkers[key] = Walker(tables, node_ips(node), rng=self.rng, now=self.now)
+            walker = self.walkers[key] = Walker(tables, node_ips(node), rng=self.rng, now=self.now)
+            walker.recent = self.recent(key)
         return self.walkers[key]
 
     def host_of(self, ip: str) -> Object | None:

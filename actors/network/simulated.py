@@ -14,7 +14,6 @@ from typing import Any
 
 from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, AskTimeout, Ref, handles
-from actors.network._config import family_of
 from actors.network._keeper import changed
 from actors.network._paths import Journey, Paths, UnknownEnd, node_ips, pod_ips
 from actors.network._service import ports_of
@@ -93,7 +92,10 @@ class SimulatedNetwork(ClientActor):
             _index(self._nodes, old, obj, node_ips)
         elif what == "services":
             for front in _fronts(old):
-                self._fronts.get(front, {}).pop(name, None)
+                names = self._fronts.get(front, {})
+                names.pop(name, None)
+                if not names:
+                    self._fronts.pop(front, None)
             for front in _fronts(obj):
                 self._fronts.setdefault(front, {})[name] = None
         elif what == "endpointslices":
@@ -135,6 +137,7 @@ class SimulatedNetwork(ClientActor):
             config=self.config,
             rng=self.random,
             now=self.clock.monotonic,
+            recent=lambda host: self._recent.setdefault(host, {}),  # affinity lasts from one packet to the next
         )
 
     # -- connections -------------------------------------------------------------------------------
@@ -154,19 +157,10 @@ class SimulatedNetwork(ClientActor):
         paths = self._paths(sender, address, port)
         host = f"[{address}]" if ":" in address else address
         try:
-            self._remembering(paths, sender, address)
             journey = paths.follow(key(sender), f"{host}:{port}", "", protocol, self.random.randint(32768, 60999))
         except UnknownEnd:
             return Dialed(LOST)  # the pod has no address of this family, or its node is unknown
         return self._arrived(journey)
-
-    def _remembering(self, paths: Paths, sender: Object, address: str) -> None:
-        """Session affinity lasts from one connection to the next."""
-        node = paths.node((sender.get("spec") or {}).get("nodeName") or "")
-        if node is not None:
-            family = family_of(address)
-            recent = self._recent.setdefault(f"{node['metadata']['name']} {family}", {})
-            paths.walker(node, family).recent = recent
 
     def _arrived(self, journey: Journey) -> Dialed:
         outcome = journey.hops[-1].outcome
@@ -247,7 +241,7 @@ class SimulatedNetwork(ClientActor):
 
     async def _ask(self, dns: Ref, name: str, families: Iterable[str]) -> LookedUp:
         addresses: dict[str, None] = {}
-        code = "NXDOMAIN"
+        code, alias = "NXDOMAIN", ""
         for kind in families:
             try:
                 answer: Answer = await self.ask(dns, Query(name, kind), timeout=DNS_TIMEOUT_S)
@@ -255,6 +249,9 @@ class SimulatedNetwork(ClientActor):
                 return LookedUp(name, code="LOST")
             code = answer.code
             addresses.update({r.data: None for r in answer.records if r.type == kind})
+            alias = next((r.data for r in reversed(answer.records) if r.type == "CNAME"), alias)
+        if alias and not addresses and self._outside(alias):
+            return LookedUp(alias, (OUTSIDE_IP,) if "A" in families else ())
         return LookedUp(name, tuple(addresses), code)
 
     def _outside(self, name: str) -> bool:
