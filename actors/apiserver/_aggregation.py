@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -34,6 +34,10 @@ _SERVICES = Resource(GROUP, "v1", "apiservices")
 _CHECK_TIMEOUT_S = 5.0
 _PROVIDER_S = 30.0
 _NOT_PASSED = ("authorization", "connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade")
+_METHODS = {
+    "get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE",
+    "deletecollection": "DELETE",
+}
 _PROXY_USER = "front-proxy-client"
 
 
@@ -87,6 +91,28 @@ class Aggregation:
             return await self.server.ask(address, request, timeout=_PROVIDER_S)  # type: ignore[no-any-return]
         except (ActorDead, AskTimeout):
             raise status.service_unavailable("the server is currently unable to handle the request") from None
+
+    async def answer(self, service: Object, request: ApiRequest) -> Object | None:
+        """Another server's answer to a client in this process. Raises `StatusError`."""
+        provider = self.provider(request.resource.group, request.resource.version)
+        if provider is not None:
+            return await self.ask_provider(provider, request)
+        method = _METHODS.get(request.verb)
+        if method is None:
+            raise status.method_not_allowed()
+        reply = await self.pass_on(_call_of(method, request), request.user, service, False)
+        try:
+            body: Any = orjson.loads(reply.body) if reply.body else None
+        except orjson.JSONDecodeError:
+            body = None
+        if reply.status < 400:
+            return body if isinstance(body, dict) else None
+        if isinstance(body, dict) and body.get("kind") == "Status":
+            raise StatusError(body)
+        if reply.status == 404:
+            raise status.page_not_found()
+        text = reply.body[:2048].decode("utf-8", "replace").strip()
+        raise status.failure(reply.status, "ServiceUnavailable" if reply.status == 503 else "", text)
 
     async def _answer_here(self, call: HttpCall, user: UserInfo, address: Any) -> HttpReply:
         path, options = parse_path(call.path), parse_query(call.query)
@@ -202,6 +228,22 @@ class Aggregation:
             )
         except StatusError as error:
             self.core.actor.log.warning("apiservice_status", name=metadata["name"], error=str(error))
+
+
+def _call_of(method: str, request: ApiRequest) -> HttpCall:
+    """A request by message as a request by HTTP."""
+    what = request.resource
+    words = ["apis", what.group, what.version, *(("namespaces", request.namespace) if request.namespace else ())]
+    words += [what.resource, *filter(None, (request.name, request.subresource))]
+    path = "/" + "/".join(quote(word, safe="*/") for word in words)
+    headers = {"accept": "application/json"}
+    body = b""
+    if request.body is not None:
+        body = orjson.dumps(request.body)
+        headers["content-type"] = request.patch_type or "application/json"
+    if request.user_agent:
+        headers["user-agent"] = request.user_agent
+    return HttpCall(method, path, urlencode(request.options), headers, body)
 
 
 def _condition(service: Object) -> Object:

@@ -156,12 +156,12 @@ class ApiServer(Actor):
         served = core.resources.get(resource.group, resource.version, resource.resource)
         user = message.user
         if served is None:
-            provider = self.aggregation.provider(resource.group, resource.version)
-            if provider is None:
+            service = self.aggregation.find(resource.group, resource.version)
+            if service is None:
                 raise status.page_not_found()
             wanted = Attributes(message.verb, resource.group, resource.resource, "", message.namespace, message.name)
             core.authorizer.require(user, wanted)
-            return await self.aggregation.ask_provider(provider, message)
+            return await self.aggregation.answer(service, message)
         if "system:masters" not in user.groups:
             fields = message.options.get("fieldSelector", "")
             name = message.name or (named_by(message.options) if fields and message.verb in ("list", "watch") else "")

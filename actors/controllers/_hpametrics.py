@@ -29,6 +29,8 @@ from protocol.quantity import format_quantity, milli_value
 
 __all__ = ["FailedMetric", "Proposal", "Proposer"]
 
+NO_PODS = "no pods returned by selector while calculating replica count"
+
 
 class Proposal(NamedTuple):
     """Replicas that one metric asks for, its name for people, its entry in `currentMetrics`."""
@@ -110,11 +112,11 @@ class Proposer:
         try:
             replicas, current = await self._usage(resource, container, source.get("target") or {})
         except MetricError as error:
-            what = f"failed to get {resource} container metric value"
+            what = f"failed to get {container} container metric value"
             raise FailedMetric("FailedGetContainerResourceMetric", what, str(error)) from None
         detail = {"name": resource, "container": container, "current": current}
         entry = {"type": "ContainerResource", "containerResource": detail}
-        return Proposal(replicas, _resource_name(resource, current), entry)
+        return Proposal(replicas, _resource_name(resource, current, "container "), entry)
 
     async def _usage(self, resource: str, container: str, target: Object) -> tuple[int, Object]:
         """(replicas, current value). Raises `MetricError`."""
@@ -157,7 +159,7 @@ class Proposer:
         except MetricError as error:
             raise MetricError(f"unable to get metrics for resource {resource}: {error}") from None
         if not self.target.pods:
-            raise MetricError("no pods returned by selector while calculating replica count")
+            raise MetricError(NO_PODS)
         return samples
 
     # --- custom and external metrics ------------------------------------------------------------
@@ -182,42 +184,53 @@ class Proposer:
         return Proposal(replicas, f"pods metric {metric}", {"type": "Pods", "pods": detail})
 
     async def _object(self, source: Object) -> Proposal:
-        metric = source["metric"]["name"]
+        metric, target = source["metric"]["name"], source.get("target") or {}
         selector = str(cached_selector(source["metric"].get("selector") or {}))
         about = source["describedObject"]
+        what = "failed to get object metric value"
+        if target.get("averageValue") is not None:
+            what += f": failed to get {metric} object metric"
         try:
             value = await self.metrics.custom_object(
                 _resource_of(about), about["name"], metric, self.target.namespace, selector
             )
         except MetricError as error:
-            where = f"{about['kind']} {self.target.namespace}/{about['name']}"
-            why = f"unable to get metric {metric}: {where} {error}"
-            what = "failed to get object metric value"
-            raise FailedMetric("FailedGetObjectMetric", what, why) from None
-        replicas, current = self._by_value(value, source.get("target") or {})
-        detail = {"describedObject": about, "metric": source["metric"], "current": current}
-        return Proposal(replicas, f"{about['kind']} metric {metric}", {"type": "Object", "object": detail})
+            where = f"{about['kind']} on {self.target.namespace} {about['name']}"
+            raise FailedMetric("FailedGetObjectMetric", what, f"unable to get metric {metric}: {where}/{error}") from None
+        try:
+            replicas, current = self._by_value(value, target)
+        except MetricError as error:
+            raise FailedMetric("FailedGetObjectMetric", what, str(error)) from None
+        if "averageValue" in current:  # upstream names neither the object nor its kind here
+            detail = {"describedObject": {"kind": "", "name": ""}, "metric": source["metric"], "current": current}
+            name = f"external metric {metric}({_go_selector(source['metric'].get('selector'))})"
+        else:
+            detail = {"describedObject": about, "metric": source["metric"], "current": current}
+            name = f"{about['kind']} metric {metric}"
+        return Proposal(replicas, name, {"type": "Object", "object": detail})
 
     async def _external(self, source: Object) -> Proposal:
-        metric = source["metric"]["name"]
+        metric, target = source["metric"]["name"], source.get("target") or {}
         selector = str(cached_selector(source["metric"].get("selector") or {}))
+        shown = _go_selector(source["metric"].get("selector"))
+        per_pod = target.get("averageValue") is not None
+        inner = f"failed to get {metric} external metric" if per_pod else f"failed to get external metric {metric}"
+        what = f"failed to get {metric} external metric value: {inner}"
         try:
             value = sum(await self.metrics.external(metric, self.target.namespace, selector))
         except MetricError as error:
-            label_selector = source["metric"].get("selector")
-            why = (
-                f"unable to get external metric {self.target.namespace}/{metric}/"
-                f"{_go_selector(label_selector)}: {error}"
-            )
-            what = f"failed to get {metric} external metric value"
+            why = f"unable to get external metric {self.target.namespace}/{metric}/{shown}: {error}"
             raise FailedMetric("FailedGetExternalMetric", what, why) from None
-        replicas, current = self._by_value(value, source.get("target") or {})
-        name = f"external metric {metric}(" + _go_selector(source["metric"].get("selector")) + ")"
+        try:
+            replicas, current = self._by_value(value, target)
+        except MetricError as error:
+            raise FailedMetric("FailedGetExternalMetric", what, str(error)) from None
         detail = {"metric": source["metric"], "current": current}
-        return Proposal(replicas, name, {"type": "External", "external": detail})
+        return Proposal(replicas, f"external metric {metric}({shown})", {"type": "External", "external": detail})
 
     def _by_value(self, value: int, target: Object) -> tuple[int, Object]:
-        """Replicas for one value of all pods together: per pod, or against one target."""
+        """Replicas for one value of all pods together: per pod, or against one target. Raises
+        `MetricError`."""
         if target.get("averageValue") is not None:
             wanted = milli_value(target["averageValue"])
             pods = max(1, self.target.reported)
@@ -232,6 +245,8 @@ class Proposer:
             return math.ceil(ratio), current
         if self.tolerances.within(ratio):
             return self.target.wanted, current
+        if not self.target.pods:
+            raise MetricError(f"unable to calculate ready pods: {NO_PODS}")
         return math.ceil(ratio * _running(self.target.pods)), current
 
 
@@ -243,9 +258,9 @@ def _quantity(milli: int) -> str:
     return format_quantity(Decimal(milli) / 1000)
 
 
-def _resource_name(resource: str, current: Object) -> str:
+def _resource_name(resource: str, current: Object, of: str = "") -> str:
     if "averageUtilization" in current:
-        return f"{resource} resource utilization (percentage of request)"
+        return f"{resource} {of}resource utilization (percentage of request)"
     return f"{resource} resource"
 
 

@@ -10,13 +10,17 @@ from actors.client import Client
 from actors.controllers._hpamath import MetricError, Sample
 from actors.controllers._pods import epoch
 from protocol.api import Resource, StatusError
-from protocol.objects import Object, name
+from protocol.objects import Object, condition_status, name, spec
 from protocol.quantity import milli_value
 
 __all__ = ["Metrics"]
 
 POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods")
-CUSTOM = ("custom.metrics.k8s.io", "v1beta2")
+CUSTOM = "custom.metrics.k8s.io"
+CUSTOM_VERSIONS = ("v1beta2", "v1beta1")
+"""The versions that are understood, the preferred one first."""
+ASK_AGAIN_S = 600.0
+GENERIC = ("the server could not find the requested resource", "404 page not found")
 EXTERNAL = ("external.metrics.k8s.io", "v1beta1")
 CUSTOM_WINDOW_S = 60.0
 
@@ -26,6 +30,8 @@ class Metrics:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._version = ""
+        self._version_at = 0.0
 
     async def pods(
         self, resource: str, namespace: str, selector: str, container: str = ""
@@ -90,20 +96,35 @@ class Metrics:
         metric_selector: str,
     ) -> Object:
         options = {"labelSelector": selector, "metricLabelSelector": metric_selector}
+        given = {k: v for k, v in options.items() if v}
         try:
-            answer: Object = await self.client.get_subresource(
-                Resource(*CUSTOM, resource),
-                object_name,
-                namespace,
-                metric,
-                **{k: v for k, v in options.items() if v},
-            )
-        except StatusError as error:
-            where = f"{resource}.custom.metrics.k8s.io"
-            raise MetricError(
-                f"unable to fetch metrics from custom metrics API: {_text(error, where)}"
-            ) from None
+            version = await self._custom_version()
+            if not version:
+                raise MetricError(f"no custom metrics API ({CUSTOM}) registered")
+            if resource == "namespaces":  # a metric of a namespace is one of the resource `metrics` in it
+                what = Resource(CUSTOM, version, "metrics")
+                return await self.client.get(what, metric, object_name, **given)
+            what = Resource(CUSTOM, version, resource)
+            answer: Object = await self.client.get_subresource(what, object_name, namespace, metric, **given)
+        except (StatusError, MetricError) as error:
+            self._version = ""
+            text = _text(error, f"{resource}.{CUSTOM}") if isinstance(error, StatusError) else str(error)
+            raise MetricError(f"unable to fetch metrics from custom metrics API: {text}") from None
         return answer
+
+    async def _custom_version(self) -> str:
+        """The version in which custom metrics are served, as the APIServices say; empty: none."""
+        now = self.client.actor.clock.monotonic()
+        if not self._version or now - self._version_at > ASK_AGAIN_S:
+            listed = await self.client.list("apiservices")
+            served = {
+                spec(item).get("version")
+                for item in listed.get("items") or ()
+                if spec(item).get("group") == CUSTOM and condition_status(item, "Available") == "True"
+            }
+            self._version = next((v for v in CUSTOM_VERSIONS if v in served), "")
+            self._version_at = now
+        return self._version
 
     async def external(self, metric: str, namespace: str, selector: str) -> list[int]:
         """The values of an external metric, in thousandths."""
@@ -123,8 +144,10 @@ class Metrics:
 
 def _text(error: StatusError, where: str) -> str:
     """The message as clients put it: where the API is not there, what was asked is added."""
-    if error.code == 404 and not (error.status.get("details") or {}).get("name"):
-        return f"the server could not find the requested resource (get {where})"
+    if error.code == 404 and error.message in GENERIC:
+        return f"{GENERIC[0]} (get {where})"
+    if error.code == 503:
+        return f"the server is currently unable to handle the request (get {where})"
     return error.message
 
 

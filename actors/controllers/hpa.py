@@ -8,12 +8,12 @@ https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/ , ups
 
 from __future__ import annotations
 
+from actors.controllers._deletable import built_in, custom
 from actors.controllers._hpamath import Change, Tolerances, limit_by_policies, limit_by_rules
 from actors.controllers._hpametrics import FailedMetric, Proposal, Proposer, Target
 from actors.controllers._metrics import Metrics
 from actors.controllers._reconcile import Context, Controller
 from protocol.api import Resource, StatusError
-from protocol.kinds import by_kind
 from protocol.objects import (
     Object,
     Selector,
@@ -30,6 +30,7 @@ from protocol.objects import (
     with_status,
 )
 from protocol.quantity import parse_quantity
+from protocol.status import failure
 
 __all__ = ["HorizontalPodAutoscalerController"]
 
@@ -86,7 +87,7 @@ class HorizontalPodAutoscalerController(Controller):
     """See the module."""
 
     component = "horizontal-pod-autoscaler"
-    resources = ("horizontalpodautoscalers", "pods")
+    resources = ("horizontalpodautoscalers", "pods", "customresourcedefinitions")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -179,15 +180,16 @@ class HorizontalPodAutoscalerController(Controller):
         wanted = spec(look.hpa).get("metrics") or ()
         best: Proposal | None = None
         failures: list[FailedMetric] = []
-        look.metrics = []
+        statuses: list[Object] = []
         for metric in wanted:
             try:
                 proposal = await proposer.propose(metric)
             except FailedMetric as error:
                 failures.append(error)
                 self.recorder.event(look.hpa, "Warning", error.reason, error.why)
+                statuses.append({"type": ""})
                 continue
-            look.metrics.append(proposal.status)
+            statuses.append(proposal.status)
             if best is None or proposal.replicas > best.replicas:
                 best = proposal
         # With some metrics unknown it may still grow, by what the others say, but never shrink.
@@ -199,6 +201,7 @@ class HorizontalPodAutoscalerController(Controller):
             raise FailedMetric(
                 first.reason, f"invalid metrics ({count}), first error is", str(first)
             )
+        look.metrics = statuses
         text = f"the HPA was able to successfully calculate a replica count from {best.name}"
         look.condition("ScalingActive", "True", "ValidMetricFound", text)
         return best
@@ -308,10 +311,13 @@ class HorizontalPodAutoscalerController(Controller):
 
     async def _scale_of(self, hpa: Object) -> tuple[Resource, Object]:
         reference = spec(hpa).get("scaleTargetRef") or {}
-        group, _, version = reference.get("apiVersion", "").rpartition("/")
-        kind = by_kind(group, version, reference.get("kind", ""))
-        plural = kind.resource if kind is not None else reference.get("kind", "").lower() + "s"
-        what = Resource(group, version, plural)
+        group, kind = reference.get("apiVersion", "").rpartition("/")[0], reference.get("kind", "")
+        # Any version will do: the kind is looked for, in whatever version it is served.
+        kinds = (*built_in(), *custom(self.store("customresourcedefinitions")))
+        found = next((k for k in kinds if (k.resource.group, k.kind) == (group, kind)), None)
+        if found is None:
+            raise failure(404, "NotFound", f'no matches for kind "{kind}" in group "{group}"')
+        what = found.resource
         scale = await self.client.get_subresource(
             what, reference.get("name", ""), namespace(hpa), "scale"
         )

@@ -18,7 +18,7 @@ from actors.apiserver import pki
 from actors.apiserver._aggregation import _request
 from actors.apiserver._messages import HttpCall
 from cluster import ApiServerProcess
-from protocol.api import ApiRequest, Resource, UserInfo
+from protocol.api import ApiRequest, Resource, StatusError, UserInfo
 
 GROUP, VERSION = "metrics.example.com", "v1beta1"
 BASE = f"/apis/{GROUP}/{VERSION}"
@@ -164,3 +164,24 @@ def test_a_name_with_line_ends_makes_no_headers() -> None:
     lines = sent.split(b"\r\n")
     assert sum(line.startswith(b"X-Remote-Group") for line in lines) == 1
     assert b"\n" not in b"".join(lines)
+
+
+def test_clients_in_the_process_are_passed_on_as_well(https: ApiServerProcess, extension: Any) -> None:
+    what = Resource(GROUP, VERSION, "podmetrics")
+    user = UserInfo("system:kube-controller-manager", ("system:masters",))
+    listed = https.apiserver.ask(ApiRequest("list", what, "default", options={"labelSelector": "a=b"}, user=user), timeout=10)
+    assert listed == {"kind": "PodMetricsList", "items": []}
+    made = ApiRequest("create", what, "default", "x", "sub", body={"a": 1}, user=user)
+    assert https.apiserver.ask(made, timeout=10)["kind"] == "PodMetricsList"
+    (target, headers, *_), (other, _, sent, _) = [entry for entry in extension if entry[0] != BASE][-2:]
+    assert target == f"{BASE}/namespaces/default/podmetrics?labelSelector=a%3Db"
+    assert headers["X-Remote-User"] == "system:kube-controller-manager"
+    assert (other, sent) == (f"{BASE}/namespaces/default/podmetrics/x/sub", '{"a":1}')
+
+
+def test_what_the_other_server_refuses_is_refused_in_the_process(https: ApiServerProcess, extension: Any) -> None:
+    with pytest.raises(StatusError, match="could not find the requested resource"):
+        https.apiserver.ask(ApiRequest("get", Resource(GROUP, "v9", "podmetrics"), "default", "x"), timeout=10)
+    with pytest.raises(StatusError) as refused:
+        https.apiserver.ask(ApiRequest("watch", Resource(GROUP, VERSION, "podmetrics"), "default"), timeout=10)
+    assert refused.value.code == 405

@@ -71,15 +71,18 @@ def test_reasons_are_counted_over_nodes_and_sorted_by_their_text() -> None:
     term = {"labelSelector": {"matchLabels": {"no": "such"}}, "topologyKey": "kubernetes.io/hostname"}
     world.pod("near", affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
     world.pod("claim", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "nope"}}])
+    claimed = {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}
+    world.pod("own", volumes=[{"name": "v", "ephemeral": claimed}])
     fields = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["gone"]}]}]
     world.pod("pinned", affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": fields}}})
     world.settle()
-    said = {n: world.scheduled(n)["message"] for n in ("cpu", "selector", "near", "claim", "pinned")}
+    said = {n: world.scheduled(n)["message"] for n in ("cpu", "selector", "near", "claim", "own", "pinned")}
     assert said == {
         "cpu": f"{tainted}Insufficient cpu. {unhelpful}",
         "selector": f"{tainted}node(s) didn't match Pod's node affinity/selector. {unhelpful}",
         "near": f"{tainted}node(s) didn't match pod affinity rules. {unhelpful}",
         "claim": '0/5 nodes are available: persistentvolumeclaim "nope" not found. not found',
+        "own": '0/5 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "own-v". not found',
         "pinned": f"0/5 nodes are available: 5 node(s) didn't satisfy plugin(s) [NodeAffinity]. {unhelpful}",
     }
 

@@ -56,6 +56,8 @@ class VolumeRestrictions(ColumnPlugin):
         pod, objects = cycle.pod, self.handle.objects
         held = False
         for claim in claims_of(pod, objects):
+            if claim.ephemeral:
+                continue  # the volume's own claim is nobody else's; that it is awaited, another plugin says
             if claim.object is None:
                 return Status(Code.UNRESOLVABLE, (f'persistentvolumeclaim "{claim.name}" not found',), self.name)
             modes = (claim.object.get("spec") or {}).get("accessModes") or ()
