@@ -23,6 +23,7 @@ Object = dict[str, Any]
 RBAC = "rbac.authorization.k8s.io"
 _KINDS = ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
 _BOUND = 10_000
+MODES = ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny")
 _UNASKED: Any = object()
 
 
@@ -53,6 +54,12 @@ class Authorizer:
 
     def __init__(self, core: Core) -> None:
         self.core = core
+        self.modes = core.config.authorization_modes
+        wrong = set(self.modes) - set(MODES)
+        if wrong or not self.modes:
+            raise ValueError(f"authorization modes are {', '.join(MODES)}, not {core.config.authorization!r}")
+        self._always_allows = "AlwaysAllow" in self.modes
+        self._roles = "RBAC" in self.modes
         self._seen: tuple[int, ...] = ()
         self._cluster: dict[tuple[str, tuple[str, ...]], list[Grant]] = {}
         self._local: dict[tuple[str, tuple[str, ...], str], list[Grant]] = {}
@@ -73,7 +80,7 @@ class Authorizer:
 
     def decide(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str]:
         """Whether `user` may, and why."""
-        if "system:masters" in user.groups or self.core.config.authorization == "AlwaysAllow":
+        if "system:masters" in user.groups or self._always_allows:
             return True, ""
         self._refresh()
         verb, group, resource, subresource, _, _, path, _ = attributes
@@ -95,6 +102,8 @@ class Authorizer:
 
     def _decide_everywhere(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str] | None:
         """A grant for the whole cluster and all names, when the first that allows is one."""
+        if not self._roles:
+            return None
         for grant in self.grants(user, ""):
             if not grant.missing and rule_allows(grant.rule, attributes):
                 return None if grant.rule.get("resourceNames") else (True, grant.reason)
@@ -102,7 +111,7 @@ class Authorizer:
 
     def _decide(self, user: UserInfo, attributes: Attributes) -> tuple[bool, str]:
         reasons: list[str] = []
-        if "system:nodes" in user.groups:
+        if "system:nodes" in user.groups and "Node" in self.modes:
             from actors.apiserver._nodeauthz import node_name_of, node_opinion
 
             node = node_name_of(user.name, user.groups)
@@ -111,7 +120,7 @@ class Authorizer:
                 return True, reason
             reasons.append(reason)
         missing: dict[str, None] = {}
-        for grant in self.grants(user, attributes.namespace):
+        for grant in self.grants(user, attributes.namespace) if self._roles else ():
             if grant.missing:
                 missing[grant.missing] = None
             elif rule_allows(grant.rule, attributes):

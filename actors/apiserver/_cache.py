@@ -294,6 +294,11 @@ class ResourceCache:
         self.group = group
         self.resource = resource
         self.prefix = f"/registry/{group}/{resource}/" if group else f"/registry/{resource}/"
+        self.label_of = {
+            operation: f'group="{group}",operation="{operation}",resource="{resource}"'
+            for operation in ("create", "update", "delete")
+        }
+        """The labels of what etcd is asked about it, for metrics."""
         self.all = Bucket()
         self.by_namespace: dict[str, Bucket] = {}
         self.by_node: dict[str, Bucket] | None = {} if (group, resource) == ("", "pods") else None

@@ -36,8 +36,8 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """PEM of the authority for client certificates (checked by TLS), shown to clients in kube-system."""
     anonymous: bool = True
     """Requests without credentials are `system:anonymous`; what they may do is up to RBAC."""
-    authorization: str = "RBAC"
-    """`RBAC` (with the node authorizer) or `AlwaysAllow`."""
+    authorization: str = "Node,RBAC"
+    """Modes in the order in which they are asked: `Node`, `RBAC`, `AlwaysAllow`, `AlwaysDeny`."""
     bootstrap: bool = True
     """Create the objects that every cluster has at its start."""
     admission: tuple[Any, ...] | None = None
@@ -69,6 +69,11 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_mutating_requests_inflight: int = 200
     """Together the seats that priority levels share: HTTP requests that may be under way at a time."""
     max_body_bytes: int = 3 * 1024 * 1024
+
+    @property
+    def authorization_modes(self) -> tuple[str, ...]:
+        """The modes one by one."""
+        return tuple(mode.strip() for mode in self.authorization.split(",") if mode.strip())
 
     @property
     def api_audiences(self) -> tuple[str, ...]:

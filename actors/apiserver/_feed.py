@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from actors.apiserver._cache import Entry, ResourceCache
+from actors.apiserver._histogram import Histogram
 from actors.apiserver._messages import FeedOverdue
 from actors.kernel import Future
 from protocol import status
@@ -54,6 +55,8 @@ class Feed:
         """Called with each `ResourceCache` when it is made."""
         self.on_reset: Any = None
         """Called when the cache was rebuilt and watches cannot go on."""
+        self.timings = Histogram()
+        """Seconds that etcd took, by operation and resource."""
         self._history = history
         self._frozen = frozen
         self._routes: dict[bytes, ResourceCache] = {}

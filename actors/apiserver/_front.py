@@ -6,6 +6,7 @@ is in the verb's module; what bytes travel how is in `actors.apiserver.http`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from actors.apiserver._disturbed import strike
 from actors.apiserver._gzip import gzip
 from actors.apiserver._impersonation import impersonate
 from actors.apiserver._messages import HttpCall, HttpReply
+from actors.apiserver._metrics import Key
 from actors.apiserver._negotiate import JSON, PROTOBUF, YAML, Form, choose
 from actors.apiserver._request import Path, Request, named_by, parse_path, parse_query, verb_of
 from actors.apiserver._resources import Served
@@ -47,7 +49,9 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     """Answer one HTTP request; never raises for what a client can do wrong."""
     core = server.core
     started = core.clock.monotonic()
-    trail = Trail()
+    trail, counters = Trail(), server.counters
+    kind = "readOnly" if call.method in ("GET", "HEAD") else "mutating"
+    counters.inflight[kind] += 1
     try:
         reply = await _serve(server, core, call, trail)
     except StatusError as error:
@@ -55,6 +59,7 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
     except Rejected as rejected:
         reply = _too_many(rejected.retry_after_s)
     finally:
+        counters.inflight[kind] -= 1
         if trail.seats:
             core.flow.leave(trail.flow, trail.seats, trail.waited)
     flow = trail.flow
@@ -63,9 +68,7 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
             reply = msgspec.structs.replace(reply, flow=flow.headers)
         else:
             _set(reply, "flow", flow.headers)  # nobody else has it yet
-    path = parse_path(call.path)
-    if path is not None and path.resource:
-        server.counters.count(_counter_key(call.method, path, reply.streaming), reply.status, core.clock.monotonic() - started)
+    counters.count(_counter_key(call, reply), reply.status, core.clock.monotonic() - started, len(reply.body))
     if server.auditor is not None:
         server.auditor.record(call, reply, trail, core.clock.now() - (core.clock.monotonic() - started))
     return reply
@@ -100,14 +103,42 @@ async def _seat(core: Core, user: UserInfo, wanted: Attributes, options: dict[st
     trail.seats = seats
 
 
-_METHOD_VERBS = {"POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE"}
+_CONNECTS = ("exec", "attach", "portforward", "proxy")
+_PATHS = ("api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", "statusz", "flagz")
 
 
-def _counter_key(method: str, path: Path, streaming: bool) -> tuple[str, str, str, str, str, str]:
+def _counter_key(call: HttpCall, reply: HttpReply) -> Key:
     """The labels under which upstream counts a request."""
-    verb = "WATCH" if streaming else _METHOD_VERBS.get(method) or ("GET" if path.name else "LIST")
-    scope = "resource" if path.name else "namespace" if path.namespace else "cluster"
-    return verb, path.group, path.version, path.resource, path.subresource, scope
+    path = parse_path(call.path)
+    if path is None or not path.resource:
+        return Key(call.method, "", "", "", call.path if call.path[1:].split("/", 1)[0] in _PATHS else "", "", "")
+    applied = call.method == "PATCH" and call.headers.get("content-type", "").startswith("application/apply-patch")
+    return _key(
+        call.method, path.group, path.version, path.resource, path.subresource, bool(path.name), bool(path.namespace),
+        reply.streaming, applied, "dryRun" in call.query,
+    )  # fmt: skip
+
+
+@lru_cache(4096)
+def _key(
+    method: str, group: str, version: str, resource: str, subresource: str, named: bool, local: bool, streaming: bool,
+    applied: bool, dry_run: bool,
+) -> Key:
+    verb = method
+    if subresource in _CONNECTS:
+        verb = "CONNECT"
+    elif streaming:
+        verb = "WATCH"
+    elif method == "GET" and not named:
+        verb = "LIST"
+    elif method == "DELETE" and not named:
+        verb = "DELETECOLLECTION"
+    elif applied:
+        verb = "APPLY"
+    elif method not in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        verb = "other"
+    scope = "resource" if named or method == "POST" else "namespace" if local else "cluster"
+    return Key(verb, group, version, resource, subresource, scope, "apiserver", "All" if dry_run else "")
 
 
 def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:
@@ -125,7 +156,12 @@ def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:
 
 
 async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) -> HttpReply:
-    user = trail.user = authn.authenticate(core, call)
+    try:
+        user = trail.user = authn.authenticate(core, call)
+    except StatusError:
+        server.counters.authenticated(None)
+        raise
+    server.counters.authenticated(user.name)
     options = parse_query(call.query)
     path = parse_path(call.path)
     if path is None or not path.resource:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["other_path", "version_info"]
 
 _TEXT = "text/plain; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_ZPAGES_SINCE = 36
 _NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
 _HOOKS = (
     "start-apiserver-admission-initializer", "generic-apiserver-start-informers",
@@ -86,7 +88,7 @@ async def other_path(
     if first in ("api", "apis"):
         return _discovery(core, call, path)
     if first in ("healthz", "livez", "readyz"):
-        return _health(core, path, call, options)
+        return _health(server, path, call, options)
     if path == "/version":
         if call.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
@@ -94,7 +96,15 @@ async def other_path(
     if path == "/metrics":
         from actors.apiserver._metrics import metrics
 
-        return HttpReply(200, "text/plain; version=0.0.4; charset=utf-8", metrics(server))
+        return HttpReply(200, _METRICS, metrics(server))
+    if path == "/metrics/slis":
+        from actors.apiserver._metrics import slis
+
+        return HttpReply(200, _METRICS, ("\n".join(slis(server)) + "\n").encode())
+    if path in ("/statusz", "/flagz") and core.config.minor >= _ZPAGES_SINCE:
+        from actors.apiserver._zpages import zpage
+
+        return zpage(server, call, path[1:].capitalize(), _root_paths(core))
     if path == "/debug/actors":  # ours alone; who may read it is RBAC's to say, as of all such paths
         stats = [msgspec.structs.asdict(found) for found in server.system.statistics()]
         return HttpReply(200, JSON, orjson.dumps({"time": server.clock.now(), "actors": stats}))
@@ -120,8 +130,9 @@ _PLAIN = (("X-Content-Type-Options", "nosniff"),)
 _STORAGE_CHECKS = ("etcd", "etcd-readiness")
 
 
-def _health(core: Core, path: str, call: HttpCall, options: dict[str, str]) -> HttpReply:
+def _health(server: ApiServer, path: str, call: HttpCall, options: dict[str, str]) -> HttpReply:
     """Health as a word, or check by check: `verbose`, any number of `exclude`s, or one check's own path."""
+    core, count = server.core, server.counters.checked
     _, kind, *rest = path.split("/", 2)
     checks = _checks(kind)
     failing = _STORAGE_CHECKS if core.store.reads_anew else ()
@@ -139,11 +150,13 @@ def _health(core: Core, path: str, call: HttpCall, options: dict[str, str]) -> H
             lines.append(f"[+]{check} excluded: ok")
         elif check in failing:
             failed = True
+            count(check, kind, False)
             lines.append(f"[-]{check} failed: reason withheld")
         else:
+            count(check, kind, True)
             lines.append(f"[+]{check} ok")
     if excluded:
-        names = ", ".join(f'"{name}"' for name in sorted(excluded))
+        names = ",".join(f'"{name}"' for name in sorted(excluded))
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     if failed:
         return HttpReply(500, _TEXT, "\n".join([*lines, f"{kind} check failed", ""]).encode(), _PLAIN)
@@ -207,5 +220,7 @@ def _root_paths(core: Core) -> list[str]:
     for kind in ("healthz", "livez", "readyz"):
         paths.append(f"/{kind}")
         paths += [f"/{kind}/{check}" for check in _checks(kind)]
-    paths += ["/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"]
+    if core.config.minor >= _ZPAGES_SINCE:
+        paths += ["/flagz", "/statusz"]
+    paths += ["/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"]
     return sorted(set(paths))

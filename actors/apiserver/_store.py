@@ -127,12 +127,14 @@ class Store(Feed):
         write = Pending(value, obj)
         pending = self._pending.setdefault(path, [])
         pending.append(write)
+        started = self.actor.clock.monotonic()
         try:
             response: TxnResponse = await self.actor.ask(
                 self.etcd,
                 Txn((Compare(raw, "MOD", "EQUAL", expected),), (Put(raw, value, lease),), (Range(raw),)),
                 timeout=30.0,
             )
+            self.timings.observe(cache.label_of["update" if expected else "create"], self.actor.clock.monotonic() - started)
             if not response.succeeded:
                 raise Superseded(await self._current(cache, key, response))
             await self.reached(response.revision)
@@ -157,11 +159,13 @@ class Store(Feed):
     async def delete(self, cache: ResourceCache, old: Entry) -> Entry:
         """Remove `old`; answers it under the revision of its deletion. Raises `Superseded`."""
         raw = (cache.prefix + old.key).encode()
+        started = self.actor.clock.monotonic()
         response: TxnResponse = await self.actor.ask(
             self.etcd,
             Txn((Compare(raw, "MOD", "EQUAL", old.revision),), (DeleteRange(raw),), (Range(raw),)),
             timeout=30.0,
         )
+        self.timings.observe(cache.label_of["delete"], self.actor.clock.monotonic() - started)
         if not response.succeeded:
             raise Superseded(await self._current(cache, old.key, response))
         await self.reached(response.revision)

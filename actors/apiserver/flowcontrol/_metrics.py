@@ -18,8 +18,6 @@ _FLOWS: tuple[tuple[str, str, str, Callable[[Flow], float]], ...] = (
     ("current_inqueue_requests", "gauge", "Requests waiting in queues.", lambda flow: flow.waiting),
     ("current_executing_requests", "gauge", "Requests under way (exempt ones are not counted).", lambda flow: flow.executing),
     ("current_executing_seats", "gauge", "Seats taken by requests under way.", lambda flow: flow.seats),
-    ("request_wait_duration_seconds_sum", "", "", lambda flow: flow.wait_s),
-    ("request_wait_duration_seconds_count", "", "", lambda flow: flow.waited),
 )
 _LEVELS: tuple[tuple[str, str, Callable[[Level], float]], ...] = (
     ("nominal_limit_seats", "Seats by its shares.", lambda level: level.nominal),
@@ -39,6 +37,12 @@ def lines(control: FlowControl) -> Iterator[str]:
         yield from _head(name, kind, text)
         for flow in flows:
             yield f"{_PREFIX}{name}{{{_labels(flow)}}} {value(flow):g}"
+    yield from _head("request_wait_duration_seconds", "histogram", "Seconds that requests waited in queues.")
+    for flow in flows:
+        wait = f"{_PREFIX}request_wait_duration_seconds"
+        yield f'{wait}_bucket{{{_labels(flow)},le="+Inf"}} {flow.waited:g}'
+        yield f"{wait}_sum{{{_labels(flow)}}} {flow.wait_s:g}"
+        yield f"{wait}_count{{{_labels(flow)}}} {flow.waited:g}"
     yield from _head("rejected_requests_total", "counter", "Requests sent away, by reason.")
     for flow in flows:
         for reason, count in sorted(flow.rejected.items()):
