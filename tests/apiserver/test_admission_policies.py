@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.apiserver.cel import as_maps
+from protocol.api import ApiRequest, Resource, UserInfo
 
 Object = dict[str, Any]
 GROUP = "admissionregistration.k8s.io"
@@ -50,7 +50,7 @@ def test_a_reason_gives_the_code(api: Any, refused: Any) -> None:
 
 @pytest.mark.parametrize(
     ("expression", "words"),
-    [("'n=' + string(1 + 1)", "n=2"), ("'two\\nlines'", "plain"), ("'  '", "plain"), ("object.nonsense", "plain")],
+    [("'n=' + string(1 + 1)", "n=2"), ("'two\\nlines'", "plain"), ("'  '", "plain"), ("string(object.nonsense)", "plain")],
 )
 def test_a_message_expression_is_used_when_it_yields_one_line(
     api: Any, refused: Any, expression: str, words: str
@@ -182,14 +182,111 @@ def test_an_atomic_part_is_not_mutated_by_a_configuration(api: Any, refused: Any
 
 
 @pytest.mark.parametrize(
-    ("source", "maps"),
+    ("expression", "words"),
     [
-        ("Object{spec: Object.spec{replicas: 3}}", '{"spec": {"replicas": 3}}'),
-        ("Object{?a: optional.of(x ? 1 : 2)}", '{?"a": optional.of(x ? 1 : 2)}'),
-        ("[JSONPatch{op: 'add', value: {'k': v}}]", """[{"op": 'add', "value": {'k': v}}]"""),
-        ("'Object{a: 1}'", "'Object{a: 1}'"),
-        ("object.spec{a: 1}", "object.spec{a: 1}"),
+        ("{'data': {'a': 'b'}}", "must evaluate to Object but got map(string, map(string, string))"),
+        ("Object{data: Object.nope{a: 'b'}}", ""),
+        ("Object.data{a: 'b'}", "must evaluate to Object but got Object.data"),
+        ("Other{a: 'b'}", "undeclared reference to 'Other'"),
     ],
 )
-def test_initializers_of_objects_are_maps(source: str, maps: str) -> None:
-    assert as_maps(source) == maps
+def test_a_mutation_builds_objects_of_the_right_types(api: Any, refused: Any, expression: str, words: str) -> None:
+    if words:
+        assert words in refused(bind, api, mutation(expression), "mutating").status["message"]
+        return
+    bind(api, mutation(expression), "mutating")
+    error = refused(api.config_map, "a")
+    assert 'type mismatch: unexpected type name "Object.nope", expected "Object.data"' in denial(error)
+
+
+# --- costs ------------------------------------------------------------------------------------
+
+DEAR = "lists.range(60000).all(x, x >= 0)"
+"""An expression of 360,012 units: within what one may cost; 27 fit into the budget of a policy."""
+OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+CANCELLED = "operation cancelled: actual cost limit exceeded"
+
+
+def test_an_expression_that_costs_too_much_is_cancelled(api: Any, refused: Any) -> None:
+    hostile = "lists.range(60000).all(x, lists.range(60000).all(y, x + y >= 0))"
+    bind(api, {"validations": [{"expression": hostile}]})
+    assert denial(refused(api.config_map, "a")) == f"expression '{hostile}' resulted in error: {CANCELLED}"
+
+
+def test_what_a_policy_ignores_may_cost_too_much(api: Any) -> None:
+    hostile = "lists.range(60000).all(x, lists.range(60000).all(y, x + y >= 0))"
+    bind(api, {"failurePolicy": "Ignore", "validations": [{"expression": hostile}]})
+    api.config_map("a")
+
+
+def test_the_expressions_of_a_policy_share_a_budget(api: Any, refused: Any) -> None:
+    bind(api, {"validations": [{"expression": DEAR}] * 40})
+    assert denial(refused(api.config_map, "a")) == OUT_OF_BUDGET
+
+
+def test_variables_are_paid_for_by_who_asks_first(api: Any, refused: Any) -> None:
+    variables = [{"name": f"v{i}", "expression": DEAR} for i in range(40)]
+    bind(api, {"variables": variables, "validations": [{"expression": "variables.v0 && variables.v0 && variables.v1"}]})
+    api.config_map("a")
+    every = " && ".join(f"variables.v{i}" for i in range(40))
+    bind(api, {"variables": variables, "validations": [{"expression": every}]})
+    assert denial(refused(api.config_map, "b")) == OUT_OF_BUDGET
+
+
+def test_a_variable_that_fails_says_so(api: Any, refused: Any) -> None:
+    expression = "variables.broken > 1"
+    bind(
+        api, {"variables": [{"name": "broken", "expression": "1 / (size(object.metadata.name) - 1)"}],
+              "validations": [{"expression": expression}]},
+    )  # fmt: skip
+    words = 'composited variable "broken" fails to evaluate: division by zero'
+    assert denial(refused(api.config_map, "a")) == f"expression '{expression}' resulted in error: {words}"
+
+
+def test_match_conditions_have_a_budget_of_their_own(api: Any, refused: Any) -> None:
+    conditions = [{"name": f"c{i}", "expression": DEAR} for i in range(10)]
+    bind(api, {"matchConditions": conditions, "validations": [{"expression": "true"}]})
+    assert denial(refused(api.config_map, "a")) == OUT_OF_BUDGET
+
+
+@pytest.mark.parametrize(("many", "words"), [(26, "a"), (27, f"failed messageExpression: {OUT_OF_BUDGET}")])
+def test_a_message_is_paid_for_by_what_the_validations_leave(api: Any, refused: Any, many: int, words: str) -> None:
+    failing = {"expression": "false", "messageExpression": f"{DEAR} ? 'a' : 'b'"}
+    bind(api, {"validations": [failing, *[{"expression": DEAR}] * many]})
+    assert denial(refused(api.config_map, "a")) == words
+
+
+def test_a_mutation_that_costs_too_much_is_cancelled(api: Any, refused: Any) -> None:
+    hostile = "lists.range(60000).all(x, lists.range(60000).all(y, x + y >= 0)) ? Object{} : Object{}"
+    bind(api, mutation(hostile), "mutating")
+    assert denial(refused(api.config_map, "a")) == f"expression '{hostile}' resulted in error: {CANCELLED}"
+
+
+def test_others_are_served_while_a_dear_policy_runs(api: Any) -> None:
+    """Between expressions the API server takes other requests: reads that come in meanwhile are answered
+    before the write is."""
+    bind(api, {"validations": [{"expression": DEAR}] * 20})
+    answered: list[str] = []
+    maps = Resource("", "v1", "configmaps")
+    for verb, body in (("create", {"metadata": {"name": "slow"}}), ("list", None)):
+        message = ApiRequest(verb, maps, "default", body=body, user=UserInfo("admin", groups=("system:masters",)))
+        api.server.ask(message, block=False).add_callback(lambda future, verb=verb: answered.append(verb))
+    api.sim.run(until=lambda: len(answered) == 2, timeout_s=60)
+    assert answered == ["list", "create"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("request.nope == 1", "undefined field 'nope'"),
+        ("request.userInfo.groups == 'a'", "found no matching overload for '_==_' applied to '(list(string), string)'"),
+        ("namespaceObject.metadata.managedFields.size() > 0", "undefined field 'managedFields'"),
+        ("variables.nope", "undefined field 'nope'"),
+        ("variables.n == 'a'", "found no matching overload for '_==_' applied to '(int, string)'"),
+        ("object.spec", "must evaluate to bool but got dyn"),
+        ("authorizer.check('get').allowed()", "found no matching overload for 'check' applied to"),
+    ],
+)
+def test_a_policy_whose_types_do_not_fit_is_refused(api: Any, refused: Any, expression: str, words: str) -> None:
+    policy = {"variables": [{"name": "n", "expression": "size(object.data)"}], "validations": [{"expression": expression}]}
+    assert words in refused(bind, api, policy).status["message"]

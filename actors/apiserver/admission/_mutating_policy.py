@@ -9,15 +9,15 @@ https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-polic
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from actors.apiserver.admission._base import DELETE, Attributes, Plugin, Reinvocation, same
-from actors.apiserver.admission._matching import EXEMPT, in_version, settled
+from actors.apiserver.admission._matching import EXEMPT, converted, settled
 from actors.apiserver.admission._policies import GROUP, Invocation, Policies, Refusal, Rules
-from actors.apiserver.admission._policy_terms import Inputs, Term, conditions_met
-from actors.apiserver.cel import CelError, as_maps
+from actors.apiserver.admission._policy_terms import Budget, Inputs, Term, conditions_met
 from protocol import status
 from protocol.api import StatusError
+from protocol.cel import CelError, Environment, Message, to_json, type_name
 from protocol.objects import mutable
 from protocol.schema import ANY, Type
 
@@ -29,19 +29,21 @@ Object = dict[str, Any]
 class _Mutation:
     """One compiled mutation."""
 
-    def __init__(self, mutation: Object) -> None:
+    def __init__(self, mutation: Object, where: Environment) -> None:
         self.patches = mutation.get("patchType") == "JSONPatch"
         part = mutation.get("jsonPatch" if self.patches else "applyConfiguration") or {}
-        self.source = part.get("expression") or ""
-        self.term = Term(as_maps(self.source))
+        self.term = Term(part.get("expression") or "", where)
 
 
 class MutatingRules(Rules):
     """A compiled policy."""
 
+    mutating: ClassVar[bool] = True
+
     def __init__(self, policy: Object) -> None:
         super().__init__(policy)
-        self.mutations = [_Mutation(m) for m in policy["spec"].get("mutations") or ()]
+        where = self.scope.environment()
+        self.mutations = [_Mutation(m, where) for m in policy["spec"].get("mutations") or ()]
         self.again = policy["spec"].get("reinvocationPolicy") == "IfNeeded"
 
 
@@ -57,20 +59,21 @@ class MutatingAdmissionPolicy(Plugin):
         """All but deletions and what configures admission itself."""
         return operation != DELETE and not (group == GROUP and resource in EXEMPT)
 
-    def admit(self, attributes: Attributes) -> None:
+    def admit(self, attributes: Attributes) -> Any:
         """Let every policy change the object in turn. Raises `StatusError`."""
-        if not self._policies.any(attributes.lookup):
-            return
+        return self._admit(attributes) if self._policies.any(attributes.lookup) else None
+
+    async def _admit(self, attributes: Attributes) -> None:
         refusals: list[Refusal] = []
         turn = Reinvocation.of(attributes, self.name)
         for invocation in list(self._policies.concerning(attributes, refusals.append)):
-            _invoke(attributes, invocation, turn, refusals)
+            await _invoke(attributes, invocation, turn, refusals)
         turn.done(attributes)
         if refusals:
             raise _denied(attributes, refusals)
 
 
-def _invoke(
+async def _invoke(
     attributes: Attributes, invocation: Invocation[MutatingRules], turn: Reinvocation, refusals: list[Refusal]
 ) -> None:
     rules = invocation.rules
@@ -81,7 +84,7 @@ def _invoke(
             refusals.append(Refusal(rules.name, binding, words, "Invalid"))
 
     try:
-        if not conditions_met(rules.conditions, _inputs(attributes, invocation)):
+        if not conditions_met(rules.conditions, await _inputs(attributes, invocation)):
             return
     except CelError as error:
         refuse(str(error))
@@ -91,13 +94,15 @@ def _invoke(
         return
     before = attributes.object
     for mutation in rules.mutations:
+        budget = Budget()
         try:
-            changed = _mutated(attributes, invocation, mutation)
+            changed = await _mutated(attributes, invocation, mutation, budget)
         except CelError as error:
             refuse(str(error))
             continue
         if changed is not None:
             attributes.object = changed
+        await budget.breathe(attributes.lookup)
     turn.ran(attributes, key, rules.again, changed=not same(before, attributes.object))
 
 
@@ -106,26 +111,25 @@ def _identity(params: Object | None) -> tuple[str, str]:
     return metadata.get("namespace", ""), metadata.get("name", "")
 
 
-def _inputs(attributes: Attributes, invocation: Invocation[MutatingRules]) -> Inputs:
+async def _inputs(attributes: Attributes, invocation: Invocation[MutatingRules]) -> Inputs:
     lookup, kind = attributes.lookup, invocation.match.kind
     return Inputs(
         attributes,
         invocation.match,
-        in_version(lookup, attributes.object, kind),
-        in_version(lookup, attributes.old_object, kind),
+        await converted(lookup, attributes.object, kind),
+        await converted(lookup, attributes.old_object, kind),
         invocation.params,
         invocation.rules.variables,
     )
 
 
-def _mutated(attributes: Attributes, invocation: Invocation[MutatingRules], mutation: _Mutation) -> Object | None:
+async def _mutated(
+    attributes: Attributes, invocation: Invocation[MutatingRules], mutation: _Mutation, budget: Budget
+) -> Object | None:
     """The object after one mutation, in the request's version; None: unchanged. Raises `CelError`."""
     lookup = attributes.lookup
-    inputs = _inputs(attributes, invocation)
-    try:
-        value = inputs.run(mutation.term)
-    except CelError as error:
-        raise CelError(f"expression '{mutation.source}' resulted in error: {error}") from None
+    inputs = await _inputs(attributes, invocation)
+    value = inputs.run(mutation.term, budget)
     obj = inputs.values["object"]
     if mutation.patches:
         new = _patched(obj, value)
@@ -139,7 +143,7 @@ def _mutated(attributes: Attributes, invocation: Invocation[MutatingRules], muta
         new = settled(lookup, new)
     except DecodeFailure as failure:
         raise status.internal_error(str(failure)) from None
-    return mutable(in_version(lookup, new, attributes.kind))
+    return mutable(await converted(lookup, new, attributes.kind))
 
 
 def _type_of(attributes: Attributes, obj: Object) -> Type:
@@ -158,7 +162,7 @@ def _patched(obj: Object, value: Any) -> Object | None:
 
     if not isinstance(value, list):
         raise CelError("type mismatch: JSONPatchType.expression should evaluate to array")
-    operations = [{k: v for k, v in operation.items() if k != "from" or v} for operation in value]
+    operations = [{k: v for k, v in operation.items() if k != "from" or v} for operation in to_json(value)]
     if not operations:
         return None
     try:
@@ -173,9 +177,12 @@ def _patched(obj: Object, value: Any) -> Object | None:
 def _applied(type_: Type, obj: Object, config: Any) -> Object:
     from actors.apiserver.managedfields import check, merge
 
-    if not isinstance(config, dict):
-        raise CelError(f"invalid return type: {type(config).__name__}")
-    config = {**config, "apiVersion": obj.get("apiVersion"), "kind": obj.get("kind")}
+    if not isinstance(config, Message):
+        raise CelError(f"unsupported return type from ApplyConfiguration expression: {type_name(config)}")
+    misnamed = "\n".join(_misnamed(config, "Object"))
+    if misnamed:
+        raise CelError(f"type mismatch: {misnamed}")
+    config = {**to_json(config), "apiVersion": obj.get("apiVersion"), "kind": obj.get("kind")}
     problems = check(type_, config)
     if problems:
         raise CelError(f"error applying patch: failed to convert patch object to typed object: {problems}")
@@ -187,6 +194,24 @@ def _applied(type_: Type, obj: Object, config: Any) -> Object:
         )
     merged: Object = mutable(merge(type_, obj, config))
     return merged
+
+
+def _misnamed(value: Any, path: str) -> Iterator[str]:
+    """Objects whose type is not named by the path of fields that leads to them."""
+    if isinstance(value, Message):
+        if value.name != path:
+            yield (
+                f'unexpected type name "{value.name}", expected "{path}", which matches field name path from root'
+                " Object type"
+            )
+        for key, item in value.items():
+            yield from _misnamed(item, f"{path}.{key}")
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _misnamed(item, path)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _misnamed(item, path)
 
 
 def _atomics(type_: Type, value: Any, path: str) -> Iterator[str]:

@@ -8,11 +8,11 @@ bindings, parameters, and compiled policies kept per revision. What a policy doe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from actors.apiserver.admission._base import Attributes, Lookup
 from actors.apiserver.admission._matching import Match, Problem, find_match, matches_selectors
-from actors.apiserver.admission._policy_terms import Condition, Term
+from actors.apiserver.admission._policy_terms import Condition, Scope, Term
 from protocol.selectors import SelectorError, selector_of
 
 __all__ = ["GROUP", "Invocation", "Policies", "Refusal", "Rules"]
@@ -25,12 +25,20 @@ _MAX_COMPILED = 1024
 class Rules:
     """The compiled expressions that both sorts of policy have."""
 
+    mutating: ClassVar[bool] = False
+
     def __init__(self, policy: Object) -> None:
         spec = policy["spec"]
         self.name = str(policy["metadata"]["name"])
         self.fails = spec.get("failurePolicy") != "Ignore"
-        self.variables = [(v["name"], Term(v["expression"])) for v in spec.get("variables") or ()]
-        self.conditions = [Condition(c["name"], c["expression"]) for c in spec.get("matchConditions") or ()]
+        self.scope = Scope(bool(spec.get("paramKind")), self.mutating)
+        self.variables: list[tuple[str, Term]] = []
+        for variable in spec.get("variables") or ():
+            term = Term(variable["expression"], self.scope.environment())
+            self.scope.declare(variable["name"], term)
+            self.variables.append((variable["name"], term))
+        where = self.scope.environment()
+        self.conditions = [Condition(c["name"], c["expression"], where) for c in spec.get("matchConditions") or ()]
 
 
 _Rules = TypeVar("_Rules", bound=Rules)

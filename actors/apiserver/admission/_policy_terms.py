@@ -1,46 +1,105 @@
 """Expressions of admission policies and of webhooks' match conditions: what they see, how they run.
 
-Owns the variables (`object`, `request`, `variables`, `authorizer`, ...) and the rules about
-conditions. It must never decide what a result means for the write.
+Owns the values of variables (`object`, `request`, `variables`, `authorizer`, ...), the budget that the
+expressions of a policy share, and the rules about conditions. It must never decide what a result means
+for the write.
 
 https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from actors.apiserver.admission._base import CREATE, DELETE, UPDATE, Attributes
+from actors.apiserver.admission._base import CREATE, DELETE, UPDATE, Attributes, Lookup
 from actors.apiserver.admission._matching import Match
-from actors.apiserver.cel import CelError, Program, Scope, compile_program, with_authorizer
 from protocol.api import UserInfo
+from protocol.cel import (
+    CONDITIONS_BUDGET,
+    DYN,
+    RUNTIME_BUDGET,
+    Authorizer,
+    CelError,
+    Environment,
+    Failure,
+    Opaque,
+    Program,
+    ResourceCheck,
+    Type,
+)
+from protocol.cel.policies import environment
 
-__all__ = ["Condition", "Inputs", "Term", "conditions_met", "operation_options", "user_info"]
+__all__ = [
+    "Budget", "Condition", "Inputs", "OutOfBudget", "Scope", "Term", "conditions_met", "operation_options", "user_info",
+]  # fmt: skip
 
 Object = dict[str, Any]
-_NAMES = ("object", "oldObject", "request", "params", "namespaceObject", "authorizer", "variables")
-_VARIABLE = re.compile(r"\bvariables\.([A-Za-z_][A-Za-z0-9_]*)")
-_MISSING = re.compile(r"no such key: ([A-Za-z_][A-Za-z0-9_]*)")
+_TURN = 100_000
+"""Cost units after which the API server looks after other requests."""
 _OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions"}
+
+
+class OutOfBudget(CelError):
+    """The expressions of one policy cost more than they may together."""
+
+    def __init__(self) -> None:
+        super().__init__("validation failed due to running out of cost budget, no further validation rules will be run")
+
+
+class Budget:
+    """What is left of the cost units that expressions share."""
+
+    __slots__ = ("_since", "left")
+
+    def __init__(self, units: int = RUNTIME_BUDGET) -> None:
+        self.left = units
+        self._since = 0
+
+    def spend(self, units: int) -> None:
+        """Count a cost. Raises `OutOfBudget`."""
+        if units > self.left:
+            raise OutOfBudget
+        self.left -= units
+        self._since += units
+
+    async def breathe(self, lookup: Lookup) -> None:
+        """Let others have a turn when expressions have run for long: each may take a fraction of a second."""
+        if self._since >= _TURN:
+            self._since = 0
+            await lookup.actor.sleep(0)
+
+
+class Scope:
+    """What the expressions of one policy may mention; `variables` grows as they are declared."""
+
+    def __init__(self, params: bool, mutating: bool = False) -> None:
+        self._params = params
+        self._mutating = mutating
+        self._variables: dict[str, Type] = {}
+
+    def environment(self, authorizer: bool = True) -> Environment:
+        """The environment as of now."""
+        return environment(self._params, authorizer, self._variables, self._mutating)
+
+    def declare(self, name: str, term: Term) -> None:
+        """One more variable."""
+        self._variables[name] = term.program.checked.type if term.program is not None else DYN
 
 
 class Term:
     """One expression of a policy, compiled once. A compile error is kept and raised on use."""
 
-    __slots__ = ("error", "program", "source", "uses")
+    __slots__ = ("error", "program", "source")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, where: Environment) -> None:
         self.source = source
         self.program: Program | None = None
         self.error = ""
-        self.uses = tuple(dict.fromkeys(_VARIABLE.findall(source)))
-        """The policy's variables that the expression mentions."""
         try:
-            self.program = compile_program(source, _NAMES)
+            self.program = where.compile(source)
         except CelError as error:
-            self.error = f"compilation error: compilation failed: {error}"
+            self.error = f"compilation failed: {error}"
 
 
 class Condition(Term):
@@ -48,8 +107,8 @@ class Condition(Term):
 
     __slots__ = ("name",)
 
-    def __init__(self, name: str, source: str) -> None:
-        super().__init__(source)
+    def __init__(self, name: str, source: str, where: Environment) -> None:
+        super().__init__(source, where)
         self.name = name
 
 
@@ -103,6 +162,46 @@ def request_object(attributes: Attributes, match: Match) -> Object:
     return request
 
 
+class _Variables(Opaque):
+    """`variables`: each is evaluated when it is first asked for."""
+
+    __slots__ = ("_declared", "_failed", "_inputs", "_known", "cost")
+    kind = "kubernetes.variables"
+
+    def __init__(self, inputs: Inputs, declared: Sequence[tuple[str, Term]]) -> None:
+        self._inputs = inputs
+        self._declared = dict(declared)
+        self._known: Object = {}
+        self._failed: dict[str, str] = {}
+        self.cost = 0
+        """Units that variables have cost and that nobody has been charged for yet."""
+
+    def find(self, name: Any) -> tuple[bool, Any]:
+        """A variable's value. Raises `Failure`."""
+        if name in self._known:
+            return True, self._known[name]
+        term = self._declared.get(name)
+        if term is None:
+            return False, None
+        if name not in self._failed:
+            if term.program is None:
+                self._failed[name] = f'composited variable "{name}" fails to compile: {term.error}'
+            else:
+                try:
+                    self._known[name], cost = term.program.costed(self._inputs.values)
+                    self.cost += cost
+                    return True, self._known[name]
+                except CelError as error:
+                    self.cost += error.cost
+                    self._failed[name] = f'composited variable "{name}" fails to evaluate: {error}'
+        raise Failure(self._failed[name])
+
+    def charge(self) -> int:
+        """The units not charged for yet; they are then."""
+        cost, self.cost = self.cost, 0
+        return cost
+
+
 class Inputs:
     """What the expressions of one policy see of one write."""
 
@@ -116,54 +215,38 @@ class Inputs:
         variables: Sequence[tuple[str, Term]] = (),
     ) -> None:
         self.attributes = attributes
-        self._declared = variables
-        self._failed: dict[str, str] = {}
-        self._known: Object = {}
-        self._scope: Scope | None = None
+        self._variables = _Variables(self, variables)
+        here = {
+            "group": attributes.kind.group,
+            "resource": attributes.kind.resource,
+            "subresource": attributes.subresource,
+            "namespace": attributes.namespace,
+            "name": attributes.name,
+        }
         self.values: Object = {
             "object": obj,
             "oldObject": old,
             "request": request_object(attributes, match),
             "params": params,
             "namespaceObject": _namespace(attributes),
-            "authorizer": _authorizer(attributes),
-            "variables": self._known,
+            "authorizer": Authorizer(self._allowed),
+            "authorizer.requestResource": ResourceCheck(self._allowed, here),
+            "variables": self._variables,
         }
 
-    def run(self, term: Term) -> Any:
-        """The value of an expression. Raises `CelError`."""
+    def run(self, term: Term, budget: Budget) -> Any:
+        """The value of an expression. Raises `CelError`, or `OutOfBudget` when it was the last that may run."""
         if term.program is None:
-            raise CelError(term.error)
-        if term.uses:
-            self._need(term.uses)
-        with with_authorizer(self._allowed):
-            try:
-                if self._scope is None:
-                    self._scope = Scope(self.values)
-                return term.program.run(self._scope)
-            except CelError as error:
-                missing = _MISSING.search(str(error))
-                if missing is not None and missing[1] in self._failed and missing[1] in term.uses:
-                    error = CelError(self._failed[missing[1]])
-                raise error from None
-
-    def _need(self, names: Iterable[str]) -> None:
-        """Compute the variables that an expression mentions, and those that they mention."""
-        wanted = set(names)
-        for name, term in reversed(self._declared):
-            if name in wanted:
-                wanted.update(term.uses)
-        for name, term in self._declared:
-            if name not in wanted or name in self._known or name in self._failed:
-                continue
-            if term.program is None:
-                self._failed[name] = f'composited variable "{name}" fails to compile: {term.error}'
-                continue
-            try:
-                self._known[name] = self.run(term)
-                self._scope = None
-            except CelError as error:
-                self._failed[name] = f'composited variable "{name}" fails to evaluate: {error}'
+            raise CelError(f"compilation error: {term.error}")
+        try:
+            value, cost = term.program.costed(self.values)
+        except CelError as error:
+            budget.spend(self._variables.charge())
+            budget.spend(error.cost)
+            raise CelError(f"expression '{term.source}' resulted in error: {error}") from None
+        budget.spend(self._variables.charge())
+        budget.spend(cost)
+        return value
 
     def _allowed(self, **question: str) -> bool:
         """The authorizer's answer, for `authorizer` in expressions."""
@@ -200,29 +283,21 @@ def _namespace(attributes: Attributes) -> Object | None:
     return {**found, "metadata": metadata}
 
 
-def _authorizer(attributes: Attributes) -> Object:
-    from actors.apiserver.cel import AUTHORIZER
-
-    here = {
-        "group": attributes.kind.group,
-        "resource": attributes.kind.resource,
-        "subresource": attributes.subresource,
-        "namespace": attributes.namespace,
-        "name": attributes.name,
-    }
-    return {AUTHORIZER: {}, "requestResource": {AUTHORIZER: here}}
-
-
 def conditions_met(conditions: Sequence[Condition], inputs: Inputs) -> bool:
     """Whether all match conditions hold. One that is false decides; otherwise the errors are raised
     as one `CelError`."""
     errors: list[str] = []
+    budget = Budget(CONDITIONS_BUDGET)
+    failed = False
     for condition in conditions:
         try:
-            if inputs.run(condition) is False:
-                return False
+            failed = failed or inputs.run(condition, budget) is False
+        except OutOfBudget:
+            raise
         except CelError as error:
-            errors.append(f"expression '{condition.source}' resulted in error: {error}")
+            errors.append(str(error))
+    if failed:
+        return False
     if errors:
         distinct = list(dict.fromkeys(errors))
         raise CelError(distinct[0] if len(distinct) == 1 else f"[{', '.join(distinct)}]")

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from actors.apiserver.admission._base import CONNECT, Attributes, Plugin
-from actors.apiserver.admission._matching import EXEMPT, in_version
+from actors.apiserver.admission._matching import EXEMPT, converted
 from actors.apiserver.admission._policies import GROUP, Invocation, Policies, Refusal, Rules
-from actors.apiserver.admission._policy_terms import Inputs, Term, conditions_met
-from actors.apiserver.cel import CelError
+from actors.apiserver.admission._policy_terms import Budget, Inputs, OutOfBudget, Term, conditions_met
 from protocol import status
 from protocol.api import StatusError
+from protocol.cel import CelError, type_name
+from protocol.kinds import Kind
 
 __all__ = ["ValidatingAdmissionPolicy"]
 
@@ -42,16 +43,17 @@ class ValidatingRules(Rules):
     def __init__(self, policy: Object) -> None:
         super().__init__(policy)
         spec = policy["spec"]
+        where, words = self.scope.environment(), self.scope.environment(authorizer=False)
         self.validations = [
             _Validation(
-                Term(v["expression"]),
+                Term(v["expression"], where),
                 (v.get("message") or "").strip(),
-                Term(v["messageExpression"]) if v.get("messageExpression") else None,
+                Term(v["messageExpression"], words) if v.get("messageExpression") else None,
                 v.get("reason") or "Invalid",
             )
             for v in spec.get("validations") or ()
         ]
-        self.annotations = [(a["key"], Term(a["valueExpression"])) for a in spec.get("auditAnnotations") or ()]
+        self.annotations = [(a["key"], Term(a["valueExpression"], where)) for a in spec.get("auditAnnotations") or ()]
 
 
 class _Failure(NamedTuple):
@@ -72,13 +74,14 @@ class ValidatingAdmissionPolicy(Plugin):
         """All but what configures admission itself."""
         return not (group == GROUP and resource in EXEMPT)
 
-    def validate(self, attributes: Attributes) -> None:
+    def validate(self, attributes: Attributes) -> Any:
         """Refuse, warn or note, as the bindings say. The first refusal is what the client reads."""
-        if not self._policies.any(attributes.lookup):
-            return
+        return self._validate(attributes) if self._policies.any(attributes.lookup) else None
+
+    async def _validate(self, attributes: Attributes) -> None:
         run = _Run(attributes)
-        for invocation in self._policies.concerning(attributes, run.refusals.append):
-            run.invoke(invocation)
+        for invocation in list(self._policies.concerning(attributes, run.refusals.append)):
+            await run.invoke(invocation)
         run.finish()
 
 
@@ -90,29 +93,33 @@ class _Run:
         self.refusals: list[Refusal] = []
         self._noted: list[Object] = []
         self._annotations: dict[str, list[str]] = {}
+        self._versions: dict[str, tuple[Object | None, Object | None]] = {}
 
-    def invoke(self, invocation: Invocation[ValidatingRules]) -> None:
+    async def _objects(self, kind: Kind) -> tuple[Object | None, Object | None]:
+        """The new and the old object in a version, asked for once. Raises `StatusError`."""
+        found = self._versions.get(kind.api_version)
+        if found is None:
+            attributes, lookup = self.attributes, self.attributes.lookup
+            new = await converted(lookup, attributes.object, kind)
+            found = self._versions[kind.api_version] = (new, await converted(lookup, attributes.old_object, kind))
+        return found
+
+    async def invoke(self, invocation: Invocation[ValidatingRules]) -> None:
         """Run one policy with one binding and one parameter object."""
         rules, attributes = invocation.rules, self.attributes
         binding = str(invocation.binding["metadata"]["name"])
-        lookup, kind = attributes.lookup, invocation.match.kind
-        inputs = Inputs(
-            attributes,
-            invocation.match,
-            in_version(lookup, attributes.object, kind),
-            in_version(lookup, attributes.old_object, kind),
-            invocation.params,
-            rules.variables,
-        )
+        new, old = await self._objects(invocation.match.kind)
+        inputs = Inputs(attributes, invocation.match, new, old, invocation.params, rules.variables)
         try:
             if not conditions_met(rules.conditions, inputs):
                 return
+            failures = await _failures(rules, inputs)
         except CelError as error:
             if rules.fails:
                 self._act(invocation, binding, [_Failure(0, str(error), "")])
             return
-        self._act(invocation, binding, _failures(rules, inputs))
-        self._annotate(rules, binding, inputs)
+        self._act(invocation, binding, failures)
+        await self._annotate(invocation, binding, inputs)
 
     def _act(self, invocation: Invocation[ValidatingRules], binding: str, failures: list[_Failure]) -> None:
         policy = invocation.rules.name
@@ -137,20 +144,25 @@ class _Run:
                         }
                     )
 
-    def _annotate(self, rules: ValidatingRules, binding: str, inputs: Inputs) -> None:
+    async def _annotate(self, invocation: Invocation[ValidatingRules], binding: str, inputs: Inputs) -> None:
+        rules, budget = invocation.rules, Budget()
         for key, term in rules.annotations:
             try:
-                value = inputs.run(term)
+                value = inputs.run(term, budget)
+            except OutOfBudget as error:
+                if rules.fails:
+                    self._act(invocation, binding, [_Failure(0, str(error), "")])
+                return
             except CelError as error:
                 if rules.fails:
-                    words = f"expression '{term.source}' resulted in error: {error}"
-                    self.refusals.append(Refusal(rules.name, binding, words))
+                    self.refusals.append(Refusal(rules.name, binding, str(error)))
                 continue
+            await budget.breathe(self.attributes.lookup)
             if value is None or (isinstance(value, str) and not value.strip()):
                 continue
             if not isinstance(value, str):
                 words = (
-                    f"valueExpression '{term.source}' resulted in unsupported return type: {type(value).__name__}. "
+                    f"valueExpression '{term.source}' resulted in unsupported return type: {type_name(value)}. "
                     "Return type must be either string or null."
                 )
                 self.refusals.append(Refusal(rules.name, binding, words))
@@ -172,33 +184,41 @@ class _Run:
             raise _denied(self.attributes, self.refusals[0])
 
 
-def _failures(rules: ValidatingRules, inputs: Inputs) -> list[_Failure]:
-    """The validations that a write does not satisfy."""
-    failures: list[_Failure] = []
+async def _failures(rules: ValidatingRules, inputs: Inputs) -> list[_Failure]:
+    """The validations that a write does not satisfy. Raises `OutOfBudget`."""
+    budget = Budget()
+    failed: list[tuple[int, str]] = []
     for index, validation in enumerate(rules.validations):
         try:
-            held = inputs.run(validation.term) is True
+            if inputs.run(validation.term, budget) is not True:
+                failed.append((index, ""))
+        except OutOfBudget:
+            raise
         except CelError as error:
             if rules.fails:
-                words = f"expression '{validation.term.source}' resulted in error: {error}"
-                failures.append(_Failure(index, words, ""))
-            continue
-        if not held:
-            failures.append(_Failure(index, _message(validation, inputs), validation.reason))
-    return failures
+                failed.append((index, str(error)))
+        await budget.breathe(inputs.attributes.lookup)
+    return [
+        _Failure(index, words, "") if words else _refused(index, rules, inputs, budget) for index, words in failed
+    ]
 
 
-def _message(validation: _Validation, inputs: Inputs) -> str:
+def _refused(index: int, rules: ValidatingRules, inputs: Inputs, budget: Budget) -> _Failure:
+    validation = rules.validations[index]
     if validation.message_term is not None:
+        value: Any = None
         try:
-            value = inputs.run(validation.message_term)
+            value = inputs.run(validation.message_term, budget)
+        except OutOfBudget as error:
+            return _Failure(index, f"failed messageExpression: {error}", "")
         except CelError:
-            value = None
+            pass
         if isinstance(value, str):
             text = value.strip()
             if text and len(text.encode()) <= _MAX_MESSAGE_BYTES and "\n" not in text:
-                return text
-    return validation.message or f"failed expression: {validation.term.source.strip()}"
+                return _Failure(index, text, validation.reason)
+    message = validation.message or f"failed expression: {validation.term.source.strip()}"
+    return _Failure(index, message, validation.reason)
 
 
 def _denied(attributes: Attributes, refusal: Refusal) -> StatusError:

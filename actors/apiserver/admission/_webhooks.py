@@ -22,7 +22,6 @@ from actors.apiserver.admission._matching import (
     Problem,
     converted,
     find_match,
-    in_version,
     matches_selectors,
     settled,
 )
@@ -37,6 +36,8 @@ from actors.apiserver.admission._policy_terms import (
 from actors.apiserver.patch import go_quote
 from protocol import status
 from protocol.api import StatusError
+from protocol.cel import CelError
+from protocol.cel.policies import environment
 from protocol.objects import mutable
 
 __all__ = ["MutatingAdmissionWebhook", "ValidatingAdmissionWebhook"]
@@ -87,14 +88,28 @@ class _Hooks:
 
 def _compiled(name: str, config: Object) -> Iterator[_Hook]:
     for index, spec in enumerate(config.get("webhooks") or ()):
-        conditions = tuple(Condition(c["name"], c["expression"]) for c in spec.get("matchConditions") or ())
+        conditions = tuple(Condition(c["name"], c["expression"], environment()) for c in spec.get("matchConditions") or ())
         yield _Hook(name, index, spec, conditions)
 
 
-def _concerned(hook: _Hook, attributes: Attributes) -> Match | None:
+async def _concerned(hook: _Hook, attributes: Attributes) -> Match | None:
     """In which version a webhook wants a write; None: not at all. Raises `StatusError`."""
-    from actors.apiserver.cel import CelError
+    match = _wanted(hook, attributes)
+    if match is None or not hook.conditions:
+        return match
+    lookup, spec = attributes.lookup, hook.spec
+    new = await converted(lookup, attributes.object, match.kind)
+    inputs = Inputs(attributes, match, new, await converted(lookup, attributes.old_object, match.kind))
+    try:
+        return match if conditions_met(hook.conditions, inputs) else None
+    except CelError as error:
+        if spec.get("failurePolicy") == "Ignore":
+            return None
+        raise status.forbidden(attributes.group, attributes.resource, attributes.name, str(error)) from None
 
+
+def _wanted(hook: _Hook, attributes: Attributes) -> Match | None:
+    """What rules and selectors say. Raises `StatusError`."""
     spec = hook.spec
     pending: Problem | None = None
     try:
@@ -103,25 +118,8 @@ def _concerned(hook: _Hook, attributes: Attributes) -> Match | None:
     except Problem as problem:
         pending = problem
     match = find_match(spec.get("rules"), spec.get("matchPolicy"), attributes)
-    if match is None:
-        return None
-    if pending is not None:
+    if match is not None and pending is not None:
         raise status.internal_error(str(pending))
-    if hook.conditions:
-        lookup = attributes.lookup
-        inputs = Inputs(
-            attributes,
-            match,
-            in_version(lookup, attributes.object, match.kind),
-            in_version(lookup, attributes.old_object, match.kind),
-        )
-        try:
-            if not conditions_met(hook.conditions, inputs):
-                return None
-        except CelError as error:
-            if spec.get("failurePolicy") == "Ignore":
-                return None
-            raise status.forbidden(attributes.group, attributes.resource, attributes.name, str(error)) from None
     return match
 
 
@@ -289,7 +287,7 @@ class MutatingAdmissionWebhook(_Asker):
     async def _admit(self, attributes: Attributes, hooks: list[_Hook]) -> None:
         turn = Reinvocation.of(attributes, self.name)
         for hook in hooks:
-            match = _concerned(hook, attributes)
+            match = await _concerned(hook, attributes)
             key = (hook.config, hook.place, hook.name)
             if match is None or not turn.wants(key):
                 continue
@@ -346,15 +344,13 @@ class ValidatingAdmissionWebhook(_Asker):
 
     def validate(self, attributes: Attributes) -> Any:
         """Ask all that are concerned; there is nothing to wait for when none is."""
-        concerned = []
-        for hook in self._hooks.all(attributes.lookup):
-            match = _concerned(hook, attributes)
-            if match is not None:
-                concerned.append((hook, match))
-        return self._validate(attributes, concerned) if concerned else None
+        hooks = [hook for hook in self._hooks.all(attributes.lookup) if _wanted(hook, attributes) is not None]
+        return self._validate(attributes, hooks) if hooks else None
 
-    async def _validate(self, attributes: Attributes, concerned: list[tuple[_Hook, Match]]) -> None:
+    async def _validate(self, attributes: Attributes, hooks: list[_Hook]) -> None:
         actor = attributes.lookup.actor
+        found = [(hook, await _concerned(hook, attributes)) for hook in hooks]
+        concerned = [(hook, match) for hook, match in found if match is not None]
         calls = [self._one(attributes, hook, match, i) for i, (hook, match) in enumerate(concerned)]
         await actor.gather(*calls)
 

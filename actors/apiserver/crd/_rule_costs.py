@@ -1,7 +1,7 @@
 """The budget of a definition's rules: each alone, and all of a schema together.
 
 Owns the limits, how often a rule may run in one object, and the errors. What one run costs is
-`actors.apiserver.cel`'s to say.
+`protocol.cel`'s to say.
 
 Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation: cel_validation.go, validation.go
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.apiserver.cel import MAX_COST, Checker
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import forbidden
+from protocol.cel import MAX_COST, Checker
 
 __all__ = ["RuleCosts", "below"]
 

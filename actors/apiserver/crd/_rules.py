@@ -1,30 +1,30 @@
 """`x-kubernetes-validations`: rules in CEL at any place of a schema.
 
-Owns which rules run (transition rules only with an old value), their messages, reasons and field
-paths. Runs after all other validation, and not at all when that found values of wrong types.
+Owns which rules run (transition rules only with an old value), their budget, their messages, reasons and
+field paths. Runs after all other validation, and not at all when that found values of wrong types.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules
+Source: k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/validation.go
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from actors.apiserver.cel import CelError, Program, Scope, compile_program
-from actors.apiserver.cel._identifiers import escape
+from actors.apiserver.crd._cel_values import to_cel
 from actors.apiserver.crd._node import Node
+from actors.apiserver.crd._places import Place, Rule, place_of
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import duplicate, forbidden, invalid, required
+from protocol.cel import NONE, RUNTIME_BUDGET, CelError, Optional
 
-__all__ = ["BLOCKING", "Rule", "blocked", "check_rules"]
+__all__ = ["BLOCKING", "Verdict", "blocked", "check_rules"]
 
 Errors = list[FieldError]
-VARIABLES = ("self", "oldSelf")
-_OPTIONAL_OLD = "(oldSelf == null ? optional.none() : optional.of(oldSelf))"
 BLOCKING = ("FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid")
-_OLD_SELF = re.compile(r"\boldSelf\b")
+_MAX_MESSAGE_BYTES = 5 * 1024
+_OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
 def blocked(errors: Errors) -> FieldError | None:
@@ -39,80 +39,195 @@ def blocked(errors: Errors) -> FieldError | None:
     )
 
 
-class Rule:
-    """One compiled rule."""
+class Verdict(NamedTuple):
+    """What the rules say of a value: errors, and warnings about what was wrong before and is unchanged."""
 
-    def __init__(self, declared: dict[str, Any]) -> None:
-        self.source = str(declared.get("rule", ""))
-        self.message = declared.get("message") or ""
-        self.reason = declared.get("reason") or "FieldValueInvalid"
-        self.field_path = (declared.get("fieldPath") or "").strip()
-        self.optional_old = bool(declared.get("optionalOldSelf"))
-        self.program: Program | None = None
-        self.message_program: Program | None = None
-        self.error = ""
-        self.uses_old = bool(_OLD_SELF.search(self.source))
+    errors: Errors
+    warnings: list[str]
+    cost: int
+
+
+def check_rules(node: Node, value: Any, old: Any, root: bool = False, budget: int = RUNTIME_BUDGET) -> Verdict:
+    """Run all rules at and below a place. `old`: the value before; None on create. `root`: it is a resource."""
+    place = place_of(node, root)
+    if place is None:
+        return Verdict([], [], 0)
+    run = _Run(budget)
+    run.check(place, value, old, "", _Before(old, None) if old is not None else None)
+    return Verdict(run.errors, run.warnings, budget - max(run.budget, 0))
+
+
+class _Before(NamedTuple):
+    """The old value at a place, if there is one that corresponds; otherwise that of the nearest place
+    above that has."""
+
+    value: Any
+    above: tuple[Any, Any] | None
+    """Value and old value of the nearest correlated place above, when this place has none."""
+
+
+class _Over(Exception):
+    """No further rule may run."""
+
+
+class _Run:
+    """One validation, with what is left of its budget."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.errors: Errors = []
+        self.warnings: list[str] = []
+
+    def check(self, place: Place, value: Any, old: Any, path: str, before: _Before | None) -> None:
+        """All rules at a place and below it."""
         try:
-            self.program = compile_program(self._prepared(self.source), VARIABLES)
-            expression = declared.get("messageExpression")
-            if expression:
-                self.message_program = compile_program(self._prepared(expression), VARIABLES)
+            self._check(place, value, old, path, before)
+        except _Over:
+            self.budget = -1
+
+    def _check(self, place: Place, value: Any, old: Any, path: str, before: _Before | None) -> None:
+        if value is None:
+            return
+        if place.rules:
+            self._rules(place, value, old, path, before)
+        for part in place.all_of:
+            self._check(part, value, old, path, _uncorrelated(before))
+        if isinstance(value, list) and place.items is not None:
+            counterpart = _counterparts(place.node, old)
+            for i, item in enumerate(value):
+                was = counterpart(item)
+                self._check(place.items, item, was, f"{path}[{i}]", _below(before, was, value, old))
+        elif isinstance(value, dict):
+            was_map = old if isinstance(old, dict) else {}
+            for key in sorted(value) if place.properties or place.additional is not None else ():
+                sub = place.properties.get(key)
+                where = f"{path}.{key}" if path else key
+                if sub is None and key not in place.node.properties:
+                    sub, where = place.additional, f"{path}[{key}]"
+                if sub is not None:
+                    was = was_map.get(key)
+                    self._check(sub, value[key], was, where, _below(before, was, value, old))
+
+    def _rules(self, place: Place, value: Any, old: Any, path: str, before: _Before | None) -> None:
+        where = path or "<nil>"
+        node = place.node
+        if self.budget <= 0:
+            self.errors.append(invalid(where, node.type, _OUT_OF_BUDGET))
+            raise _Over
+        self_value = to_cel(node, value)
+        old_value = to_cel(node, old) if old is not None else None
+        for rule in place.rules:
+            program = rule.program
+            if program is None:
+                if rule.error:
+                    self.errors.append(invalid(where, node.type, f"rule compile error: {rule.error}"))
+                continue
+            if rule.uses_old and old is None and not rule.optional_old:
+                continue
+            was: Any = old_value
+            if rule.optional_old:
+                was = NONE if old is None else Optional(True, old_value)
+            variables = {"self": self_value, "oldSelf": was}
+            if not self._passes(rule, variables, where, node.type):
+                self._refuse(rule, variables, path, value, node, not rule.uses_old and _unchanged(value, old, before))
+
+    def _passes(self, rule: Rule, variables: dict[str, Any], where: str, word: str) -> bool:
+        """Whether a rule holds; an error that is not the object's to answer for counts as holding."""
+        assert rule.program is not None
+        try:
+            passed, cost = rule.program.costed(variables)
         except CelError as error:
-            self.error = str(error)
+            self._spend(error.cost, where, word)
+            if error.cancelled:
+                words = f"'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {rule.shown}"
+                self.errors.append(invalid(where, word, words))
+                raise _Over from None
+            if str(error).startswith("no such overload"):
+                words = (
+                    f"'{error}': call arguments did not match a supported operator, function or macro signature for"
+                    f" rule: {rule.shown}"
+                )
+            else:
+                words = f"{error} evaluating rule: {rule.shown}"
+            self.errors.append(invalid(where, word, words))
+            return True
+        self._spend(cost, where, word)
+        return passed is True
 
-    @property
-    def checked(self) -> str:
-        """What is compiled against the schema, where `oldSelf` is never null."""
-        source = self.source.strip()
-        return _OLD_SELF.sub("optional.of(oldSelf)", source) if self.optional_old else source
+    def _spend(self, cost: int, where: str, word: str) -> None:
+        if cost > self.budget:
+            self.errors.append(invalid(where, word, _OUT_OF_BUDGET))
+            raise _Over
+        self.budget -= cost
 
-    def _prepared(self, source: str) -> str:
-        """The expression for the engine, which knows `oldSelf` as a value or null."""
-        source = source.strip()
-        return _OLD_SELF.sub(_OPTIONAL_OLD, source) if self.optional_old else source
+    def _refuse(
+        self, rule: Rule, variables: dict[str, Any], path: str, value: Any, node: Node, unchanged: bool
+    ) -> None:
+        where = f"{path}.{rule.field_path}" if path and rule.field_path else path or rule.field_path
+        where = where or "<nil>"
+        try:
+            message = self._message(rule, variables) or rule.message or f"failed rule: {rule.shown}"
+        except _Over as over:
+            self._add(invalid(where, node.type, str(over)), unchanged)
+            raise
+        self._add(_error(rule.reason, where, value, message), unchanged)
+
+    def _add(self, error: FieldError, unchanged: bool) -> None:
+        if unchanged:
+            self.warnings.append(f"{error.field}: {error.message}")
+        else:
+            self.errors.append(error)
+
+    def _message(self, rule: Rule, variables: dict[str, Any]) -> str:
+        """What `messageExpression` makes; empty when it makes nothing that can be shown."""
+        if rule.message_program is None:
+            return ""
+        try:
+            text, cost = rule.message_program.costed(variables)
+        except CelError as error:
+            if error.cost > self.budget:
+                raise _Over(
+                    "messageExpression evaluation failed due to running out of cost budget, no further validation rules"
+                    " will be run"
+                ) from None
+            if error.cancelled:
+                words = "no further validation rules will be run due to call cost exceeds limit for messageExpression: "
+                raise _Over(words + _quoted(rule.message_source)) from None
+            self.budget -= error.cost
+            return ""
+        if cost > self.budget:
+            raise _Over(
+                "messageExpression evaluation failed due to running out of cost budget, no further validation rules will"
+                " be run"
+            )
+        self.budget -= cost
+        text = text.strip() if isinstance(text, str) else ""
+        return "" if "\n" in text or len(text.encode()) > _MAX_MESSAGE_BYTES else text
 
 
-def rules_of(node: Node) -> list[Rule]:
-    """The compiled rules of one place."""
-    found: list[Rule] | None = node.where.get("rules")
-    if found is None:
-        declared = [*node.rules]
-        for part in node.schema.get("allOf") or ():
-            declared += part.get("x-kubernetes-validations") or ()
-        found = node.where["rules"] = [Rule(rule) for rule in declared]
-    return found
+def _quoted(text: str) -> str:
+    from actors.apiserver.patch import go_quote
+
+    return go_quote(text)
 
 
-def check_rules(node: Node, value: Any, old: Any, path: str = "") -> Errors:
-    """All rules that a value breaks. `old`: the value before, None on create or without a counterpart."""
-    errors: Errors = []
-    if node.any_rules:
-        _check(node, value, old, path, errors)
-    return errors
+def _error(reason: str, where: str, value: Any, message: str) -> FieldError:
+    if reason == "FieldValueForbidden":
+        return forbidden(where, message)
+    if reason == "FieldValueRequired":
+        return required(where, message)
+    if isinstance(value, (dict, list)):
+        # Objects and lists are not shown.
+        if reason == "FieldValueDuplicate":
+            return FieldError(reason, where, "Duplicate value")
+        return FieldError("FieldValueInvalid", where, f"Invalid value: {message}")
+    return duplicate(where, value) if reason == "FieldValueDuplicate" else invalid(where, value, message)
 
 
-def _check(node: Node, value: Any, old: Any, path: str, errors: Errors) -> None:
-    if value is None or not node.any_rules:
-        return
-    rules = rules_of(node)
-    if rules:
-        _run(node, rules, value, old, path, errors)
-    if isinstance(value, list) and node.items is not None and node.items.any_rules:
-        before = _counterparts(node, old)
-        for i, item in enumerate(value):
-            _check(node.items, item, before(item), f"{path}[{i}]", errors)
-    elif isinstance(value, dict):
-        was = old if isinstance(old, dict) and node.map_type != "atomic" else {}
-        for key in sorted(value):
-            sub = node.properties.get(key)
-            where = f"{path}.{key}" if path else key
-            if sub is None:
-                sub, where = node.additional, f"{path}[{key}]"
-            if sub is not None and sub.any_rules:
-                _check(sub, value[key], was.get(key), where, errors)
+# --- what was there before --------------------------------------------------------------------
 
 
-def _counterparts(node: Node, old: Any) -> Any:
+def _counterparts(node: Node, old: Any) -> Callable[[Any], Any]:
     """Finds an item's old value: by its keys in map lists, nowhere in others."""
     if node.list_type != "map" or not isinstance(old, list):
         return lambda item: None
@@ -124,110 +239,21 @@ def _counterparts(node: Node, old: Any) -> Any:
     return lambda item: known.get(key(item))
 
 
-def _run(node: Node, rules: list[Rule], value: Any, old: Any, path: str, errors: Errors) -> None:
-    where = path or "<nil>"
-    # What did not change is not judged again.
-    unchanged = old is not None and value == old
-    prepared = to_cel(node, value)
-    before = to_cel(node, old) if old is not None else None
-    scope: Scope | None = None
-    for rule in rules:
-        if rule.error:
-            errors.append(invalid(where, node.type, f"rule compile error: {rule.error}"))
-            continue
-        if rule.uses_old and old is None and not rule.optional_old:
-            continue
-        assert rule.program is not None
-        if scope is None:
-            scope = Scope({"self": prepared, "oldSelf": before})
-        try:
-            passed = rule.program.run(scope)
-        except CelError as error:
-            if not unchanged:
-                errors.append(invalid(where, node.type, f"{error} evaluating rule: {rule.message or _one_line(rule)}"))
-            continue
-        if passed is not True and not unchanged:
-            errors.append(_failure(rule, scope, path, value))
+def _below(before: _Before | None, was: Any, value: Any, old: Any) -> _Before | None:
+    if before is None:
+        return None
+    return _Before(was, before.above if old is None else (value, old))
 
 
-def _one_line(rule: Rule) -> str:
-    return " ".join(rule.source.split())
+def _uncorrelated(before: _Before | None) -> _Before | None:
+    """Parts of `allOf` have only what is above them."""
+    return None if before is None else _Before(None, before.above)
 
 
-def _failure(rule: Rule, scope: Scope, path: str, value: Any) -> FieldError:
-    message = rule.message.strip() or f"failed rule: {_one_line(rule)}"
-    if rule.message_program is not None:
-        try:
-            text = rule.message_program.run(scope)
-            if isinstance(text, str) and text.strip() and "\n" not in text.strip():
-                message = text.strip()
-        except CelError:
-            pass
-    where = (path + rule.field_path if path else rule.field_path.removeprefix(".")) if rule.field_path else path
-    where = where or "<nil>"
-    if rule.reason == "FieldValueForbidden":
-        return forbidden(where, message)
-    if rule.reason == "FieldValueRequired":
-        return required(where, message)
-    if rule.reason == "FieldValueDuplicate":
-        return duplicate(where, value)
-    # The value is shown as nothing: only the message follows.
-    return FieldError("FieldValueInvalid", where, f"Invalid value: {message}")
-
-
-def to_cel(node: Node, value: Any) -> Any:
-    """A value as expressions see it: times and bytes by their formats, properties by escaped names."""
-    if not _differs(node):
-        return value
-    if isinstance(value, dict):
-        out: dict[str, Any] = {}
-        for key, item in value.items():
-            sub = node.properties.get(key)
-            if sub is not None:
-                out[escape(key) or key] = to_cel(sub, item)
-            else:
-                out[key] = to_cel(node.additional, item) if node.additional is not None else item
-        return out
-    if isinstance(value, list):
-        return [to_cel(node.items, item) for item in value] if node.items is not None else value
-    return _scalar(node.schema.get("format"), value)
-
-
-def _differs(node: Node) -> bool:
-    found: bool | None = node.where.get("differs")
-    if found is None:
-        node.where["differs"] = False
-        below = [*node.properties.values(), *(n for n in (node.items, node.additional) if n is not None)]
-        found = (
-            node.schema.get("format") in ("date", "date-time", "duration", "byte")
-            or any(escape(name) not in ("", name) for name in node.properties)
-            or any(_differs(sub) for sub in below)
-        )
-        node.where["differs"] = found
-    return found
-
-
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _scalar(form: str | None, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        if form == "date-time":
-            return datetime.fromisoformat(value.replace("Z", "+00:00"))
-        if form == "date":
-            return datetime.fromisoformat(value + "T00:00:00+00:00")
-        if form == "byte":
-            import base64
-
-            return base64.b64decode(value)
-    except ValueError:
-        return value
-    if form == "duration":
-        parts = _DURATION_PART.findall(value)
-        if parts:
-            sign = -1 if value.startswith("-") else 1
-            return timedelta(seconds=sign * sum(float(number) * _SECONDS[unit] for number, unit in parts))
-    return value
+def _unchanged(value: Any, old: Any, before: _Before | None) -> bool:
+    """Whether what a rule is about is as it was: then the rule warns only."""
+    if before is None:
+        return False
+    if before.value is not None:
+        return bool(value == before.value)
+    return before.above is not None and bool(before.above[0] == before.above[1])

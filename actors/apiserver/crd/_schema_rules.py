@@ -11,15 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors.apiserver.crd._node import node_of
+from actors.apiserver.crd._places import field_path
 from actors.apiserver.crd._shape import prune
 from actors.apiserver.crd._values import check_value, compile_pattern
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import forbidden, invalid, not_supported, required
 
 if TYPE_CHECKING:
-    from actors.apiserver.cel import Checker
     from actors.apiserver.crd._rule_costs import RuleCosts
-    from actors.apiserver.crd._rules import Rule
 
 __all__ = ["check_schema"]
 
@@ -222,7 +221,7 @@ def _default(schema: Schema, path: str) -> Errors:
     copy = _copy(value)
     if prune(copy, node):
         return [invalid(path, value, "must not have unknown fields")]
-    errors = check_value(schema, value, "") or check_rules(node, value, None)
+    errors = check_value(schema, value, "") or check_rules(node, value, None).errors
     return [
         FieldError(error.type, path if error.field == "<nil>" else f"{path}.{error.field}", error.message)
         for error in errors
@@ -394,18 +393,9 @@ def _rule_form(schema: Schema, path: str) -> Errors:
         target = rule.get("fieldPath") or ""
         if target and not target.strip():
             errors.append(invalid(f"{where}.fieldPath", target, "must be non-empty if specified"))
-        if target.strip() and not _path_exists(schema, target):
+        if target.strip() and field_path(target, schema) is None:
             errors.append(invalid(f"{where}.fieldPath", target, "must be a valid path"))
     return errors
-
-
-def _path_exists(schema: Schema, path: str) -> bool:
-    found: Any = schema
-    for word in path.strip().replace("['", ".").replace("']", "").removeprefix(".").split("."):
-        if not isinstance(found, dict):
-            return False
-        found = (found.get("properties") or {}).get(word) or found.get("additionalProperties")
-    return bool(found)
 
 
 def _rules(
@@ -445,18 +435,22 @@ def _rule_json(rule: Schema) -> Schema:
 def _compile(
     schema: Schema, rules: Any, path: str, root: bool, uncorrelatable: str, times: int | None, costs: RuleCosts
 ) -> Errors:
-    from actors.apiserver.cel import check_types
-    from actors.apiserver.crd._rules import Rule
+    from actors.apiserver.crd._places import Rule
+    from protocol.cel import Checker
 
     errors: Errors = []
-    checker = check_types(schema, root)
+    checker = Checker(schema, root)
     for i, declared in enumerate(rules):
         where = f"{path}.x-kubernetes-validations[{i}]"
-        rule = Rule(declared)
-        compiled = _rule_errors(checker, rule, declared, where, times, costs)
-        errors += compiled
-        if declared.get("messageExpression") and not compiled:
-            errors += _message_errors(checker, declared, where, costs)
+        rule = Rule(declared, checker)
+        if rule.error:
+            errors.append(invalid(f"{where}.rule", _rule_json(declared), rule.error))
+        elif rule.program is not None:
+            errors += costs.rule(checker, checker.cost(rule.program), times, f"{where}.rule")
+        if rule.message_error:
+            errors.append(invalid(f"{where}.messageExpression", _rule_json(declared), rule.message_error))
+        elif rule.message_program is not None:
+            errors += costs.message(checker.cost(rule.message_program), f"{where}.messageExpression")
         if rule.uses_old and uncorrelatable:
             words = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelatable}"
             errors.append(invalid(f"{where}.rule", rule.source, words))
@@ -464,33 +458,3 @@ def _compile(
             words = "may not be set if oldSelf is not used in rule"
             errors.append(invalid(f"{where}.optionalOldSelf", declared["optionalOldSelf"], words))
     return errors
-
-
-def _rule_errors(
-    checker: Checker, rule: Rule, declared: Schema, where: str, times: int | None, costs: RuleCosts
-) -> Errors:
-    from actors.apiserver.cel import CelError
-
-    try:
-        kind = checker.result_type(rule.checked)
-        if kind not in ("bool", "dyn"):
-            return [invalid(f"{where}.rule", _rule_json(declared), "cel expression must evaluate to a bool")]
-        return costs.rule(checker, checker.cost(rule.checked), times, f"{where}.rule")
-    except CelError as error:
-        return [invalid(f"{where}.rule", _rule_json(declared), f"compilation failed: {error}")]
-
-
-def _message_errors(checker: Checker, declared: Schema, where: str, costs: RuleCosts) -> Errors:
-    from actors.apiserver.cel import CelError
-
-    where = f"{where}.messageExpression"
-    expression = declared["messageExpression"].strip()
-    if not expression:
-        return []
-    try:
-        kind = checker.result_type(expression)
-        if kind not in ("string", "dyn"):
-            return [invalid(where, _rule_json(declared), "messageExpression must evaluate to a string")]
-        return costs.message(checker.cost(expression), where)
-    except CelError as error:
-        return [invalid(where, _rule_json(declared), f"messageExpression compilation failed: {error}")]

@@ -37,6 +37,8 @@ class CustomStrategy(Strategy):
         super().__init__(custom.kind)
         self.custom = custom
         self.node = custom.node
+        self._noted: tuple[Object | None, list[str]] = (None, [])
+        """The object that was judged last, and what is still wrong with it but was so before."""
 
     def default(self, obj: Object) -> None:
         """The schema's defaults; nulls that have no place go."""
@@ -119,7 +121,19 @@ class CustomStrategy(Strategy):
         note = blocked(errors)
         if note is not None:
             return [*errors, note]
-        return errors + check_rules(self.node, new, old)
+        verdict = check_rules(self.node, new, old, True)
+        self._noted = (new, verdict.warnings)
+        return errors + verdict.errors
+
+    def warnings(self, new: Object, old: Object | None) -> list[str]:
+        """Rules that an object breaks as it did before: they do not refuse it."""
+        judged, found = self._noted
+        self._noted = (None, [])
+        return found if judged is new else []
+
+    def status_warnings(self, new: Object, old: Object | None) -> list[str]:
+        """The same for a status."""
+        return self.warnings(new, old)
 
     def _scale_errors(self, obj: Object) -> Errors:
         scale = self.custom.scale_spec

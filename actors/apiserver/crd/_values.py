@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from actors.apiserver.crd._formats import check_format
 from actors.apiserver.crd._node import Node
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import (
@@ -24,6 +22,8 @@ from actors.apiserver.strategies._errors import (
     too_many,
     type_invalid,
 )
+from protocol.cel import compile_pattern as compiled
+from protocol.formats import check_format
 
 __all__ = ["check_unique", "check_value", "compile_pattern"]
 
@@ -31,33 +31,10 @@ Schema = dict[str, Any]
 Errors = list[FieldError]
 
 
-_GO_WORDS = {
-    "missing )": "missing closing )",
-    "missing ]": "missing closing ]",
-    "bad repetition operator": "invalid nested repetition operator",
-    "no argument for repetition operator": "missing argument to repetition operator",
-    "invalid repetition size": "invalid repeat count",
-}
-"""RE2's words for broken patterns, where Go's differ."""
-
-
-@lru_cache(maxsize=2048)
 def compile_pattern(pattern: str) -> Callable[[str], Any]:
     """A Go regular expression as a search. Raises `ValueError` with Go's words."""
-    import re2  # type: ignore[import-untyped]
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        found: Callable[[str], Any] = re2.compile(pattern, options).search
-        return found
-    except re2.error as error:
-        text = error.args[0] if error.args else str(error)
-        if isinstance(text, bytes):
-            text = text.decode()
-        words, _, culprit = str(text).partition(": ")
-        words = _GO_WORDS.get(words, words)
-        raise ValueError(f"error parsing regexp: {words}: `{culprit or pattern}`") from None
+    found: Callable[[str], Any] = compiled(pattern).search
+    return found
 
 
 def _word(value: Any) -> str:

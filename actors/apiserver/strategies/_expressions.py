@@ -8,10 +8,8 @@ https://kubernetes.io/docs/reference/using-api/cel/
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from actors.apiserver.cel import CelError, compile_program
 from actors.apiserver.strategies._errors import (
     FieldError,
     duplicate,
@@ -20,77 +18,58 @@ from actors.apiserver.strategies._errors import (
     too_many,
 )
 from actors.apiserver.strategies._names import qualified_name
+from protocol.cel import DYN, CelError, Environment, Type
+from protocol.cel.policies import environment
 
-__all__ = [
-    "REQUEST_VARIABLES",
-    "check_expression",
-    "check_syntax",
-    "validate_match_conditions",
-    "variables_of",
-]
+__all__ = ["Scope", "check_expression", "problem_of", "validate_match_conditions"]
 
 Object = dict[str, Any]
 
-REQUEST_VARIABLES = ("object", "oldObject", "request", "namespaceObject")
 _MAX_CONDITIONS = 64
-_UNDECLARED = re.compile(
-    r"ERROR: <input>:(\d+):(\d+): undeclared reference to '([A-Za-z_]\w*)(\.[\w.]*)' "
-)
 
 
-def variables_of(params: bool, authorizer: bool = True, composed: bool = False) -> tuple[str, ...]:
-    """The variables an admission expression may use."""
-    extra = [*REQUEST_VARIABLES]
-    if params:
-        extra.append("params")
-    if authorizer:
-        extra.append("authorizer")
-    if composed:
-        extra.append("variables")
-    return tuple(extra)
+class Scope:
+    """What the expressions of one policy or webhook may mention. `composed`: there is `variables`, which
+    grows with every variable that is declared."""
 
+    def __init__(self, params: bool, composed: bool = False, mutating: bool = False) -> None:
+        self._params = params
+        self._mutating = mutating
+        self._variables: dict[str, Type] | None = {} if composed else None
 
-def _problem(source: str, names: tuple[str, ...], kinds: tuple[str, ...]) -> str:
-    """Why an expression is refused, or nothing."""
-    try:
-        program = compile_program(source, names)
-    except CelError as error:
-        return "compilation failed: " + _root_reference(str(error))
-    if program.kind in (*kinds, "dyn"):
+    def environment(self, authorizer: bool = True) -> Environment:
+        """The environment as of now."""
+        return environment(self._params, authorizer, self._variables, self._mutating)
+
+    def declare(self, name: str, source: str) -> str:
+        """One more variable; why it does not compile, or nothing."""
+        assert self._variables is not None
+        try:
+            self._variables[name] = self.environment().compile(source).checked.type
+        except CelError as error:
+            self._variables[name] = DYN
+            return f"compilation failed: {error}"
         return ""
-    if len(kinds) == 1:
-        return f"must evaluate to {kinds[0]}"
-    return f"must evaluate to one of [{' '.join(kinds)}]"
 
 
-def _root_reference(text: str) -> str:
-    """An undeclared `a.b` is reported as `a`, at its place."""
-    found = _UNDECLARED.search(text)
-    if found is None:
-        return text
-    line, column, root, rest = found.groups()
-    dot = rest.rfind(".")
-    start = max(int(column) - len(root) - dot, 1)
-    head = f"ERROR: <input>:{line}:{start}: undeclared reference to '{root}' "
-    lines = (text[: found.start()] + head + text[found.end() :]).split("\n")
-    marks = len(lines) - 1
-    if lines[marks].startswith(" | ") and lines[marks].endswith("^"):
-        lines[marks] = " | " + "." * (start - 1) + "^"
-    return "\n".join(lines)
+def problem_of(source: str, where: Environment, kinds: tuple[str, ...]) -> str:
+    """Why an expression is refused, or nothing. `kinds`: types, one of which its result must have."""
+    try:
+        found = where.compile(source).type
+    except CelError as error:
+        return f"compilation failed: {error}"
+    if found in kinds:
+        return ""
+    wanted = kinds[0] if len(kinds) == 1 else f"one of [{' '.join(kinds)}]"
+    return f"must evaluate to {wanted} but got {found}"
 
 
 def check_expression(
-    source: str, path: str, names: tuple[str, ...], kinds: tuple[str, ...]
+    source: str, path: str, where: Environment, kinds: tuple[str, ...]
 ) -> list[FieldError]:
-    """An expression over `names` whose result is of one of `kinds`."""
-    problem = _problem(source, names, kinds)
+    """An expression whose result is of one of `kinds`."""
+    problem = problem_of(source, where, kinds)
     return [invalid(path, source, problem)] if problem else []
-
-
-def check_syntax(source: str, path: str, names: tuple[str, ...]) -> list[FieldError]:
-    """Only the syntax, for expressions that build typed objects."""
-    problem = _problem(source, names, ("dyn",))
-    return [invalid(path, source, problem)] if "Syntax error" in problem else []
 
 
 def validate_match_conditions(
@@ -101,14 +80,14 @@ def validate_match_conditions(
     if len(conditions) > _MAX_CONDITIONS:
         errors.append(too_many(path, len(conditions), _MAX_CONDITIONS))
     seen: set[str] = set()
-    names = variables_of(params)
+    where = Scope(params).environment()
     for index, condition in enumerate(conditions):
         at = f"{path}[{index}]"
         source, name = condition.get("expression", "").strip(), condition.get("name", "")
         if not source:
             errors.append(required(at + ".expression"))
         else:
-            errors += check_expression(source, at + ".expression", names, ("bool",))
+            errors += check_expression(source, at + ".expression", where, ("bool",))
         if not name:
             errors.append(required(at + ".name"))
             continue

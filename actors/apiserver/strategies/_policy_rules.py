@@ -9,7 +9,7 @@ import re
 
 from actors.apiserver.strategies._base import Object
 from actors.apiserver.strategies._errors import OMIT, FieldError, duplicate, forbidden, invalid, not_supported, required
-from actors.apiserver.strategies._expressions import check_expression, check_syntax, variables_of
+from actors.apiserver.strategies._expressions import Scope, check_expression
 from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, path_segment_name, qualified_name
 from actors.apiserver.strategies._selectors import validate_selector
 
@@ -19,6 +19,7 @@ _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _ACTIONS = ("Audit", "Deny", "Warn")
 _NOT_FOUND_ACTIONS = ("Deny", "Allow")
 _PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+_RESULTS = {"ApplyConfiguration": "Object", "JSONPatch": "list(JSONPatch)"}
 _MAX_VALUE_EXPRESSION = 5 * 1024
 _is_identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z").match
 _RESERVED = frozenset(
@@ -50,7 +51,7 @@ def validate_param_kind(kind: Object, path: str) -> list[FieldError]:
     return errors
 
 
-def validate_variable(variable: Object, path: str, params: bool) -> list[FieldError]:
+def validate_variable(variable: Object, path: str, scope: Scope) -> list[FieldError]:
     """A named expression that later ones may use."""
     errors: list[FieldError] = []
     name, source = variable.get("name", ""), variable.get("expression", "")
@@ -61,17 +62,13 @@ def validate_variable(variable: Object, path: str, params: bool) -> list[FieldEr
     if not source.strip():
         errors.append(required(path + ".expression", "expression is not specified"))
     else:
-        errors += _anything(source, path + ".expression", variables_of(params, composed=True))
+        problem = scope.declare(name, source)
+        if problem:
+            errors.append(invalid(path + ".expression", source, problem))
     return errors
 
 
-def _anything(source: str, path: str, names: tuple[str, ...]) -> list[FieldError]:
-    """An expression whose result may be of any type."""
-    found = check_expression(source, path, names, ("any",))
-    return [error for error in found if "must evaluate to" not in error.message]
-
-
-def validate_validation(validation: Object, path: str, params: bool) -> list[FieldError]:
+def validate_validation(validation: Object, path: str, scope: Scope) -> list[FieldError]:
     """An expression that must hold, and what is said when it does not."""
     errors: list[FieldError] = []
     source, message = validation.get("expression", ""), validation.get("message", "")
@@ -79,14 +76,12 @@ def validate_validation(validation: Object, path: str, params: bool) -> list[Fie
     if not source.strip():
         errors.append(required(path + ".expression", "expression is not specified"))
     else:
-        names = variables_of(params, composed=True)
-        errors += check_expression(source, path + ".expression", names, ("bool",))
+        errors += check_expression(source, path + ".expression", scope.environment(), ("bool",))
     if text and not text.strip():
         detail = "must be non-empty if specified"
         errors.append(invalid(path + ".messageExpression", text, detail))
     elif text:
-        names = variables_of(params, authorizer=False, composed=True)
-        errors += check_expression(text, path + ".messageExpression", names, ("string",))
+        errors += check_expression(text, path + ".messageExpression", scope.environment(authorizer=False), ("string",))
     at, trimmed = path + ".message", message.strip()
     if message and not trimmed:
         errors.append(invalid(at, message, "message must be non-empty if specified"))
@@ -98,7 +93,7 @@ def validate_validation(validation: Object, path: str, params: bool) -> list[Fie
     return errors
 
 
-def validate_audit(annotation: Object, path: str, name: str, params: bool) -> list[FieldError]:
+def validate_audit(annotation: Object, path: str, name: str, scope: Scope) -> list[FieldError]:
     """A key and the expression of its value."""
     errors: list[FieldError] = []
     key, source = annotation.get("key", ""), annotation.get("valueExpression", "")
@@ -113,12 +108,11 @@ def validate_audit(annotation: Object, path: str, name: str, params: bool) -> li
         detail = f"must not exceed {_MAX_VALUE_EXPRESSION} bytes in length"
         errors.append(required(at, detail))
     else:
-        names = variables_of(params, composed=True)
-        errors += check_expression(source, at, names, ("string", "null_type"))
+        errors += check_expression(source, at, scope.environment(), ("string", "null_type"))
     return errors
 
 
-def validate_mutation(mutation: Object, path: str, params: bool) -> list[FieldError]:
+def validate_mutation(mutation: Object, path: str, scope: Scope) -> list[FieldError]:
     """A patch of one of the two types."""
     patch = mutation.get("patchType", "")
     if not patch:
@@ -137,8 +131,7 @@ def validate_mutation(mutation: Object, path: str, params: bool) -> list[FieldEr
         elif not given.get("expression", "").strip():
             errors.append(required(at + ".expression", "expression is not specified"))
         else:
-            names = variables_of(params, composed=True)
-            errors += check_syntax(given["expression"], at + ".expression", names)
+            errors += check_expression(given["expression"], at + ".expression", scope.environment(), (_RESULTS[kind],))
     return errors
 
 

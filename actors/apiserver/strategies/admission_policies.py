@@ -25,6 +25,7 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._expressions import (
+    Scope,
     validate_match_conditions,
 )
 from actors.apiserver.strategies._names import (
@@ -62,8 +63,8 @@ class _PolicyStrategy(Strategy):
         if spec.get("matchConstraints") is not None:
             default_match_resources(spec["matchConstraints"])
 
-    def _check_scope(self, spec: Object) -> list[FieldError]:
-        """Failure policy, parameters and the requests concerned."""
+    def _check_scope(self, spec: Object, scope: Scope) -> list[FieldError]:
+        """Failure policy, parameters, the requests concerned, and variables, which `scope` learns."""
         errors: list[FieldError] = []
         policy = spec.get("failurePolicy")
         if policy is None:
@@ -82,7 +83,7 @@ class _PolicyStrategy(Strategy):
         conditions = spec.get("matchConditions") or []
         errors += validate_match_conditions(conditions, "spec.matchConditions", kind is not None)
         for index, variable in enumerate(spec.get("variables") or ()):
-            errors += validate_variable(variable, f"spec.variables[{index}]", kind is not None)
+            errors += validate_variable(variable, f"spec.variables[{index}]", scope)
         return errors
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
@@ -101,22 +102,22 @@ class PolicyStrategy(_PolicyStrategy):
 
     def check(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}
-        errors = self.check_meta(obj) + self._check_scope(spec)
-        params = spec.get("paramKind") is not None
+        scope = Scope(spec.get("paramKind") is not None, composed=True)
+        errors = self.check_meta(obj) + self._check_scope(spec, scope)
         validations = spec.get("validations") or []
         annotations = spec.get("auditAnnotations") or []
         if not validations and not annotations:
             errors.append(required("spec.validations", _NOTHING))
             errors.append(required("spec.auditAnnotations", _NOTHING))
         for index, validation in enumerate(validations):
-            errors += validate_validation(validation, f"spec.validations[{index}]", params)
+            errors += validate_validation(validation, f"spec.validations[{index}]", scope)
         if len(annotations) > _MAX_AUDIT_ANNOTATIONS:
             detail = f"must not have more than {_MAX_AUDIT_ANNOTATIONS} auditAnnotations"
             errors.append(invalid("spec.auditAnnotations", annotations, detail))
         keys = [annotation.get("key", "") for annotation in annotations]
         for index, annotation in enumerate(annotations):
             at = f"spec.auditAnnotations[{index}]"
-            errors += validate_audit(annotation, at, obj["metadata"].get("name", ""), params)
+            errors += validate_audit(annotation, at, obj["metadata"].get("name", ""), scope)
             if keys[index] in keys[:index]:
                 errors.append(duplicate(at + ".key", keys[index]))
         return errors
@@ -153,14 +154,14 @@ class MutatingPolicyStrategy(_PolicyStrategy):
 
     def check(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}
-        errors = self.check_meta(obj) + self._check_scope(spec)
-        params = spec.get("paramKind") is not None
+        scope = Scope(spec.get("paramKind") is not None, composed=True, mutating=True)
+        errors = self.check_meta(obj) + self._check_scope(spec, scope)
         mutations = spec.get("mutations") or []
         if not mutations:
             detail = "mutations must contain at least one item"
             errors.append(required("spec.mutations", detail))
         for index, mutation in enumerate(mutations):
-            errors += validate_mutation(mutation, f"spec.mutations[{index}]", params)
+            errors += validate_mutation(mutation, f"spec.mutations[{index}]", scope)
         policy = spec.get("reinvocationPolicy", "")
         if not policy:
             errors.append(required("spec.reinvocationPolicy"))

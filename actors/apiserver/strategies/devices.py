@@ -34,6 +34,7 @@ from actors.apiserver.strategies._names import (
 )
 from actors.apiserver.strategies._resources import is_extended
 from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
+from protocol.cel.devices import MAX_SELECTOR_COST, device_environment, selector_cost
 
 __all__ = [
     "EFFECTS",
@@ -132,7 +133,10 @@ def _selector(selector: Object, path: str) -> list[FieldError]:
     source, at = cel.get("expression", ""), path + ".cel.expression"
     if len(source.encode()) > _MAX_EXPRESSION:
         return [too_long(at, _MAX_EXPRESSION)]
-    return check_expression(source, at, ("device",), ("bool",))
+    errors = check_expression(source, at, device_environment(), ("bool",))
+    if not errors and selector_cost(device_environment().compile(source)) > MAX_SELECTOR_COST:
+        errors.append(forbidden(at, "too complex, exceeds cost limit"))
+    return errors
 
 
 def _opaque(config: Object, path: str) -> list[FieldError]:

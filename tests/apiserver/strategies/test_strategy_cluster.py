@@ -115,7 +115,7 @@ def hook(**more: Any) -> dict[str, Any]:
         ({"sideEffects": None}, "sideEffects: Required value: must specify one of None, NoneOnDryRun"),
         ({"clientConfig": {"url": "http://a"}}, "clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"),
         ({"admissionReviewVersions": ["v1", "v1"]}, 'admissionReviewVersions[1]: Invalid value: "v1": duplicate version'),
-        ({"matchConditions": [{"name": "a", "expression": "1"}]}, 'matchConditions[0].expression: Invalid value: "1": must evaluate to bool'),
+        ({"matchConditions": [{"name": "a", "expression": "1"}]}, 'matchConditions[0].expression: Invalid value: "1": must evaluate to bool but got int'),
     ],
 )
 def test_a_wrong_webhook_is_told_why(kit: Any, change: Any, expected: str) -> None:
@@ -138,7 +138,7 @@ def policy(**validation: Any) -> dict[str, Any]:
     ("expression", "problem"),
     [
         ("object.metadata.name != ''", ""),
-        ("'text'", "must evaluate to bool"),
+        ("'text'", "must evaluate to bool but got string"),
         ("params.x", "compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x\n | ^"),
     ],
 )

@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from actors.apiserver.cel._cost import MAX, ONE, UNKNOWN, Coster, Entries, Node, Range
+from protocol.cel._cost import MAX, ONE, UNKNOWN, Coster, Entries, Node, Range
+from protocol.cel._library import TYPE_NAMES
 
 __all__ = ["call_cost"]
 
 _TRAVERSAL, _REGEX = 0.1, 0.25
 _NAME_FORMAT_REGEX_LENGTH = 128
+_FORMAT_NAME_LENGTH = 64
 _AUTHORIZER_CHECK = 350_000
 _FREE = frozenset(
     ["serviceAccount", "path", "group", "resource", "subresource", "namespace", "name", "allowed", "reason", "error", "errored", "masked", "prefixLength", "family", "isUnspecified", "isLoopback", "isLinkLocalMulticast", "isLinkLocalUnicast", "isGlobalUnicast", "format.named", "sign", "asInteger", "isInteger", "asApproximateFloat", "isGreaterThan", "isLessThan", "compareTo", "add", "sub", "major", "minor", "patch", "getScheme", "getHostname", "getHost", "getPort", "getEscapedPath", "getQuery", "format.isNamed"]
@@ -33,7 +35,7 @@ def call_cost(
     total = Range(0, 0)
     for one in costs:
         total = total.plus(one)
-    rule = _FUNCTIONS.get(function)
+    rule = _OVERLOADS.get(overload) or _FUNCTIONS.get(function)
     found = rule(coster, overload, target, args) if rule is not None else (ONE, None) if function in _FREE else None
     if found is not None:
         return found[0].plus(total), found[1]
@@ -181,8 +183,8 @@ def _split(coster: Coster, overload: str, target: Node | None, args: list[Node])
         return None
     size = _known(target)
     most = size.high
-    if len(args) > 1 and args[1].expr.HasField("const_expr"):
-        most = args[1].expr.const_expr.int64_value & MAX
+    if len(args) > 1 and args[1].expr.kind == "const":
+        most = int(args[1].expr.value or 0) & MAX
     return size.scaled(2 * _TRAVERSAL), Range(0, most)
 
 
@@ -205,7 +207,7 @@ def _find(coster: Coster, overload: str, target: Node | None, args: list[Node]) 
 
 
 def _ip(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
-    if not args:
+    if overload == "cidr_ip" or not args:
         return ONE, None
     return _known(args[0]).scaled(_TRAVERSAL), None
 
@@ -223,6 +225,18 @@ def _contains(cidr: bool) -> Callable[..., Answer | None]:
         return total, None
 
     return rule
+
+
+def _same_type(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+    """Comparing two of Kubernetes' own values is one step, whatever they hold."""
+    if len(args) != 2 or not args[0].type.same(args[1].type):
+        return None
+    name = args[0].type.name
+    if name in ("net.IP", "net.CIDR") or (name in TYPE_NAMES and name.startswith("kubernetes.")):
+        if name == "kubernetes.NamedFormat":
+            return Range(1, _FORMAT_NAME_LENGTH).scaled(_TRAVERSAL), None
+        return ONE, None
+    return None
 
 
 def _validate(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
@@ -247,5 +261,79 @@ _FUNCTIONS: dict[str, Callable[..., Answer | None]] = {
     "ip.isCanonical": _first_argument(False, 2 * _TRAVERSAL),
     "containsIP": _contains(False),
     "containsCIDR": _contains(True),
-    **dict.fromkeys(("validate", "hasErrors"), _validate),
+    "validate": _validate,
+    "_==_": _same_type,
+}
+
+
+# --- cel-go's lists and sets ------------------------------------------------------------------
+
+_CALL, _ALLOCATION = Range(1, 1), Range(10, 10)
+
+
+def _allocating(size: Range, factor: float = 1) -> Answer:
+    return size.scaled(factor).plus(_CALL).plus(_ALLOCATION), size
+
+
+def _literal(node: Node, default: int) -> int:
+    """An integer literal; another value for all else."""
+    value = node.expr.value if node.expr.kind == "const" else None
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _slice(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+    if target is None or len(args) != 2:
+        return None
+    size = _known(target)
+    length = max(_literal(args[1], size.high) - _literal(args[0], 0), 0)
+    return _allocating(Range(length, length))
+
+
+def _range(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+    length = _literal(args[0], MAX)
+    return _allocating(Range(length, length))
+
+
+def _reverse(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+    return _allocating(_known(target)) if target is not None else None
+
+
+def _flatten(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+    return _allocating(_known(target), _literal(args[0], MAX) if args else 1) if target is not None else None
+
+
+def _with_each(factor: float, place: int = -1) -> Callable[..., Answer | None]:
+    def rule(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+        node = target if place < 0 else args[place]
+        if node is None:
+            return None
+        size = _known(node)
+        return _allocating(size.times(size), factor)
+
+    return rule
+
+
+def _sets(factor: float) -> Callable[..., Answer | None]:
+    def rule(coster: Coster, overload: str, target: Node | None, args: list[Node]) -> Answer | None:
+        if len(args) != 2:
+            return None
+        return _known(args[0]).times(_known(args[1])).scaled(factor).plus(_CALL), None
+
+    return rule
+
+
+_SORTED = ("bool", "int", "uint", "double", "string", "bytes", "google.protobuf.Timestamp", "google.protobuf.Duration")
+_TEXTS = ("string", "bytes")
+_OVERLOADS: dict[str, Callable[..., Answer | None]] = {
+    "list_slice": _slice,
+    "lists_range": _range,
+    "list_reverse": _reverse,
+    "list_flatten": _flatten,
+    "list_flatten_int": _flatten,
+    "list_distinct": _with_each(2),
+    **{f"list_{kind}_sort": _with_each(2 + _TRAVERSAL * (kind in _TEXTS)) for kind in _SORTED},
+    **{f"list_{kind}_sortByAssociatedKeys": _with_each(2 + _TRAVERSAL * (kind in _TEXTS), 0) for kind in _SORTED},
+    "list_sets_contains_list": _sets(1),
+    "list_sets_intersects_list": _sets(1),
+    "list_sets_equivalent_list": _sets(2),
 }

@@ -12,8 +12,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from actors.apiserver.cel._ast import DYN, Ast, Type
-from actors.apiserver.cel._sizes import Bounds
+from protocol.cel._ast import Expr
+from protocol.cel._checker import Checked
+from protocol.cel._sizes import Bounds
+from protocol.cel._types import DYN, STRING, Type, list_of, map_of
 
 __all__ = ["MAX", "Coster", "Node", "Range", "cost"]
 
@@ -77,7 +79,7 @@ class Coster:
     """One estimate. `places` knows what a path (a variable, then fields, `@items`, `@keys`, `@values`)
     leads to, and how large that is."""
 
-    def __init__(self, ast: Ast, places: Places) -> None:
+    def __init__(self, ast: Checked, places: Places) -> None:
         self.ast = ast
         self.places = places
         self._paths: dict[int, list[str]] = {}
@@ -98,8 +100,8 @@ class Coster:
         return found
 
     def _local(self, expr: Any) -> _Local | None:
-        if expr.HasField("ident_expr"):
-            stack = self._locals.get(expr.ident_expr.name)
+        if expr.kind == "ident":
+            stack = self._locals.get(expr.name)
             if stack:
                 return stack[-1]
         return None
@@ -153,63 +155,60 @@ class Coster:
 
     def cost(self, expr: Any) -> Range:
         """The cost of an expression and all below it."""
-        kind = _kind(expr)
-        if kind == "ident_expr":
+        kind = expr.kind
+        if kind == "ident":
             local = self._local(expr)
-            self._paths[expr.id] = local.path if local is not None else [expr.ident_expr.name]
+            self._paths[expr.id] = local.path if local is not None else [expr.name]
             return Range(_SELECT, _SELECT)
-        if kind == "select_expr":
+        if kind == "select":
             return self._select(expr)
-        if kind == "call_expr":
+        if kind == "call":
             return self._call(expr)
-        if kind == "list_expr":
+        if kind == "list":
             return self._list(expr)
-        if kind == "struct_expr":
+        if kind == "struct":
             return self._struct(expr)
-        if kind == "comprehension_expr":
-            fold = expr.comprehension_expr
-            return self._bind(expr, fold) if _is_bind(fold) else self._fold(expr, fold)
+        if kind == "fold":
+            return self._bind(expr, expr.fold) if _is_bind(expr.fold) else self._fold(expr, expr.fold)
         return NOTHING
 
     def _select(self, expr: Any) -> Range:
-        select = expr.select_expr
-        total = self.cost(select.operand)
-        if select.test_only:
+        total = self.cost(expr.target)
+        if expr.test:
             return total  # Kubernetes asks nothing for a test of presence
-        if self.type(select.operand).kind in ("map", "struct", "param"):
+        if self.type(expr.target).kind in ("map", "struct", "param"):
             total = total.plus(Range(_SELECT, _SELECT))
-        self._paths[expr.id] = [*self.path(select.operand), select.field]
+        self._paths[expr.id] = [*self.path(expr.target), expr.name]
         return total
 
     def _call(self, expr: Any) -> Range:
-        from actors.apiserver.cel._callcosts import call_cost
+        from protocol.cel._callcosts import call_cost
 
-        call = expr.call_expr
-        if call.function == "dyn" and call.args:
-            total = self.cost(call.args[0]).plus(ONE)
-            self._copy(expr, call.args[0])
+        if expr.name == "dyn" and expr.args:
+            total = self.cost(expr.args[0]).plus(ONE)
+            self._copy(expr, expr.args[0])
             return total
-        costs = [self.cost(arg) for arg in call.args]
-        nodes = [self.node(arg) for arg in call.args]
+        costs = [self.cost(arg) for arg in expr.args]
+        nodes = [self.node(arg) for arg in expr.args]
         overloads = self.ast.overloads.get(expr.id)
         if not overloads:
             return NOTHING
         total, target = NOTHING, None
-        if call.HasField("target"):
-            total = self.cost(call.target)
-            target = self.node(call.target)
+        if expr.target is not None:
+            total = self.cost(expr.target)
+            target = self.node(expr.target)
         best: Range | None = None
         size: Range | None = None
-        for overload in overloads:
-            asked, made = call_cost(self, expr, call.function, overload, target, nodes, costs)
+        for overload in (one.id for one in overloads):
+            asked, made = call_cost(self, expr, expr.name, overload, target, nodes, costs)
             best = asked if best is None else best.union(asked)
             if made is not None:
                 size = made if size is None else size.union(made)
-            if overload in ("index_list", "index_map") and call.args:
-                entries = self.entries(call.args[0])
+            if overload in ("index_list", "index_map") and expr.args:
+                entries = self.entries(expr.args[0])
                 size = entries.value if entries is not None else None
                 step = "@items" if overload == "index_list" else "@values"
-                self._paths[expr.id] = [*self.path(call.args[0]), step]
+                self._paths[expr.id] = [*self.path(expr.args[0]), step]
             if size is None:
                 size = self.size(expr)
         if size is not None:
@@ -218,7 +217,7 @@ class Coster:
 
     def _list(self, expr: Any) -> Range:
         total, items = NOTHING, None
-        for element in expr.list_expr.elements:
+        for element in expr.args:
             total = total.plus(self.cost(element))
             size = self.size_or_unknown(element)
             items = size if items is None else items.union(size)
@@ -226,44 +225,43 @@ class Coster:
         return total.plus(Range(_LIST, _LIST))
 
     def _struct(self, expr: Any) -> Range:
-        struct = expr.struct_expr
         total, keys, values = NOTHING, None, None
-        for entry in struct.entries:
-            if not struct.message_name:
-                total = total.plus(self.cost(entry.map_key))
-                size = self.size_or_unknown(entry.map_key)
+        for key, value, _, _ in expr.entries:
+            if isinstance(key, Expr):
+                total = total.plus(self.cost(key))
+                size = self.size_or_unknown(key)
                 keys = size if keys is None else keys.union(size)
-            total = total.plus(self.cost(entry.value))
-            size = self.size_or_unknown(entry.value)
+            total = total.plus(self.cost(value))
+            size = self.size_or_unknown(value)
             values = size if values is None else values.union(size)
-        if struct.message_name:
+        if expr.name:
             return total.plus(Range(_STRUCT, _STRUCT))
         self._entries[expr.id] = Entries("map", keys or NOTHING, values or NOTHING)
         return total.plus(Range(_MAP, _MAP))
 
     def _fold(self, expr: Any, fold: Any) -> Range:
-        total = self.cost(fold.iter_range).plus(self.cost(fold.accu_init))
-        self._push(fold.accu_var, self._variable(fold.accu_init))
-        self._push(fold.iter_var, self._iterated(fold.iter_range, bool(fold.iter_var2)))
-        if fold.iter_var2:
-            self._push(fold.iter_var2, self._iterated(fold.iter_range, False, second=True))
-        loop = self.cost(fold.loop_condition)
-        step = self.cost(fold.loop_step)
-        self._locals[fold.iter_var].pop()
-        if fold.iter_var2:
-            self._locals[fold.iter_var2].pop()
+        total = self.cost(fold.over).plus(self.cost(fold.start))
+        self._push(fold.accumulator, self._variable(fold.start))
+        self._push(fold.variable, self._iterated(fold.over, bool(fold.variable2)))
+        if fold.variable2:
+            self._push(fold.variable2, self._iterated(fold.over, False, second=True))
+        loop = self.cost(fold.condition)
+        step = self.cost(fold.step)
+        self._locals[fold.variable].pop()
+        if fold.variable2:
+            self._locals[fold.variable2].pop()
         total = total.plus(self.cost(fold.result))
-        self._locals[fold.accu_var].pop()
-        count = self.size_or_unknown(fold.iter_range)
+        self._locals[fold.accumulator].pop()
+        count = self.size_or_unknown(fold.over)
         total = total.plus(count.times(step.plus(loop)))
-        kind = _kind(fold.accu_init)
-        if kind == "const_expr":
-            size = self.size(fold.accu_init)
+        kind = fold.start.kind
+        if kind == "const":
+            size = self.size(fold.start)
             if size is not None:
                 self._sizes[expr.id] = size
-        elif kind in ("list_expr", "struct_expr"):
+        elif kind in ("list", "struct"):
             self._sizes[expr.id] = count
-            made = self.entries(fold.loop_step)
+            made = self.entries(fold.step)
             if made is not None:
                 self._entries[expr.id] = made
         return total
@@ -283,10 +281,10 @@ class Coster:
         return _Local([*self.path(over), step], size, None)
 
     def _bind(self, expr: Any, fold: Any) -> Range:
-        total = self.cost(fold.iter_range).plus(self.cost(fold.accu_init))
-        self._push(fold.accu_var, self._variable(fold.accu_init))
+        total = self.cost(fold.over).plus(self.cost(fold.start))
+        self._push(fold.accumulator, self._variable(fold.start))
         total = total.plus(self.cost(fold.result))
-        self._locals[fold.accu_var].pop()
+        self._locals[fold.accumulator].pop()
         self._copy(expr, fold.result)
         return total
 
@@ -303,49 +301,32 @@ class Coster:
 
 
 def _type_of(place: Bounds) -> Type:
-    below = (Type(place.items.kind or "dyn"),) if place.items is not None else ()
-    return Type(place.kind, (Type("string"), *below) if place.kind == "map" else below)
-
-
-_KINDS = ("const_expr", "ident_expr", "select_expr", "call_expr", "list_expr", "struct_expr", "comprehension_expr")
-
-
-def _kind(expr: Any) -> str:
-    for kind in _KINDS:
-        if expr.HasField(kind):
-            return kind
-    return ""
+    if place.kind in ("list", "map"):
+        item = Type(place.items.kind, place.items.kind) if place.items is not None and place.items.kind else DYN
+        return list_of(item) if place.kind == "list" else map_of(STRING, item)
+    return Type(place.kind, place.kind)
 
 
 def _is_bind(fold: Any) -> bool:
-    condition = fold.loop_condition
     return (
-        fold.iter_range.HasField("list_expr")
-        and not fold.iter_range.list_expr.elements
-        and condition.HasField("const_expr")
-        and condition.const_expr.HasField("bool_value")
-        and not condition.const_expr.bool_value
-        and fold.accu_var not in _ACCUMULATORS
+        fold.over.kind == "list"
+        and not fold.over.args
+        and fold.condition.kind == "const"
+        and fold.condition.value is False
+        and fold.accumulator not in _ACCUMULATORS
     )
 
 
 def _literal_size(expr: Any) -> Range | None:
-    if expr.HasField("const_expr"):
-        constant = expr.const_expr
-        if constant.HasField("string_value"):
-            length = len(constant.string_value)
-        elif constant.HasField("bytes_value"):
-            length = len(constant.bytes_value)
-        else:
-            length = 1
-        return Range(length, length)
-    if expr.HasField("list_expr"):
-        length = len(expr.list_expr.elements)
-        return Range(length, length)
-    if expr.HasField("struct_expr") and not expr.struct_expr.message_name:
-        length = len(expr.struct_expr.entries)
-        return Range(length, length)
-    return None
+    if expr.kind == "const":
+        length = len(expr.value) if isinstance(expr.value, (str, bytes)) else 1
+    elif expr.kind == "list":
+        length = len(expr.args)
+    elif expr.kind == "struct" and not expr.name:
+        length = len(expr.entries)
+    else:
+        return None
+    return Range(length, length)
 
 
 def _scalar(found: Type) -> bool:
@@ -354,6 +335,6 @@ def _scalar(found: Type) -> bool:
     return found.kind in _SCALARS
 
 
-def cost(ast: Ast, places: Places) -> int:
+def cost(ast: Checked, places: Places) -> int:
     """What an expression costs at most."""
     return Coster(ast, places).cost(ast.expr).high

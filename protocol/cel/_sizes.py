@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from actors.apiserver.cel._identifiers import escape
+from protocol.cel._identifiers import escape
 
 __all__ = ["MAX_REQUEST_BYTES", "Bounds", "bounds_of"]
 
