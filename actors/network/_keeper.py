@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from actors.client import ClientActor, Informer
 from actors.kernel import ActorDead, Child, Ref, handles
 from protocol.message import Message
-from protocol.objects import Object
 
 if TYPE_CHECKING:  # only a proxy that writes to a kernel needs it
     from actors.network.applier import Apply, Install
@@ -147,8 +146,3 @@ class RuleKeeper(ClientActor):
                 self.log.warning("tables_flushed", family=family)
                 side.written = False
                 self.sync_in(0.0)
-
-
-def changed(old: Object | None, new: Object | None) -> Object:
-    """The object that an informer's note is about."""
-    return new or old or {}

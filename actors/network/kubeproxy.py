@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from actors.client import Client, EventRecorder, Informer
+from actors.client import Client, EventRecorder
 from actors.kernel import Child, Ref, handles
 from actors.network._config import ProxyConfig, family_of
 from actors.network._health import ProxyHealth, service_answer
-from actors.network._keeper import Appliers, RuleKeeper, changed
+from actors.network._informing import noting
+from actors.network._keeper import Appliers, RuleKeeper
 from actors.network._proxy_metrics import ProxyMetrics
 from actors.network._ruleset import Delta, RuleSet
 from actors.network.health_server import HealthGet, Listen, NotListening
@@ -27,7 +28,7 @@ from actors.network.nftables import rules_for
 from protocol.api import UserInfo
 from protocol.http import HttpReply
 from protocol.message import Message
-from protocol.objects import Object, key, split_key
+from protocol.objects import Object, split_key
 
 if TYPE_CHECKING:
     from actors.network.applier import Apply, Install
@@ -120,19 +121,7 @@ class KubeProxy(RuleKeeper):
         return self.rules.config.sync_period_s
 
     def _inform(self, what: str, **selectors: str) -> None:
-        def note(old: Object | None, new: Object | None) -> None:
-            self._note(what, key(changed(old, new)), new)
-
-        self.inform(
-            Informer(
-                self.client,
-                what,
-                on_add=lambda obj: note(None, obj),
-                on_update=note,
-                on_delete=lambda obj: note(obj, None),
-                **selectors,  # type: ignore[arg-type]
-            )
-        )
+        self.inform(noting(self.client, what, lambda name, old, new: self._note(what, name, new), **selectors))
 
     def on_start(self) -> None:
         self.health = ProxyHealth(self.clock.now(), 2 * self.period_s)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.client import Client, Informer
+from actors.client import Client
 from actors.kernel import Ref, handles
+from actors.network._informing import noting
 from actors.network._keeper import Appliers, RuleKeeper
 from actors.network.policy_rules import JUMPS, PolicyRules
 from protocol.api import UserInfo
 from protocol.message import Message
-from protocol.objects import Object, key
+from protocol.objects import Object
 
 if TYPE_CHECKING:
     from actors.network.applier import Apply, Install
@@ -47,17 +48,16 @@ class NetworkPolicyAgent(RuleKeeper):
         return CHECK_S
 
     def _inform(self, what: str) -> None:
-        def note(old: Object | None, new: Object | None) -> None:
+        def note(name: str, old: Object | None, new: Object | None) -> None:
             for rules in self.rule_sets.values():
                 if new is not None:
-                    rules.objects[what][key(new)] = new
-                elif old is not None:
-                    rules.objects[what].pop(key(old), None)
+                    rules.objects[what][name] = new
+                else:
+                    rules.objects[what].pop(name, None)
             if self.applies:
                 self.sync_in(MIN_SYNC_S)
 
-        on = {"on_add": lambda obj: note(None, obj), "on_update": note, "on_delete": lambda obj: note(obj, None)}
-        self.inform(Informer(self.client, what, **on))  # type: ignore[arg-type]
+        self.inform(noting(self.client, what, note))
 
     def on_start(self) -> None:
         self.start_keeping()

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, AskTimeout, Ref, handles
-from actors.network._keeper import changed
+from actors.network._informing import noting
 from actors.network._paths import Journey, Paths, UnknownEnd, node_ips, pod_ips
 from actors.network._service import ports_of
 from actors.network.policy import Policies
@@ -62,26 +63,15 @@ class SimulatedNetwork(ClientActor):
 
     async def _ready(self) -> None:
         if not self.informers:
-            self.informers = tuple(self._inform(what) for what in RESOURCES)
+            self.informers = tuple(noting(self.client, what, partial(self._note, what)) for what in RESOURCES)
             for informer in self.informers:
                 informer.start()
         for informer in self.informers:
             await informer.synced()
 
-    def _inform(self, what: str) -> Informer:
-        def note(old: Object | None, new: Object | None) -> None:
-            self._note(what, key(changed(old, new)), new)
-
-        on: dict[str, Any] = {
-            "on_add": lambda o: note(None, o),
-            "on_update": note,
-            "on_delete": lambda o: note(o, None),
-        }
-        return Informer(self.client, what, **on)
-
-    def _note(self, what: str, name: str, obj: Object | None) -> None:
+    def _note(self, what: str, name: str, old: Object | None, obj: Object | None) -> None:
         store = self._objects[what]
-        old = store.pop(name, None)
+        store.pop(name, None)
         if obj is not None:
             store[name] = obj
         if what in ("networkpolicies", "namespaces"):

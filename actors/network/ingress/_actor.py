@@ -6,14 +6,16 @@ and the addresses in Ingresses' status. It moves no bytes: `_server` does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, AskTimeout, Future, Ref, handles
+from actors.network._informing import noting
 from actors.network.ingress._routes import Backend, Routes
 from protocol.api import StatusError, UserInfo
 from protocol.message import Message
-from protocol.objects import Object, key, metadata
+from protocol.objects import Object, metadata
 
 if TYPE_CHECKING:  # loaded with the first certificate
     from actors.network.ingress._certificates import Pair
@@ -94,15 +96,8 @@ class IngressController(ClientActor):
             self._inform("secrets", self._note_secret, field_selector="type=kubernetes.io/tls"),
         )
 
-    def _inform(self, what: str, note, **selectors: str) -> Informer:  # type: ignore[no-untyped-def]
-        return Informer(
-            self.client,
-            what,
-            **selectors,  # type: ignore[arg-type]
-            on_add=lambda obj: note(key(obj), obj),
-            on_update=lambda old, new: note(key(new), new),
-            on_delete=lambda obj: note(key(obj), None),
-        )
+    def _inform(self, what: str, note: Callable[[str, Object | None], None], **selectors: str) -> Informer:
+        return noting(self.client, what, lambda name, old, new: note(name, new), **selectors)
 
     def on_start(self) -> None:
         for informer in self.informers:
