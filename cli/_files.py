@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli._errors import UsageError
 
-__all__ = ["load_objects"]
+if TYPE_CHECKING:
+    from actors.scheduler import SchedulerConfig
+
+__all__ = ["load_objects", "scheduler_config"]
 
 
 def load_objects(path: Any) -> list[dict[str, Any]]:
@@ -40,3 +43,15 @@ def load_objects(path: Any) -> list[dict[str, Any]]:
     if not objects:
         raise UsageError(f"{path} holds no Kubernetes objects")
     return objects
+
+
+def scheduler_config(path: str) -> SchedulerConfig:
+    """A KubeSchedulerConfiguration. Raises: UsageError."""
+    from actors.scheduler import load
+
+    try:
+        return load(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -28,10 +28,15 @@ def remote_system(kubeconfig: Path, name: str = "kubekka-cli") -> Iterator[tuple
             make = partial(HttpTransport, load_kubeconfig(kubeconfig))
             transport = system.spawn(Child("transport", make))
             OutsideClient(system, transport, name="check", timeout_s=15.0).list("namespaces", limit="1")
-        except ValueError as error:
-            raise UsageError(f"{kubeconfig}: {error}") from None
+        except (ValueError, OSError) as error:
+            told = str(error)
+            raise UsageError(told if str(kubeconfig) in told else f"{kubeconfig}: {told}") from None
         yield system, transport
     except StatusError as error:
+        if error.code == 503 and "cannot be reached" in error.message:
+            other = "CERTIFICATE_VERIFY_FAILED" in error.message
+            hint = f"{kubeconfig} is of another cluster" if other else f"is the cluster of {kubeconfig} running?"
+            raise Failed(f"{error.message}; {hint}") from None
         raise Failed(f"{error.reason}: {error.message}") from None
     finally:
         system.shutdown()

@@ -9,6 +9,8 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "port_number",
     "port_problem",
     "prepare_paths",
+    "start_problems",
     "store_settings",
 ]
 
@@ -102,6 +105,29 @@ def port_problem(error: OSError, host: str, port: int) -> UsageError:
     if error.errno == errno.EADDRINUSE:
         return UsageError(f"port {port} on {host} is in use; choose another with --port, or --port 0 for any free one")
     return UsageError(f"cannot serve on {host}:{port}: {error.strerror or error}")
+
+
+@contextmanager
+def start_problems(options: argparse.Namespace) -> Iterator[None]:
+    """What keeps a server from starting, in a line. Raises: UsageError, Failed."""
+    from actors.etcd import DataDirError
+    from actors.kernel import ActorDead
+    from protocol.etcd import EtcdError
+
+    try:
+        yield
+    except OSError as error:
+        raise port_problem(error, options.host, options.port) from None
+    except (DataDirError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    except EtcdError as error:
+        raise Failed(f"the store does not answer: {error}{_servers_hint(options)}") from None
+    except ActorDead as error:
+        raise Failed(f"{error}; the log above says why") from None
+
+
+def _servers_hint(options: argparse.Namespace) -> str:
+    return f"; is an etcd running at {options.etcd_servers}?" if options.etcd_servers else ""
 
 
 class Interruption:
@@ -188,6 +214,12 @@ def store_settings(options: argparse.Namespace) -> dict[str, Any]:
             servers = parse_servers(options.etcd_servers)
         except ValueError as error:
             raise UsageError(f"--etcd-servers: {error}") from None
+    for path in (options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile):
+        try:
+            if path is not None:
+                path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     return {
         "unsafe_no_fsync": options.unsafe_no_fsync,
         "etcd_servers": servers,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from cli._errors import UsageError
 from cli._serve import (
     Interruption,
     add_audit_options,
     add_serving_options,
     audit_settings,
     kubernetes_minor,
-    port_problem,
     prepare_paths,
+    start_problems,
     store_settings,
 )
 
@@ -27,7 +26,6 @@ def run(options: argparse.Namespace) -> int:
     """Serve the API until Ctrl-C."""
     minor = kubernetes_minor(options.kubernetes_version)
     data_dir, kubeconfig = prepare_paths(options)
-    from actors.etcd import DataDirError
     from cluster import ApiServerProcess, ClusterConfig
 
     config = ClusterConfig(
@@ -41,16 +39,12 @@ def run(options: argparse.Namespace) -> int:
     )
     server = ApiServerProcess(config)
     try:
-        with Interruption() as interruption:
+        with start_problems(options), Interruption() as interruption:
             server.start()
             server.system.on_failed = interruption.fail
             server.write_kubeconfig(kubeconfig)
             print(f"ready: {server.url} kubeconfig: {kubeconfig}", flush=True)
             interruption.wait()
-    except OSError as error:
-        raise port_problem(error, options.host, options.port) from None
-    except DataDirError as error:
-        raise UsageError(str(error)) from None
     finally:
         server.stop()
     return 0

@@ -87,7 +87,7 @@ def _request(kubeconfig: Path, method: str, path: str, body: Any = None) -> Any:
     try:
         config = load_kubeconfig(kubeconfig)
     except ValueError as error:
-        raise UsageError(f"{kubeconfig}: {error}") from None
+        raise UsageError(str(error)) from None
     if config.tls is None:
         connection = http.client.HTTPConnection(config.host, config.port, timeout=65)
     else:

@@ -4,6 +4,7 @@ any API server."""
 from __future__ import annotations
 
 import argparse
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 from actors.client import authority_of
 from actors.kernel import Actor, Child, Ref
 from cli._errors import Failed, UsageError
+from cli._files import scheduler_config
 from cli._machines import add_runtime_options
 from cli._remote import remote_system
 from cli._serve import Interruption
@@ -42,8 +44,9 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("--config", type=Path, metavar="FILE", help="a KubeSchedulerConfiguration")
     if verb in ("kubelet", "proxy"):
         parser.add_argument(
-            "--node-name", metavar="NAME", default=socket.gethostname().lower(), help="the node to be (%(default)s)"
-        )
+            "--node-name", metavar="NAME", type=_node_name, default=socket.gethostname().lower(),
+            help="the node to be (%(default)s)",
+        )  # fmt: skip
     if verb == "kubelet":
         add_runtime_options(parser)
         parser.add_argument(
@@ -79,6 +82,12 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         )
         parser.add_argument("--cleanup", action="store_true", help="remove all that --apply wrote, and exit")
         parser.add_argument("--netns", default="", metavar="FILE", help="the network namespace to write to (this one)")
+
+
+def _node_name(text: str) -> str:
+    if len(text) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a node: small letters, digits, '-' and '.'")
+    return text
 
 
 def run(options: argparse.Namespace) -> int:
@@ -119,9 +128,9 @@ _SCHEDULER_ELECTION = {
 
 
 def _scheduler(options: argparse.Namespace, apiserver: Ref) -> Callable[[], Actor]:
-    from actors.scheduler import Scheduler, SchedulerConfig, load
+    from actors.scheduler import Scheduler, SchedulerConfig
 
-    config = load(options.config) if options.config else SchedulerConfig(leader_elect=True)
+    config = scheduler_config(options.config) if options.config else SchedulerConfig(leader_elect=True)
     election = election_options(
         options,
         leader_elect=config.leader_elect,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.kernel import Tracer
-from cli._errors import Failed
+from cli._errors import Failed, UsageError
 from cli._story import Line, Story
 from protocol.objects import Object
 
@@ -84,9 +84,12 @@ def run(options: argparse.Namespace) -> int:
     from cluster import Cluster, WaitTimeout
 
     if options.nodes < 2:
-        from cli._errors import UsageError
-
         raise UsageError("the demonstration kills a node, so it needs --nodes 2 or more")
+    if options.svg is not None:
+        try:
+            Path(options.svg).touch()
+        except OSError as error:
+            raise UsageError(f"cannot write {options.svg}: {error.strerror or error}") from None
     tell = _Teller(record=options.svg is not None)
     tracer = Tracer(capacity=1)
     begin = time.perf_counter()

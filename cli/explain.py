@@ -16,6 +16,7 @@ from typing import Any
 from actors.client import OutsideClient
 from actors.kernel import Actor, Child, Ref, handles
 from cli._errors import Failed
+from cli._files import scheduler_config
 from cli._remote import remote_system
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from protocol import status
@@ -60,13 +61,15 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask a scheduler that cannot act."""
-    from actors.scheduler import Scheduler, SchedulerConfig, load
+    from actors.scheduler import Scheduler, SchedulerConfig
 
-    config = load(options.config) if options.config else SchedulerConfig()
+    config = scheduler_config(options.config) if options.config else SchedulerConfig()
     with remote_system(find_kubeconfig(options)) as (system, apiserver):
         door = system.spawn(Child("read-only", partial(ReadOnly, apiserver)))
         scheduler = system.spawn(Child("scheduler", partial(Scheduler, door, replace(config, passive=True))))
-        nodes = len(OutsideClient(system, apiserver, name="count").list("nodes"))
+        client = OutsideClient(system, apiserver, name="count")
+        client.get("pods", options.pod, options.namespace)  # a pod that there is not ends this here
+        nodes = len(client.list("nodes"))
         account = _ask(scheduler, ExplainPod(options.namespace, options.pod), nodes)
     if options.output == "json":
         sys.stdout.write(json.dumps(account, indent=2) + "\n")

@@ -19,6 +19,7 @@ from cli._serve import (
     port_number,
     port_problem,
     prepare_paths,
+    start_problems,
     store_settings,
 )
 from cli.manageroptions import add_controller_options, controller_options, count
@@ -28,7 +29,7 @@ LAST_RECORDS = 10_000  # messages that the dashboard can look back to
 
 if TYPE_CHECKING:
     from cli.dashboard import Dashboard
-    from cluster import Cluster
+    from cluster import Cluster, ClusterConfig
 
 GUISES = ("containerd", "docker", "rkt", "runc")
 
@@ -205,7 +206,9 @@ def _stages(paths: list[Path]) -> tuple[Any, ...]:
         found = tuple(obj for path in paths for obj in read_manifest(path))
         if not load_stages(found):
             raise UsageError("--stages: there is no Stage (kwok.x-k8s.io/v1alpha1)")
-    except (OSError, ManifestError, StageError) as error:
+    except OSError as error:
+        raise UsageError(f"--stages: cannot read {error.filename}: {error.strerror or error}") from None
+    except (ManifestError, StageError) as error:
         raise UsageError(f"--stages: {error}") from None
     return found
 
@@ -239,13 +242,13 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--manage-nodes-with-annotation-selector wants KEY=VALUE")
     runtime = runtime_settings(options)
     data_dir, kubeconfig = prepare_paths(options)
-    from actors.etcd import DataDirError
     from actors.kernel import Tracer
-    from cluster import Cluster, ClusterConfig
+    from cluster import Cluster
 
     state = imported_state(options.state, minor)
     nodes = (0 if state else 3) if options.nodes is None else options.nodes
-    config = ClusterConfig(
+    _check_recording(options.record)
+    config = cluster_config(
         nodes=nodes,
         state=state,
         record=options.record,
@@ -276,7 +279,7 @@ def run(options: argparse.Namespace) -> int:
     cluster = Cluster(config, tracer=None if options.dashboard is None else Tracer(LAST_RECORDS))
     dashboard: Dashboard | None = None
     try:
-        with Interruption() as interruption:
+        with start_problems(options), Interruption() as interruption:
             if selector:
                 cluster.start(wait_for_nodes=False)
                 _await_nodes(cluster)
@@ -294,17 +297,32 @@ def run(options: argparse.Namespace) -> int:
                 dashboard = _dashboard(cluster, options.dashboard)
             _explain(kubeconfig, nodes)
             interruption.wait()
-    except OSError as error:
-        raise port_problem(error, options.host, options.port) from None
-    except DataDirError as error:
-        raise UsageError(str(error)) from None
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     finally:
         if dashboard is not None:
             dashboard.close()
         cluster.stop()
     return 0
+
+
+def cluster_config(**settings: Any) -> ClusterConfig:
+    """The configuration. Raises: UsageError for settings that do not go together."""
+    from cluster import ClusterConfig
+
+    try:
+        return ClusterConfig(**settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_recording(path: Path | None) -> None:
+    """Raises: UsageError when it cannot be written."""
+    if path is None:
+        return
+    try:
+        with path.open("ab"):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write the recording {path}: {error.strerror or error}") from None
 
 
 def _dashboard(cluster: Cluster, port: int) -> Dashboard:

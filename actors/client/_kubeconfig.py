@@ -120,7 +120,8 @@ def _tls(cluster: dict[str, Any], user: dict[str, Any], file: Path) -> ssl.SSLCo
         if certificate and key:
             _load_pair(tls, certificate, key)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError(f"{file}: bad certificate or key: {error}") from None
+        told = str(error).removeprefix(f"{file}: ")
+        raise ValueError(f"{file}: bad certificate or key: {told}") from None
     return tls
 
 

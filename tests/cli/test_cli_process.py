@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli._errors import UsageError
 from cli.kubectl import find_kubectl
@@ -118,6 +119,11 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         (("up", "--manage-nodes-with-annotation-selector", "x"), "KEY=VALUE"),
         (("up", "--controllers", "*,-no-such-controller"), "no-such-controller"),
         (("up", "--node-monitor-grace-period", "soon"), "is no duration"),
+        (("up", "--record", "/nowhere/file"), "cannot write the recording /nowhere/file"),
+        (("up", "--stages", "/nowhere"), "--stages: cannot read /nowhere"),
+        (("up", "--clock", "virtual", "--runtime", "process"), "time cannot stand still"),
+        (("up", "--etcd-servers", "https://127.0.0.1:1", "--etcd-cafile", "/nowhere"), "cannot read /nowhere"),
+        (("demo", "--svg", "/nowhere/picture"), "cannot write /nowhere/picture"),
         (("fly",), "unknown verb"),
         (("iptables", "-f", "/nowhere.yaml"), "cannot read"),
         (("kubectl", "--data-dir", "/nowhere", "get", "pods"), "no kubeconfig"),
@@ -136,6 +142,48 @@ def test_bad_input_is_one_line_and_status_2(arguments: tuple[str, ...], text: st
     assert done.returncode == 2, done.stderr
     assert text in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_etcd_that_does_not_answer_is_named_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        done = once("up", "--port", "0", "--data-dir", str(tmp_path / "state"), "--etcd-servers", url)
+    assert done.returncode == 1
+    assert f"is an etcd running at {url}?" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_verbs_name_what_is_wrong_with_a_kubeconfig_or_what_they_are_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    with process("up", "--port", "0", "--nodes", "0", "--data-dir", str(tmp_path / "a"), "--kubeconfig", str(config)) as (
+        running,
+        _,
+    ):
+        good = yaml.safe_load(config.read_text())
+        for number, (part, changes, status, text) in enumerate((
+            ("user", {"client-certificate-data": "aGVsbG8="}, 2, "bad certificate or key"),
+            ("user", {"client-certificate-data": "%"}, 2, "is not base64"),
+            ("cluster", {"server": "https://127.0.0.1:1"}, 1, "is the cluster of"),
+            ("cluster", {"server": "nonsense"}, 2, "is not the URL of a server"),
+        )):  # fmt: skip
+            changed = json.loads(json.dumps(good))
+            changed[f"{part}s"][0][part].update(changes)
+            file = tmp_path / str(number)
+            file.write_text(json.dumps(changed))
+            done = once("snapshot", "--kubeconfig", str(file))
+            assert (done.returncode, len(done.stderr.splitlines())) == (status, 1), done.stderr
+            assert text in done.stderr
+            assert done.stderr.count(str(file)) == 1
+        for arguments, status, text in (
+            (("explain-schedule", "nobody"), 1, 'pods "nobody" not found'),
+            (("scheduler", "--config", "/nowhere"), 2, "cannot read /nowhere"),
+            (("kubelet", "--node-name", "No Name"), 2, "is no name of a node"),
+        ):
+            done = once(*arguments, "--kubeconfig", str(config))
+            assert (done.returncode, len(done.stderr.splitlines())) == (status, 1), done.stderr
+            assert text in done.stderr
+        assert interrupt(running) == 0
 
 
 def test_iptables_of_a_file_names_a_broken_manifest(tmp_path: Path) -> None:
