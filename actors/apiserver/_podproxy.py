@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from actors.apiserver._authz import Attributes
-from actors.apiserver._backend import Backend, exchange, pod_backend, request_bytes, service_backend
+from actors.apiserver._backend import Backend, exchange, node_of, pod_backend, request_bytes, service_backend, upgrade
 from actors.apiserver._core import Answer, Core
 from actors.apiserver._kubelets import kubelet_of, log_target, stream_target
 from actors.apiserver._messages import HttpCall, HttpReply, Tunnel
@@ -296,16 +296,17 @@ async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> Ht
     if kind in ("Pod", "Service"):
         find = pod_backend if kind == "Pod" else service_backend
         return await _relayed(core, call, find(core, request.namespace, request.name))
-    if core.get("", "nodes", "", request.name) is None:
-        raise status.not_found("", "nodes", request.name)
+    name = node_of(request.name)
+    if core.get("", "nodes", "", name) is None:
+        raise status.not_found("", "nodes", name)
     target = "/" + path.rest + (f"?{call.query}" if call.query else "")
-    elsewhere = kubelet_of(core, request.name)
+    elsewhere = kubelet_of(core, name)
     if elsewhere is not None:
         if call.headers.get("upgrade"):
             return elsewhere.tunnel(call, target)
         return await elsewhere.pass_on(call.method, target, call, streams=call.method == "GET")
     passed = msgspec.structs.replace(call, path="/" + path.rest)
-    answer: NodeAnswer = await _asked(core, node_address(core, request.name), NodeCall(passed))
+    answer: NodeAnswer = await _asked(core, node_address(core, name), NodeCall(passed))
     if answer.feeder is not None and call.stream is not None:
         server: Any = core.server
         server.follow(call.stream, call.stream_id, answer.feeder)
@@ -319,12 +320,7 @@ async def _relayed(core: Core, call: HttpCall, backend: Backend) -> HttpReply:
     query = f"?{call.query}" if call.query else ""
     if not rest and call.method in ("GET", "HEAD"):
         return HttpReply(301, "", b"", (("Location", f"{call.path}/{query}"),))
-    if call.headers.get("upgrade"):
-        raise status.service_unavailable("error trying to reach service: upgraded connections to pods are not relayed")
-    name = _node_name(backend.pod)
-    if name not in core.nodes and kubelet_of(core, name) is not None:
-        raise status.service_unavailable(
-            f"error trying to reach service: pods of node {name} are not reachable from here"
-        )
     data = request_bytes(call, (rest or "/") + query, backend)
-    return await exchange(core, node_address(core, name), backend, data, call.method == "HEAD")
+    if call.headers.get("upgrade"):
+        return await upgrade(core, backend, data)
+    return await exchange(core, backend, data, call)

@@ -373,6 +373,10 @@ class Connection(asyncio.Protocol):
         made: Any = WebSocket if call.headers.get("upgrade", "").lower() == "websocket" else RawSpdy
         if reply.tunnel.kind == "relay":
             made = RelaySocket
+        elif reply.tunnel.kind == "pipe":
+            from actors.apiserver.http._pipesocket import PipeSocket
+
+            made = PipeSocket
         self.socket = made(self, self._stream, reply.tunnel, call)
         assert self.socket is not None
         self.socket.open()
