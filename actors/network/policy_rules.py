@@ -29,6 +29,7 @@ TOP = "KUBE-NETPOL"
 ALLOWED = "0x20000/0x20000"
 UNMARK, MARK = "-j MARK --set-xmark 0x0/0x20000", f"-j MARK --set-xmark {ALLOWED}"
 JUMPS = (("mangle", "FORWARD", f'-m comment --comment "network policies" -j {TOP}'),)
+NEIGHBOUR_DISCOVERY = (133, 134, 135, 136)  # solicitations and advertisements of routers and neighbours
 DIRECTIONS = {"Egress": ("egress", "to", "-s", "-d"), "Ingress": ("ingress", "from", "-d", "-s")}
 
 
@@ -64,6 +65,8 @@ class PolicyRules:
     def chains(self) -> dict[str, list[str]]:
         """All chains, the one that FORWARD jumps to first."""
         top = ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"]
+        if self.family == "IPv6":  # neighbours on a bridge look for each other through this hook
+            top += [f"-p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j RETURN" for kind in NEIGHBOUR_DISCOVERY]
         found: dict[str, list[str]] = {TOP: top}
         for key in sorted(self.pods):
             pod = self.pods[key]

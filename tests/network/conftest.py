@@ -237,6 +237,12 @@ class Lab:
         self.pods[name], self.ips[name] = namespace, answer.addresses[0]
         return namespace
 
+    def wait_until_up(self) -> None:
+        """Over IPv6 it takes some seconds until neighbours find each other."""
+        for name, ip in self.ips.items():
+            for end in (self.outside, *(pod for other, pod in self.pods.items() if other != name)):
+                assert any(end.ask(ip, 8080, "udp") != "lost" for _ in range(10)), f"{name} is not reached"
+
     def close(self) -> None:
         for namespace in (*self.pods.values(), self.outside, self.node):
             namespace.close()
@@ -250,6 +256,7 @@ def _served(plan: Plan) -> Iterator[Lab]:
             for protocol in KINDS:
                 with contextlib.suppress(OSError):  # not every kernel has SCTP
                     namespace.serve(name, 8080, protocol)
+        made.wait_until_up()
         yield made
     finally:
         made.close()

@@ -33,8 +33,8 @@ def policy(name: str, namespace: str = "a", **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace}, "spec": {"podSelector": {}, **spec}}
 
 
-def rules_of(pods: list[Any], policies: list[Any]) -> PolicyRules:
-    rules = PolicyRules("node")
+def rules_of(pods: list[Any], policies: list[Any], family: str = "IPv4") -> PolicyRules:
+    rules = PolicyRules("node", family)
     rules.pods = {f"{p['metadata']['namespace']}/{p['metadata']['name']}": p for p in pods}
     rules.policies = {f"{p['metadata']['namespace']}/{p['metadata']['name']}": p for p in policies}
     rules.namespaces = {name: {"metadata": {"name": name, "labels": found}} for name, found in NAMESPACES.items()}
@@ -131,6 +131,8 @@ PORT = st.sampled_from(
         {"port": "admin"},
         {"port": 8000, "endPort": 8999},
         {"protocol": "UDP", "port": 8080},
+        {"protocol": "SCTP", "port": 8080},
+        {"protocol": "SCTP"},
         {"protocol": "TCP"},
     ]
 )
@@ -159,19 +161,19 @@ def test_the_rules_judge_as_the_policies_say(drawn: Any) -> None:
     for src in (A, B, C, OUTSIDE_IP):
         for dst in (A, B, C, OUTSIDE_IP):
             for port in PORTS:
-                for protocol in ("tcp", "udp"):
+                for protocol in ("tcp", "udp", "sctp"):
                     if src != dst:
                         expected = judged(rules, src, dst, port, protocol)
                         assert passes(rules, src, dst, port, protocol) is expected, (src, dst, port, protocol)
 
 
-def _random_spec(rng: random.Random) -> dict[str, Any]:
+def _random_spec(rng: random.Random, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     selectors = [{}, {"matchLabels": {"role": "web"}}, {"matchLabels": {"role": "db"}}]
-    peers = [
+    peers: list[dict[str, Any]] = [
         {"podSelector": selectors[1]},
         {"namespaceSelector": {"matchLabels": {"team": "y"}}},
-        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.244.1.2/32"]}},
-        {"ipBlock": {"cidr": "192.168.77.0/24"}},
+        {"ipBlock": blocks[0]},
+        {"ipBlock": blocks[1]},
     ]
     ports = [{"port": 8080}, {"port": "admin"}, {"port": 8000, "endPort": 8999}, {"protocol": "UDP", "port": 8080}]
     kind = rng.choice((("Ingress", "ingress", "from"), ("Egress", "egress", "to")))
@@ -185,35 +187,59 @@ def _random_spec(rng: random.Random) -> dict[str, Any]:
     }
 
 
+BLOCKS: dict[str, list[dict[str, Any]]] = {
+    "IPv4": [{"cidr": "0.0.0.0/0", "except": ["10.244.1.2/32"]}, {"cidr": "192.168.77.0/24"}],
+    "IPv6": [{"cidr": "::/0", "except": ["fd00:244:0:1::2/128"]}, {"cidr": "fd00:77::/64"}],
+}
+
+
+@pytest.fixture(scope="module", params=["IPv4", "IPv6"])
+def lab(lab: Any, request: pytest.FixtureRequest) -> Any:
+    """The lab of each address family."""
+    return lab if request.param == "IPv4" else request.getfixturevalue("lab6")
+
+
+def family(lab: Any) -> str:
+    return "IPv6" if ":" in lab.plan.node else "IPv4"
+
+
+def program(lab: Any) -> str:
+    return "ip6tables" if ":" in lab.plan.node else "iptables"
+
+
+def pods_of(lab: Any) -> list[Any]:
+    web, db, other = lab.pods
+    return [
+        pod("web", lab.ips[web], role="web"),
+        pod("db", lab.ips[db], role="db"),
+        pod("other", lab.ips[other], "b", role="web"),
+    ]
+
+
 @pytest.fixture
 def applier(lab: Any, live: LiveSystem) -> Any:
-    ref = live.spawn(Child("policies", lambda: PolicyApplier(netns=lab.node.path)))
+    ref = live.spawn(Child("policies", lambda: PolicyApplier(family(lab), netns=lab.node.path)))
     for namespace in lab.pods.values():
         if not any(s.getsockname()[1] == 9090 for s in namespace.sockets if s.fileno() >= 0):
             namespace.serve("pod", 9090)
     yield ref
     ref.ask(CleanUp(JUMPS), timeout=20.0)
-    assert "KUBE" not in lab.node.run("iptables-save", "-t", "mangle")
+    assert "KUBE" not in lab.node.run(f"{program(lab)}-save", "-t", "mangle")
 
 
 def test_the_kernel_judges_as_the_policies_say(lab: Any, applier: Any) -> None:
     rng = random.Random(7)
-    names = dict(zip(("web", "db", "other"), lab.pods, strict=True))
-    pods = [
-        pod("web", lab.ips[names["web"]], role="web"),
-        pod("db", lab.ips[names["db"]], role="db"),
-        pod("other", lab.ips[names["other"]], "b", role="web"),
-    ]
-    rules = rules_of(pods, [])
+    rules = rules_of(pods_of(lab), [], family(lab))
     applier.ask(Install(rules.restore_text(), JUMPS), timeout=20.0)
-    ends = {lab.ips[n]: lab.pods[n] for n in lab.pods} | {OUTSIDE_IP: lab.outside}
+    outside = lab.plan.outside
+    ends = {lab.ips[n]: lab.pods[n] for n in lab.pods} | {outside: lab.outside}
     for _ in range(8):
-        drawn = [(rng.choice("ab"), _random_spec(rng)) for _ in range(rng.randint(1, 3))]
+        drawn = [(rng.choice("ab"), _random_spec(rng, BLOCKS[family(lab)])) for _ in range(rng.randint(1, 3))]
         rules.policies = {f"x/{i}": p for i, p in enumerate(_policies(drawn))}
         applier.ask(Apply(rules.restore_text()), timeout=20.0)
         for _ in range(6):
             src, dst = rng.sample(sorted(ends), 2)
-            if dst == OUTSIDE_IP:
+            if dst == outside:
                 src, dst = dst, src
             port, protocol = rng.choice(((8080, "tcp"), (9090, "tcp"), (8080, "udp")))
             expected = judged(rules, src, dst, port, protocol)
@@ -221,10 +247,35 @@ def test_the_kernel_judges_as_the_policies_say(lab: Any, applier: Any) -> None:
             assert (seen != "lost") is expected, f"{src} to {dst}:{port}/{protocol}: {seen}, {drawn}"
 
 
+def test_a_changed_policy_stops_new_connections_and_lets_old_ones_end(lab: Any, applier: Any) -> None:
+    pods = pods_of(lab)
+    rules = rules_of(pods, [], family(lab))
+    applier.ask(Install(rules.restore_text(), JUMPS), timeout=20.0)
+    web, db = (p["status"]["podIP"] for p in pods[:2])
+    client = lab.pods["pod-0"]
+    talk = client.connect(db, 8080)
+    assert talk.ask().startswith("pod-1 ")
+    rules.policies = {"a/deny": policy("deny", policyTypes=["Ingress"])}
+    applier.ask(Apply(rules.restore_text()), timeout=20.0)
+    assert client.ask(db, 8080, timeout_s=0.2) == "lost"
+    assert talk.ask().startswith("pod-1 "), "an established connection goes on"
+    talk.close()
+    allow = [{"from": [{"podSelector": {"matchLabels": {"role": "web"}}}], "ports": [{"port": "http"}]}]
+    rules.policies["a/allow"] = policy("allow", policyTypes=["Ingress"], ingress=allow)
+    applier.ask(Apply(rules.restore_text()), timeout=20.0)
+    assert client.ask(db, 8080).startswith("pod-1 ")
+    assert client.ask(db, 9090, timeout_s=0.2) == "lost"
+    assert lab.node.ask(db, 9090).startswith("pod "), "a node reaches its pods: probes"
+    del rules.policies["a/deny"], rules.policies["a/allow"]
+    applier.ask(Apply(rules.restore_text()), timeout=20.0)
+    assert client.ask(db, 9090).startswith("pod ")
+    assert lab.pods["pod-1"].ask(web, 9090).startswith("pod ")
+
+
 def test_flushed_policies_are_noticed(lab: Any, applier: Any) -> None:
     applier.ask(Install(rules_of([], []).restore_text(), JUMPS), timeout=20.0)
     assert applier.ask(Check(), timeout=20.0) is True
-    lab.node.run("iptables", "-t", "mangle", "-F")
+    lab.node.run(program(lab), "-t", "mangle", "-F")
     assert applier.ask(Check(), timeout=20.0) is False
 
 

@@ -48,7 +48,7 @@ _ALIASES = {
 }
 _FLAGS = frozenset(("--rcheck", "--set", "--reap", "--rsource", "--rdest", "--random-fully", "--update", "--remove"))
 _MODULES = frozenset(
-    ("comment", "tcp", "udp", "sctp", "mark", "addrtype", "statistic", "recent", "conntrack", "nfacct")
+    ("comment", "tcp", "udp", "sctp", "icmp6", "mark", "addrtype", "statistic", "recent", "conntrack", "nfacct")
 )
 
 
@@ -193,6 +193,8 @@ _TESTS: dict[str, Callable[[str], Test]] = {
     "--src-type": _local("src"),
     "--dst-type": _local("dst"),
     "--probability": _probability,
+    # packets between neighbours, of certain kinds, are not simulated
+    "--icmpv6-type": lambda value: lambda packet, state: False,
 }
 
 
