@@ -25,6 +25,7 @@ class Certificates:
         )
         self._server = self.authority.server([config.host, "127.0.0.1", "localhost", *SERVICE_NAMES])
         self._admin: Any = None
+        self._key = b""
 
     def api_settings(self) -> dict[str, Any]:
         """What the API server must know of this."""
@@ -38,9 +39,10 @@ class Certificates:
         }
 
     def _account_key(self) -> bytes:
-        """The key that service account tokens are signed with; empty lets the API server make one."""
+        """The key that service account tokens are signed with."""
         if self._folder is None:
-            return b""
+            self._key = self._key or self._pki.new_key()
+            return self._key
         path = self._folder / "sa.key"
         if not path.exists():
             self._pki.write_private(path, self._pki.new_key())

@@ -12,9 +12,10 @@ from typing import Any
 from actors.apiserver import _write
 from actors.apiserver._cache import Entry
 from actors.apiserver._core import Answer, Core, copy
-from actors.apiserver._delete import delete_entry
+from actors.apiserver._delete import check_preconditions, delete_entry
 from actors.apiserver._options import DeleteOptions, delete_options
 from actors.apiserver._request import Request
+from actors.apiserver._store import Superseded
 from actors.apiserver._subresources import admitted
 from actors.apiserver.fieldvalidation import decode
 from protocol import status
@@ -58,8 +59,46 @@ async def evict(core: Core, request: Request) -> Answer:
     current: Entry | None = pods.cache.get(request.namespace, request.name)
     if current is None:
         raise status.not_found("", "pods", request.name)
+    if not options.dry_run:
+        current = await _say_why(core, pods, current, options)
+        if options.resource_version:
+            options = options._replace(resource_version=current.object["metadata"]["resourceVersion"])
     await delete_entry(core, inner, current, options)
     return Answer(obj=status.success(code=201), code=201)
+
+
+async def _say_why(core: Core, pods: Any, entry: Entry, options: DeleteOptions) -> Entry:
+    """Note in the pod's conditions why it goes: its owners and its node tell by that. Like the deletion
+    it is the server's own doing: nobody is asked and nobody owns it."""
+    while True:
+        check_preconditions(pods, entry, options)
+        obj = copy(entry.object)
+        _disrupt(obj.setdefault("status", {}).setdefault("conditions", []), core.clock.rfc3339())
+        if _write.unchanged(obj, entry.object):
+            return entry
+        try:
+            return await core.store.update(pods.cache, entry, obj)
+        except Superseded as lost:
+            if lost.entry is None:
+                raise status.not_found("", "pods", entry.name) from None
+            entry = lost.entry
+
+
+def _disrupt(conditions: list[Object], now: str) -> None:
+    made = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    for index, condition in enumerate(conditions):
+        if condition.get("type") == made["type"]:
+            if condition.get("status") == made["status"]:
+                made["lastTransitionTime"] = condition.get("lastTransitionTime") or now
+            conditions[index] = made
+            return
+    conditions.append(made)
 
 
 def _unprotected(pod: Object) -> bool:

@@ -138,6 +138,23 @@ def test_a_budget_without_disruptions_stops_an_eviction(api: Any, refused: Any) 
     left = api.get("poddisruptionbudgets.policy", "default", "b")["status"]
     assert left["disruptionsAllowed"] == 0
     assert "p" in left["disruptedPods"]
+    gone = api.get("pods", "default", "p")
+    said = gone["status"]["conditions"][-1]
+    assert (said["type"], said["status"], said["reason"]) == ("DisruptionTarget", "True", "EvictionByEvictionAPI")
+    assert said["message"] == "Eviction API: evicting"
+    assert not any("DisruptionTarget" in str(owned["fieldsV1"]) for owned in gone["metadata"]["managedFields"])
+
+
+def test_an_eviction_of_another_pod_of_that_name_says_nothing_and_deletes_nothing(api: Any, refused: Any) -> None:
+    api.create("serviceaccounts", "default", {"metadata": {"name": "default"}})
+    pod = {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}}
+    api.create("pods", "default", pod)
+    options = {"preconditions": {"uid": "another"}}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions": options}
+    assert refused(api.ask, "create", "pods", "default", "p", body=eviction, sub="eviction").code == 409
+    left = api.get("pods", "default", "p")
+    assert "deletionTimestamp" not in left["metadata"]
+    assert not left["status"].get("conditions")
 
 
 def test_scale_changes_the_count_and_nothing_else(api: Any) -> None:

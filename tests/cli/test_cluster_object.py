@@ -56,6 +56,15 @@ def test_apply_wait_and_list_in_a_with_block() -> None:
     assert not folder.exists()
 
 
+def test_a_cluster_in_memory_fills_token_secrets_too() -> None:
+    with Cluster(nodes=0) as cluster:
+        notes = {"kubernetes.io/service-account.name": "default"}
+        secret = {"metadata": {"name": "t", "annotations": notes}, "type": "kubernetes.io/service-account-token"}
+        cluster.client.create("secrets", secret, "default")
+        (filled,) = cluster.wait("secrets", lambda secrets: all((s.get("data") or {}).get("token") for s in secrets))
+        assert set(filled["data"]) == {"ca.crt", "namespace", "token"}
+
+
 def test_a_stopped_cluster_leaves_no_threads_behind() -> None:
     import threading
 
