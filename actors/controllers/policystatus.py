@@ -1,8 +1,10 @@
-"""The ValidatingAdmissionPolicy status controller: which generation has been looked at.
+"""The ValidatingAdmissionPolicy status controller: do a policy's expressions fit what it is about?
 
-Owns `status.observedGeneration` and `status.typeChecking`. Expressions are not type-checked here:
-the API server compiles them when a policy is written, and refuses what does not compile. Facts:
-kubernetes pkg/controller/validatingadmissionpolicystatus.
+Owns `status.observedGeneration` and `status.typeChecking`. A policy is checked once per generation; its
+warnings never change what it does.
+
+https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/#type-checking
+Source: kubernetes pkg/controller/validatingadmissionpolicystatus
 """
 
 from __future__ import annotations
@@ -15,13 +17,16 @@ from protocol.objects import Object, metadata, status
 __all__ = ["PolicyStatusController"]
 
 RESOURCE = "validatingadmissionpolicies"
+DEFINITIONS = "customresourcedefinitions"
+MANAGER = "validatingadmissionpolicy-status"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 
 class PolicyStatusController(Controller):
-    """Notes that a policy was seen. Keys: policies."""
+    """Checks the types in policies. Keys: policies."""
 
-    component: ClassVar[str] = "validatingadmissionpolicy-status"
-    resources: ClassVar[tuple[str, ...]] = (RESOURCE,)
+    component: ClassVar[str] = MANAGER
+    resources: ClassVar[tuple[str, ...]] = (RESOURCE, DEFINITIONS)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -38,5 +43,18 @@ class PolicyStatusController(Controller):
         generation = metadata(policy).get("generation", 0)
         if status(policy).get("observedGeneration", 0) >= generation:
             return
-        wanted = {**status(policy), "observedGeneration": generation, "typeChecking": {}}
-        await self.client.update_status(RESOURCE, {**policy, "status": wanted})
+        from actors.controllers._policytypes import expression_warnings
+
+        checked: Object = {}
+        warnings = expression_warnings(policy, self.store(DEFINITIONS))
+        if warnings:
+            checked["expressionWarnings"] = warnings
+        body = {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": key},
+            "status": {"observedGeneration": generation, "typeChecking": checked},
+        }
+        await self.client.patch(
+            RESOURCE, key, "", body, patch_type=APPLY_PATCH, subresource="status", fieldManager=MANAGER, force="true"
+        )

@@ -39,10 +39,13 @@ _SCALARS = {"boolean": BOOL, "number": DOUBLE, "integer": INT}
 _TEXT_FORMATS = {"byte": BYTES, "duration": DURATION, "date": TIMESTAMP, "date-time": TIMESTAMP}
 
 
-def type_of_schema(schema: Schema | None, root: bool = False, name: str = "object") -> Type | None:
+def type_of_schema(
+    schema: Schema | None, root: bool = False, name: str = "object", meta: Type | None = None
+) -> Type | None:
     """The type of a schema's values; None when expressions do not see them.
 
-    `root`: the schema of a resource, where `apiVersion`, `kind` and `metadata` are always known.
+    `root`: the schema of a resource, where `apiVersion`, `kind` and `metadata` are always known. `meta`: the
+    type of that metadata; without it, it has a name and a generateName.
     """
     if schema is None:
         return None
@@ -59,7 +62,7 @@ def type_of_schema(schema: Schema | None, root: bool = False, name: str = "objec
         if isinstance(extra, dict):
             value = _below(extra, f"{name}.@elem")
             return map_of(STRING, value) if value is not None else None
-        return _struct(schema, root, name)
+        return _struct(schema, root, name, meta)
     if word == "string":
         return _TEXT_FORMATS.get(schema.get("format") or "", STRING)
     return _SCALARS.get(word or "")
@@ -71,10 +74,10 @@ def _below(schema: Any, name: str) -> Type | None:
     return type_of_schema(schema, bool(schema.get("x-kubernetes-embedded-resource")), name)
 
 
-def _struct(schema: Schema, root: bool, name: str) -> Type:
+def _struct(schema: Schema, root: bool, name: str, meta: Type | None) -> Type:
     """An object, whose fields are looked at when they are asked for."""
     declared: dict[str, Any] = {}
-    known: dict[str, Type | None] = {}
+    known: dict[str, Type | None] = {"metadata": meta} if root and meta is not None else {}
 
     def fields(field: str) -> Type | None:
         if not declared:

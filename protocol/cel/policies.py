@@ -15,7 +15,7 @@ from functools import lru_cache
 from protocol.cel._environment import Environment
 from protocol.cel._types import BOOL, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of, struct
 
-__all__ = ["APPLY_CONFIGURATION", "JSON_PATCHES", "environment", "variables_type"]
+__all__ = ["APPLY_CONFIGURATION", "JSON_PATCHES", "checking_environment", "environment", "variables_type"]
 
 _AUTHORIZER = Type("struct", "kubernetes.authorization.Authorizer")
 _RESOURCE_CHECK = Type("struct", "kubernetes.authorization.ResourceCheck")
@@ -89,35 +89,35 @@ def environment(
     authorizer: bool = True,
     variables: Mapping[str, Type] | None = None,
     mutating: bool = False,
-    object_type: Type | None = None,
-    params_type: Type | None = None,
 ) -> Environment:
-    """The environment of a policy's expressions.
-
-    `variables`: the policy's own so far; None where there can be none. `object_type` and `params_type`:
-    what the objects are known to be; anything, if they are not.
-    """
-    if variables is None and object_type is None and params_type is None:
+    """The environment of a policy's expressions. `variables`: the policy's own so far; None where there can
+    be none."""
+    if variables is None:
         return _plain(params, authorizer, mutating)
-    return Environment(_names(params, authorizer, variables, object_type, params_type), _built if mutating else None)
+    return Environment(_names(params, authorizer, variables), _built if mutating else None)
+
+
+def checking_environment(
+    variables: Mapping[str, Type], object_type: Type | None, params: bool, params_type: Type | None
+) -> Environment:
+    """The environment in which a policy is checked against the types of the objects that it is about; None
+    is anything."""
+    names = _names(params, False, variables)
+    names |= {"object": object_type or DYN, "oldObject": object_type or DYN, "authorizer": _AUTHORIZER}
+    if params:
+        names["params"] = params_type or DYN
+    return Environment(names)
 
 
 @lru_cache(maxsize=8)
 def _plain(params: bool, authorizer: bool, mutating: bool) -> Environment:
-    return Environment(_names(params, authorizer, None, None, None), _built if mutating else None)
+    return Environment(_names(params, authorizer, None), _built if mutating else None)
 
 
-def _names(
-    params: bool,
-    authorizer: bool,
-    variables: Mapping[str, Type] | None,
-    object_type: Type | None,
-    params_type: Type | None,
-) -> dict[str, Type]:
-    known = object_type or DYN
-    names = {"object": known, "oldObject": known, "namespaceObject": _NAMESPACE, "request": _REQUEST}
+def _names(params: bool, authorizer: bool, variables: Mapping[str, Type] | None) -> dict[str, Type]:
+    names = {"object": DYN, "oldObject": DYN, "namespaceObject": _NAMESPACE, "request": _REQUEST}
     if params:
-        names["params"] = params_type or DYN
+        names["params"] = DYN
     if authorizer:
         names |= {"authorizer": _AUTHORIZER, "authorizer.requestResource": _RESOURCE_CHECK}
     if variables is not None:
