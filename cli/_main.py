@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from cli._errors import Failed, UsageError
@@ -83,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _without_verb(arguments)
     verb, rest = arguments[0], arguments[1:]
     try:
-        module = importlib.import_module(f"cli.{VERBS[verb][0]}")
+        with _interrupt_ends_at_once():
+            module = importlib.import_module(f"cli.{VERBS[verb][0]}")
         parser = _verb_parser(verb)
         module.configure(parser, verb)
         if getattr(module, "PASSES_ARGUMENTS_ON", False):
@@ -108,6 +112,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()
         return 1
+
+
+@contextmanager
+def _interrupt_ends_at_once() -> Iterator[None]:
+    """While modules are loaded Ctrl-C ends the process, without a word: an exception in the middle
+    of a compiled module's start can do worse."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _complain(verb: str, error: Exception, status: int) -> int:
