@@ -44,6 +44,8 @@ class Admission:
         self.held: dict[str, Amounts | None] = {}
         self.used: Amounts = {}
         self.ports: dict[str, tuple[PortKey, ...]] = {}
+        self.by_devices: Mapping[str, object] = {}
+        """Resources that are given out device by device, and not counted here."""
 
     def admit(
         self,
@@ -85,6 +87,8 @@ class Admission:
         wanted = pod_requests(pod) if _asks(pod) else {}
         for name in sorted(wanted, key=lambda n: (("cpu", "memory", "ephemeral-storage", n).index(n), n)):
             limit, amount = self.limits.get(name), wanted[name]
+            if name in self.by_devices:
+                continue
             if limit is None and not name.startswith("hugepages-"):
                 continue  # an extended resource that the node does not know, or storage of which it tells nothing
             if amount > 0 and self.used.get(name, ZERO) + amount > (limit or ZERO):

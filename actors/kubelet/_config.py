@@ -96,6 +96,14 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`static` gives whole cores of their own to containers of Guaranteed pods that ask for whole cores."""
     reserved_cpus: str = ""
     """Cores that no container gets for itself (`0-1,4`)."""
+    devices: Mapping[str, int] = {}
+    """How many simulated devices there are, by resource (`example.com/gpu`)."""
+    device_plugins: bool = False
+    """Serve the registration of device plugins and podresources below `state_directory`."""
+    dra_drivers: tuple[str, ...] = ("*",)
+    """Drivers of dynamic resources whose devices this node prepares; `*`: simulated ones of any name."""
+    watch_node: bool = False
+    """Watch the Node, tell events about it and take simulated devices from its annotations."""
     state_directory: str = ""
     """Where the kubelet keeps what outlives it (device plugins, cpu_manager_state); empty: with its machine."""
     server_tls_bootstrap: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 from actors.kernel import Ref
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._tallies import Tallies
+from actors.kubelet.devices import CpuBook, DeviceBook
 
 __all__ = ["NodeContext", "PodTable"]
 
@@ -47,12 +48,16 @@ class NodeContext:
     __slots__ = (
         "allocatable",
         "apiserver",
+        "book",
+        "claims",
         "config",
+        "cpus",
         "features",
         "kubelet",
         "memory_bytes",
         "mirrors",
         "name",
+        "plugin_host",
         "pods",
         "prefix",
         "removed",
@@ -77,3 +82,8 @@ class NodeContext:
         self.removed: set[str] = set()
         self.mirrors: dict[tuple[str, str], Object] = {}
         self.tallies = Tallies()
+        self.book = DeviceBook()
+        self.cpus: CpuBook | None = None
+        self.plugin_host: Ref | None = None
+        self.claims: dict[str, dict[str, Object]] = {}
+        """By pod uid, by the pod's name for it: the ResourceClaims that have been prepared."""

@@ -123,7 +123,14 @@ class Heartbeat(ClientActor):
 
     async def _status(self, old: Object) -> Object:
         images: tuple[Image, ...] = await self.ask(self.node.runtime, ListImages())
-        return node_status(self.node.name, self.config, self.version, images, self.pressures, old, self.clock.now())
+        status = node_status(self.node.name, self.config, self.version, images, self.pressures, old, self.clock.now())
+        for name, amounts in zip(("capacity", "allocatable"), self.device_capacity(), strict=True):
+            status[name] = {**status[name], **amounts}
+        return status
+
+    def device_capacity(self) -> tuple[dict[str, str], dict[str, str]]:
+        """(capacity, allocatable) of devices (defined by the part that keeps them)."""
+        return {}, {}
 
     async def write_status(self) -> None:
         """Write the status, whatever the API thinks it is; raises StatusError."""

@@ -19,6 +19,7 @@ from actors.kernel import Child, Future, Ref, handles
 from actors.kubelet._admission import Admission, allocated
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
+from actors.kubelet._devicing import Devicing
 from actors.kubelet._heartbeat import Tick
 from actors.kubelet._messages import (
     ConsiderResize,
@@ -33,7 +34,6 @@ from actors.kubelet._messages import (
     WorkerGone,
 )
 from actors.kubelet._pod import Pod
-from actors.kubelet._relief import Relief
 from actors.kubelet._spec import is_static, is_terminal
 from actors.kubelet._static import is_mirror
 from actors.kubelet._worker_base import node_user
@@ -86,11 +86,19 @@ class MoreEvents(Message, frozen=True):
     """Events wait, and may be recorded again."""
 
 
-class Kubelet(Relief):
+class Kubelet(Devicing):
     """See the module."""
 
-    def __init__(self, node_name: str, apiserver: Ref, runtime: Ref, config: KubeletConfig | None = None) -> None:
+    def __init__(
+        self,
+        node_name: str,
+        apiserver: Ref,
+        runtime: Ref,
+        config: KubeletConfig | None = None,
+        files: dict[str, bytes] | None = None,
+    ) -> None:
         super().__init__()
+        self.files = {} if files is None else files
         self.config = config or KubeletConfig()
         self.node = NodeContext(node_name, apiserver, runtime, self.ref, self.config)
         self.client = Client(self, apiserver, user=node_user(self.node), user_agent=self.config.user_agent)
@@ -102,6 +110,13 @@ class Kubelet(Relief):
             on_add=self._added,
             on_update=self._changed,
             on_delete=self._deleted,
+        )
+        self.node_informer = Informer(
+            self.client,
+            "nodes",
+            field_selector=f"metadata.name={node_name}",
+            on_add=lambda node: self._node_seen(node),
+            on_update=lambda _, node: self._node_seen(node),
         )
         self.admission = Admission(self.config)
         self.deferred: dict[str, int] = {}  # uid -> priority of pods whose resize waits for room
@@ -120,6 +135,7 @@ class Kubelet(Relief):
         self.begin_heartbeat()
         self.begin_static()
         self.begin_relief()
+        self.begin_devices()
 
     async def on_start(self) -> None:  # type: ignore[override]
         """Runtime first, so that no end of a container is missed; then the API, in the background."""
@@ -127,6 +143,7 @@ class Kubelet(Relief):
         await self.ask(self.node.runtime, GetContainerEvents(self.ref))
         found = await self.ask(self.node.runtime, ListPodSandbox())
         self.found_sandboxes = {s.uid for s in found}
+        await self.start_devices()
         await self.start_static()
         self.ref.tell(Begin())
 
@@ -134,11 +151,14 @@ class Kubelet(Relief):
     async def begin(self, message: Begin) -> None:
         """Join the cluster. What goes wrong here crashes this actor, and it starts anew."""
         await self.register()
+        if self.config.watch_node:
+            self.node_informer.start()
         period_s = self.config.lease_renew_s
         if self.config.pods:
             self.informer.start()
             await self.informer.synced()
             self.informer_ready = True
+            self.give_back_of_the_lost()
             self.mirror()
         for sandbox in await self.ask(self.node.runtime, ListPodSandbox()):
             if sandbox.uid not in self.node.pods:
@@ -153,7 +173,13 @@ class Kubelet(Relief):
     @handles(Tick)
     async def tick(self, message: Tick) -> None:
         await self.beat()
+        self.forget_old_devices()
         await self.relieve()
+
+    def _node_seen(self, node: Object) -> None:
+        self.node_object = node
+        self.node_read_at = self.clock.monotonic()
+        self.node_seen(node)
 
     # -- pods
 
@@ -170,7 +196,20 @@ class Kubelet(Relief):
                 self.node.pods[uid] = pod
                 self.background(self._look_at_node_then_add(uid))
             return
+        if self.asks_plugins(pod) and uid not in self.found_sandboxes and not is_terminal(pod):
+            if uid not in self.node.pods:
+                self.node.pods[uid] = pod
+                self.background(self._reserve_then_take(uid))
+            return
         self._take(pod)
+
+    async def _reserve_then_take(self, uid: str) -> None:
+        refusal = await self.reserve_from_plugins(self.node.pods[uid])
+        pod = self.node.pods.get(uid)
+        if pod is None:
+            self.give_back(uid)
+        elif uid not in self.node.workers:
+            self._take(pod, refusal)
 
     def _node_is_old(self) -> bool:
         """Whether so much time has passed since the Node was read that its taints may be others."""
@@ -186,7 +225,7 @@ class Kubelet(Relief):
         if pod is not None and uid not in self.node.workers:
             self._take(pod)
 
-    def _take(self, pod: Object) -> None:
+    def _take(self, pod: Object, refusal: tuple[str, str] | None = None) -> None:
         uid = pod["metadata"]["uid"]
         if uid in self.preempting:
             self.node.pods[uid] = pod
@@ -197,15 +236,16 @@ class Kubelet(Relief):
             self.node.pods[uid] = pod
             recovering = True
         self.node.pods[uid] = pod
-        refusal = None
         if not recovering:
-            refusal = self.admission.admit(
-                pod, self.node_object, self.pressures, is_static(pod), self.node.features
-            )
+            refusal = refusal or self.reserve(pod)
+        if not recovering and refusal is None:
+            refusal = self.admission.admit(pod, self.node_object, self.pressures, is_static(pod), self.node.features)
+            if refusal is not None:
+                self.give_back(uid)
             if refusal is not None and self._make_room(pod):
                 self.node.tallies.preemptions[refusal[0].removeprefix("OutOf")] += 1
                 return
-        elif not is_terminal(pod):
+        elif recovering and not is_terminal(pod):
             self.admission.hold(allocated(pod))
         fresh = [not recovering and not (pod.get("status") or {}).get("startTime")]
 
@@ -265,6 +305,7 @@ class Kubelet(Relief):
     def _room(self, uid: str) -> None:
         """A pod needs no room any more: resizes that wait for some look again."""
         self.admission.release(uid)
+        self.give_back(uid)
         self.deferred.pop(uid, None)
         self._look_again()
         for critical in [c for c, victims in self.preempting.items() if uid in victims]:
@@ -296,6 +337,7 @@ class Kubelet(Relief):
     def worker_gone(self, message: WorkerGone) -> None:
         self.node.workers.pop(message.uid, None)
         pod = self.node.pods.forget(message.uid)
+        self.node.claims.pop(message.uid, None)
         self.node.removed.discard(message.uid)
         self.evicted.discard(message.uid)
         self._room(message.uid)

@@ -24,6 +24,10 @@ class MirrorChanged(Message, frozen=True):
     """The pod is a static one, and the API's mirror of it has changed."""
 
 
+class CpusChanged(Message, frozen=True):
+    """The cores that containers without cores of their own share are others now."""
+
+
 class ConsiderResize(Message, frozen=True):
     """The resources that the spec asks for may differ from those that are allocated, or there may be room now."""
 

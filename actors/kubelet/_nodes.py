@@ -98,6 +98,8 @@ class SimulatedNode(Actor):
         self.make_runtime = make_runtime
         self.config = config
         self.kubelet: Ref | None = None
+        self.files: dict[str, bytes] = {}
+        """What kubelets of this machine have written down."""
 
     def on_start(self) -> None:
         self.runtime = self.spawn(Child("runtime", self.make_runtime))
@@ -107,9 +109,9 @@ class SimulatedNode(Actor):
     def start_kubelet(self, message: StartKubelet) -> Ref:
         """The kubelet's address."""
         if self.kubelet is None or not self.kubelet.is_alive():
-            name, apiserver, runtime, config = self.name, self.apiserver, self.runtime, self.config
+            name, apiserver, runtime, config, files = self.name, self.apiserver, self.runtime, self.config, self.files
             self.kubelet = self.spawn(
-                Child("kubelet", lambda: Kubelet(name, apiserver, runtime, config), intensity=1000)
+                Child("kubelet", lambda: Kubelet(name, apiserver, runtime, config, files), intensity=1000)
             )
         return self.kubelet
 

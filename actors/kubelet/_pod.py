@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.kernel import handles
+from actors.kernel import ActorDead, AskTimeout, handles
 from actors.kubelet._messages import (
     ActiveDeadline,
     ConsiderResize,
+    CpusChanged,
     Describe,
     Described,
     Evict,
@@ -39,6 +40,7 @@ from protocol.cri import (
     ContainerEvent,
     CriError,
     ReadVolume,
+    UpdateContainerResources,
     UpdatePodSandbox,
 )
 
@@ -132,6 +134,17 @@ class Pod(Resizing):
             return
         self.ended(member, message.status)
         self.kick()
+
+    @handles(CpusChanged)
+    async def cpus_changed(self, message: CpusChanged) -> None:
+        """Containers that share cores share others now."""
+        for member in self.members:
+            if member.state == RUNNING and not self.ending:
+                try:
+                    change = UpdateContainerResources(member.container_id, self.resources_of(member))
+                    await self.ask(self.node.runtime, change)
+                except (CriError, ActorDead, AskTimeout) as error:
+                    self.log.info("cores_not_changed", pod=self.full_name(), error=str(error))
 
     @handles(MirrorChanged)
     def mirror_changed(self, message: MirrorChanged) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.kubelet._admission import Admission
 from actors.kubelet._eviction import (
     Shortage,
     Use,
@@ -30,6 +31,8 @@ Object = dict[str, Any]
 
 class Relief(StaticPods):
     """See the module."""
+
+    admission: Admission
 
     def begin_relief(self) -> None:
         """Nothing is short at the start."""

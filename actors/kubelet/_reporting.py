@@ -51,6 +51,7 @@ class Reporting(Probing):
 
     def current_status(self) -> Object:
         """The status as it is now."""
+        self.note_devices()
         return pod_status(self.pod, self.members, self.facts, self.clock.now())
 
     def _said(self, new: Object) -> bool:

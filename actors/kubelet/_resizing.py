@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 
 from actors.kernel import ActorDead, AskTimeout, handles
-from actors.kubelet._cgroups import container_config_resources
 from actors.kubelet._messages import ConsiderResize, Resize
 from actors.kubelet._plan import RUNNING, Member
 from actors.kubelet._recovering import Recovering, plain
@@ -115,9 +114,8 @@ class Resizing(Recovering):
                     break
                 await self.sleep(LOOK_S)
             return
-        factor = self.node.config.memory_throttling_factor
-        resources = container_config_resources(self.pod, member.spec, self.node.memory_bytes, factor)
-        await self.ask(self.node.runtime, UpdateContainerResources(member.container_id, resources))
+        change = UpdateContainerResources(member.container_id, self.resources_of(member))
+        await self.ask(self.node.runtime, change)
 
 
 def with_resources(container: Object, resources: Object | None) -> Object:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from actors.kubelet._cgroups import cgroup_parent, container_config_resources, pod_config_resources
-from actors.kubelet._claims import Claims
+from actors.kubelet._cgroups import cgroup_parent, pod_config_resources
 from actors.kubelet._env import (
     ConfigError,
     environment,
@@ -20,6 +19,7 @@ from actors.kubelet._env import (
     service_variables,
     sub_path,
 )
+from actors.kubelet._granting import Granting
 from actors.kubelet._messages import GetServices, GetToken
 from actors.kubelet._plan import EXITED, RUNNING, Member
 from actors.kubelet._probes import Probe, handler_of, probe_kinds
@@ -56,14 +56,14 @@ __all__ = ["Starting"]
 Object = dict[str, Any]
 
 
-class Starting(Claims):
+class Starting(Granting):
     """See the module."""
 
     # -- sandbox and volumes
 
     async def make_sandbox(self) -> bool:
         """Run the pause container; false when that has to be tried again later."""
-        if not await self.volumes_ready():
+        if not await self.claims_ready() or not await self.volumes_ready():
             return False
         pod, spec, meta = self.pod, self.pod["spec"], self.pod["metadata"]
         hostname, full_name = pod_hostname(pod, self.node.config.cluster_domain)
@@ -241,7 +241,7 @@ class Starting(Claims):
             self.record("Warning", "Failed", f"Error: {error}", member)
             self._hold(member)
             return
-        await self._run_container(member, config, again, image_id)
+        await self._run_container(member, self.with_devices(member, config), again, image_id)
 
     def _image_volumes(self, spec: Object) -> list[Object]:
         """The image volumes that a container mounts."""
@@ -252,6 +252,7 @@ class Starting(Claims):
     async def _run_container(self, member: Member, config: ContainerConfig, again: bool, image_id: Image) -> None:
         runtime = self.node.runtime
         try:
+            await self.ready_devices(member)
             created = await self.ask(runtime, CreateContainer(self.sandbox_id, config))
         except CriError as error:
             if error.code == "AlreadyExists":
@@ -426,7 +427,7 @@ class Starting(Claims):
             spec.get("workingDir") or "",
             tuple(pairs),
             self._mounts(spec, values),
-            resources=container_config_resources(pod, spec, node.memory_bytes, node.config.memory_throttling_factor),
+            resources=self.resources_of(member),
             stdin=bool(spec.get("stdin")),
             stdin_once=bool(spec.get("stdinOnce")),
             tty=bool(spec.get("tty")),

@@ -257,7 +257,7 @@ class StaticPods(Paths):
 
     informer_ready = False
 
-    def _take(self, pod: Object) -> None:
+    def _take(self, pod: Object, refusal: tuple[str, str] | None = None) -> None:
         raise NotImplementedError
 
     def _deleted(self, pod: Object) -> None:

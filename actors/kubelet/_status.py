@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -76,6 +76,7 @@ class PodFacts:
     """
 
     __slots__ = (
+        "devices",
         "extra_conditions",
         "host_ips",
         "ips",
@@ -103,9 +104,11 @@ class PodFacts:
         self.message = ""
         self.extra_conditions: tuple[Object, ...] = ()
         self.resize: tuple[str, str, str, int] | None = None
+        self.devices: Mapping[str, list[Object]] = {}
+        """By container: the resources that are devices, with the health of each."""
 
 
-def container_status(pod: Object, member: Member, prefix: str) -> Object:
+def container_status(pod: Object, member: Member, prefix: str, devices: Mapping[str, list[Object]] = {}) -> Object:
     """One entry of `containerStatuses`."""
     status: Object = {
         "name": member.name,
@@ -120,6 +123,8 @@ def container_status(pod: Object, member: Member, prefix: str) -> Object:
         status["containerID"] = f"{prefix}://{member.container_id}"
     if member.kind in (MAIN, SIDECAR) or member.container_id:
         status["started"] = member.started if member.state == RUNNING else False
+    if devices and member.name in devices and member.container_id:
+        status["allocatedResourcesStatus"] = devices[member.name]
     if member.container_id:
         _resources(member, status)
         mounts = member.spec.get("volumeMounts")
@@ -301,12 +306,12 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     status["startTime"] = old.get("startTime") or rfc3339(facts.start_time or now)
     if facts.reason:
         status["reason"], status["message"] = facts.reason, facts.message
-    init = [container_status(pod, m, facts.prefix) for m in members if m.kind in (INIT, SIDECAR)]
+    init = [container_status(pod, m, facts.prefix, facts.devices) for m in members if m.kind in (INIT, SIDECAR)]
     if init:
         status["initContainerStatuses"] = init
     main = sorted((m for m in members if m.kind == MAIN), key=lambda m: m.name)
-    status["containerStatuses"] = [container_status(pod, m, facts.prefix) for m in main]
-    ephemeral = [container_status(pod, m, facts.prefix) for m in members if m.kind == EPHEMERAL]
+    status["containerStatuses"] = [container_status(pod, m, facts.prefix, facts.devices) for m in main]
+    ephemeral = [container_status(pod, m, facts.prefix, facts.devices) for m in members if m.kind == EPHEMERAL]
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = old.get("qosClass") or qos_class(pod)
