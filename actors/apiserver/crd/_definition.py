@@ -10,10 +10,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from actors.apiserver.crd._field_path import PathProblem, find_path
+from actors.apiserver.crd._form import Surroundings, parts
 from actors.apiserver.crd._names import is_established
 from actors.apiserver.crd._schema_rules import check_schema
+from actors.apiserver.crd._shown import shown_versions
+from actors.apiserver.crd._structural import why_not_built
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
-from actors.apiserver.strategies._errors import forbidden, invalid, not_supported, required
+from actors.apiserver.strategies._admission_rules import check_service, check_url
+from actors.apiserver.strategies._errors import duplicate, forbidden, invalid, not_supported, required, too_many
 from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, dns_subdomain_name
 
 __all__ = ["DefinitionStrategy", "check_spec"]
@@ -27,6 +32,7 @@ _HOISTED = (
     ("additionalPrinterColumns", "AdditionalPrinterColumns", "additionalPrinterColumns"),
     ("selectableFields", "SelectableFields", "selectableFields"),
 )
+MOST_SELECTABLE = 8
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 
@@ -50,7 +56,7 @@ class DefinitionStrategy(Strategy):
         if not spec.get("conversion"):
             spec["conversion"] = {"strategy": "None"}
         service = ((spec["conversion"].get("webhook") or {}).get("clientConfig") or {}).get("service")
-        if service and not service.get("port"):
+        if service is not None and service.get("port") is None:
             service["port"] = 443
         if spec.get("preserveUnknownFields") is False:
             del spec["preserveUnknownFields"]
@@ -150,23 +156,6 @@ def _internal(spec: Object) -> Object:
     return out
 
 
-def _shown(versions: list[Object]) -> list[Object]:
-    """Versions as errors print them."""
-    out = []
-    for version in versions:
-        row: Object = {
-            "Name": version.get("name", ""),
-            "Served": bool(version.get("served")),
-            "Storage": bool(version.get("storage")),
-            "Deprecated": bool(version.get("deprecated")),
-            "DeprecationWarning": version.get("deprecationWarning"),
-        }
-        for field, title, _ in _HOISTED:
-            row[title] = version.get(field)
-        out.append(row)
-    return out
-
-
 def check_spec(published: Object, before: Object | None = None) -> Errors:
     """The rules of `spec`. `before`: the one that it replaces; schemas that it had are not judged by cost."""
     spec = _internal(published)
@@ -177,10 +166,15 @@ def check_spec(published: Object, before: Object | None = None) -> Errors:
         errors.append(required("spec.scope"))
     elif scope not in ("Cluster", "Namespaced"):
         errors.append(not_supported("spec.scope", scope, ("Cluster", "Namespaced")))
-    if not (spec.get("validation") or {}).get("openAPIV3Schema"):
+    if _schema_of(spec.get("validation")) is None:
         for i, version in enumerate(versions):
-            if not (version.get("schema") or {}).get("openAPIV3Schema"):
+            if _schema_of(version.get("schema")) is None:
                 errors.append(required(f"spec.versions[{i}].schema.openAPIV3Schema"))
+    if spec.get("preserveUnknownFields") and any(
+        _has_default(schema)
+        for schema in (_schema_of(holder) for holder in (spec.get("validation"), *(v.get("schema") for v in versions)))
+    ):
+        errors.append(invalid("spec.preserveUnknownFields", True, "must be false in order to use defaults in the schema"))
     known = _known_schemas(published, before)
     errors += _check_versions(spec, versions, known)
     errors += _check_names(spec.get("names") or {})
@@ -192,8 +186,28 @@ def check_spec(published: Object, before: Object | None = None) -> Errors:
     for i, column in enumerate(spec.get("additionalPrinterColumns") or ()):
         errors += _check_column(column, f"spec.additionalPrinterColumns[{i}]")
     if spec.get("selectableFields"):
-        errors += _check_selectable(spec["selectableFields"], spec.get("validation"), "spec.selectableFields")
-    return errors + _check_conversion(spec.get("conversion"))
+        if spec.get("validation") is None:
+            words = "may only be set when validations.schema is included"
+            errors.append(invalid("spec.selectableFields", "", words))
+        else:
+            errors += _check_selectable(spec["selectableFields"], spec["validation"], "spec")
+    conversion = spec.get("conversion")
+    if conversion is not None and conversion.get("strategy", "") != "None" and spec.get("preserveUnknownFields"):
+        words = "must be None if spec.preserveUnknownFields is true"
+        errors.append(invalid("spec.conversion.strategy", conversion.get("strategy", ""), words))
+    return errors + _check_conversion(conversion)
+
+
+def _schema_of(validation: Object | None) -> Object | None:
+    return (validation or {}).get("openAPIV3Schema")
+
+
+def _has_default(schema: Object | None) -> bool:
+    if schema is None:
+        return False
+    if schema.get("default") is not None:
+        return True
+    return any(_has_default(sub) for sub, *_ in parts(schema, "", Surroundings()))
 
 
 def _check_group(group: str) -> Errors:
@@ -219,6 +233,7 @@ def _known_schemas(spec: Object, before: Object | None) -> set[str]:
 
 def _check_versions(spec: Object, versions: list[Object], known: set[str]) -> Errors:
     errors: Errors = []
+    own_subresources = any(version.get("subresources") is not None for version in versions)
     for i, version in enumerate(versions):
         path = f"spec.versions[{i}]"
         problems = dns1035_label(version.get("name", ""))
@@ -226,21 +241,24 @@ def _check_versions(spec: Object, versions: list[Object], known: set[str]) -> Er
             errors.append(invalid(f"{path}.name", version.get("name", ""), ",".join(problems)))
         for problem in _deprecation_problems(version):
             errors.append(invalid(f"{path}.deprecationWarning", version.get("deprecationWarning"), problem))
-        subresources = version.get("subresources") or spec.get("subresources") or {}
+        subresources = (version.get("subresources") if own_subresources else spec.get("subresources")) or {}
         errors += check_schema(version.get("schema"), f"{path}.schema", subresources.get("status") is not None,
                                version.get("name") in known)
         errors += _check_subresources(version.get("subresources"), f"{path}.subresources")
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
             errors += _check_column(column, f"{path}.additionalPrinterColumns[{j}]")
         if version.get("selectableFields"):
-            schema = version.get("schema") or spec.get("validation")
-            errors += _check_selectable(version["selectableFields"], schema, f"{path}.selectableFields")
+            if _schema_of(version.get("schema")) is None:
+                words = "may only be set when `version.schema.openAPIV3Schema` is not included"
+                errors.append(invalid(f"{path}.selectableFields", "", words))
+            else:
+                errors += _check_selectable(version["selectableFields"], version["schema"], path)
     names = [version.get("name") for version in versions]
     if len(set(names)) != len(names):
-        errors.append(invalid("spec.versions", _shown(versions), "must contain unique version names"))
+        errors.append(invalid("spec.versions", shown_versions(versions), "must contain unique version names"))
     if sum(1 for version in versions if version.get("storage")) != 1:
         errors.append(
-            invalid("spec.versions", _shown(versions), "must have exactly one version marked as storage version")
+            invalid("spec.versions", shown_versions(versions), "must have exactly one version marked as storage version")
         )
     if spec["version"]:
         problems = dns1035_label(spec["version"])
@@ -343,39 +361,38 @@ def _check_column(column: Object, path: str) -> Errors:
     return errors
 
 
-def _check_selectable(fields: list[Object], validation: Object | None, path: str) -> Errors:
+def _check_selectable(fields: list[Object], validation: Object | None, holder: str) -> Errors:
     errors: Errors = []
-    schema = (validation or {}).get("openAPIV3Schema") or {}
+    path, schema = f"{holder}.selectableFields", _schema_of(validation)
+    problem = "" if schema is None else why_not_built(schema)
+    if schema is None or problem:
+        schema = {}
+    if problem:
+        errors.append(invalid(f"{holder}.schema.openAPIV3Schema", "", problem))
     seen: set[str] = set()
     for i, entry in enumerate(fields):
         where, value = f"{path}[{i}].jsonPath", entry.get("jsonPath", "")
         if not value:
             errors.append(required(where))
             continue
-        found: Any = schema
-        words = value.removeprefix(".").split(".")
-        for word in words:
-            found = ((found or {}).get("properties") or {}).get(word)
-        if found is None and words[0] != "metadata":
-            errors.append(invalid(where, value, "is an invalid path: does not refer to a valid field"))
+        try:
+            shown, found = find_path(value, schema, indexes=False)
+        except PathProblem as error:
+            errors.append(invalid(where, value, f"is an invalid path: {error}"))
             continue
-        if words[0] == "metadata":
+        if shown.partition(".")[0] == "metadata":
             errors.append(invalid(where, value, "must not point to fields in metadata"))
-        if (found or {}).get("type") not in ("string", "boolean", "integer"):
+        if found.get("type") not in ("string", "boolean", "integer"):
             detail = (
                 "must point to a field of type string, boolean or integer. Enum string fields and strings with formats"
                 " are allowed."
             )
             errors.append(invalid(where, value, detail))
-        if value in seen:
-            from actors.apiserver.strategies._errors import duplicate
-
+        if shown in seen:
             errors.append(duplicate(where, value))
-        seen.add(value)
-    if len(seen) > 8:
-        from actors.apiserver.strategies._errors import too_many
-
-        errors.append(too_many(path, len(seen), 8))
+        seen.add(shown)
+    if len(seen) > MOST_SELECTABLE:
+        errors.append(too_many(path, len(seen), MOST_SELECTABLE))
     return errors
 
 
@@ -402,12 +419,28 @@ def _check_conversion(conversion: Object | None) -> Errors:
         errors.append(required(f"{path}.webhookClientConfig", "required when strategy is set to Webhook"))
     elif (config.get("url") is None) == (config.get("service") is None):
         errors.append(required(f"{path}.webhookClientConfig", "exactly one of url or service is required"))
+    elif config.get("url") is not None:
+        errors += check_url(config["url"], f"{path}.webhookClientConfig.url")
+    else:
+        # upstream takes the name for the namespace here, and the reverse
+        service = {**config["service"], "name": config["service"].get("namespace"), "namespace": config["service"].get("name")}
+        errors += check_service(service, f"{path}.webhookClientConfig.service")
+    return errors + _check_review_versions(versions, f"{path}.conversionReviewVersions")
+
+
+def _check_review_versions(versions: list[str], path: str) -> Errors:
     if not versions:
-        errors.append(required(f"{path}.conversionReviewVersions"))
-    elif not {"v1", "v1beta1"} & set(versions):
-        errors.append(
-            invalid(f"{path}.conversionReviewVersions", versions, "must include at least one of v1, v1beta1")
-        )
+        return [required(path)]
+    errors: Errors = []
+    seen: set[str] = set()
+    for i, version in enumerate(versions):
+        if version in seen:
+            errors.append(invalid(f"{path}[{i}]", version, "duplicate version"))
+        else:
+            seen.add(version)
+            errors += [invalid(f"{path}[{i}]", version, words) for words in dns1035_label(version)]
+    if not {"v1", "v1beta1"} & seen:
+        errors.append(invalid(path, versions, "must include at least one of v1, v1beta1"))
     return errors
 
 
@@ -420,7 +453,7 @@ def _check_stored(status: Object, spec: Object) -> Errors:
     left = {name: i for i, name in enumerate(stored)}
     for version in spec.get("versions") or ():
         name = version.get("name")
-        if version.get("storage") and name not in stored:
+        if version.get("storage") and name not in left:
             errors.append(invalid(path, stored, f"must have the storage version {name}"))
         left.pop(name, None)
     for name, i in left.items():

@@ -50,7 +50,7 @@ class Node:
         if isinstance(extra, dict):
             self.additional = node_of(extra)
         elif extra is True:
-            self.additional = _FREE
+            self.additional = FREE
         below = [*self.properties.values(), *(n for n in (self.items, self.additional) if n is not None)]
         self.has_defaults: bool = self.has_default or any(n.has_defaults for n in below)
         self.any_embedded: bool = self.embedded or any(n.any_embedded for n in below)
@@ -59,8 +59,8 @@ class Node:
         """Compiled things that belong to this place, by their maker's name."""
 
 
-_FREE = Node.__new__(Node)
-Node.__init__(_FREE, {"x-kubernetes-preserve-unknown-fields": True})
+FREE = Node.__new__(Node)
+Node.__init__(FREE, {})
 
 
 def node_of(schema: Schema) -> Node:

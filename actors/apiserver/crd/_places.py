@@ -8,13 +8,13 @@ Source: k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel: validation.go, 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from actors.apiserver.crd._field_path import PathProblem, find_path
 from actors.apiserver.crd._node import Node
 from protocol.cel import CelError, Checker, Program
 
-__all__ = ["Place", "Rule", "field_path", "place_of"]
+__all__ = ["Place", "Rule", "place_of"]
 
 Schema = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Rule:
         self.source = str(declared.get("rule") or "")
         self.message = (declared.get("message") or "").strip()
         self.reason = declared.get("reason") or "FieldValueInvalid"
-        self.field_path = (field_path(declared.get("fieldPath") or "", schema) if schema is not None else None) or ""
+        self.field_path = _shown_path(declared.get("fieldPath") or "", schema)
         self.optional_old = bool(declared.get("optionalOldSelf"))
         self.message_source = declared.get("messageExpression") or ""
         self.program: Program | None = None
@@ -132,30 +132,13 @@ def _place(schema: Schema, node: Node, root: bool) -> Place | None:
 
 # --- field paths ------------------------------------------------------------------------------
 
-_STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<quoted>'(?:[^'\\]|\\.)*')\]")
-_ESCAPE = re.compile(r"\\(.)")
-_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "'": "'", "\\": "\\"}
 
 
-def field_path(text: str, schema: Schema) -> str | None:
-    """A rule's `fieldPath` as error messages show it; None when it leads nowhere in the schema."""
-    out, at = "", 0
-    where: Any = schema
-    text = text.strip()
-    while at < len(text):
-        step = _STEP.match(text, at)
-        if step is None:
-            return None
-        at = step.end()
-        name = step["name"]
-        if name is None:
-            name = _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[0]), step["quoted"][1:-1])
-        if where.get("properties") is not None:
-            where = where["properties"].get(name)
-            out += f".{name}" if out else name
-        else:
-            where = where.get("additionalProperties")
-            out += f"[{name}]"
-        if not isinstance(where, dict):
-            return None
-    return out
+def _shown_path(text: str, schema: Schema | None) -> str:
+    """A rule's `fieldPath` as error messages show it; empty where it leads nowhere."""
+    if not text or schema is None:
+        return ""
+    try:
+        return find_path(text, schema)[0]
+    except PathProblem:
+        return ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.apiserver.crd._node import Node
+from actors.apiserver.crd._node import FREE, Node
 
 __all__ = ["default", "drop_nulls", "prune"]
 
@@ -70,7 +70,7 @@ def drop_nulls(value: Any, node: Node) -> None:
             if sub is None:
                 continue
             if value[key] is None:
-                if not sub.nullable and not sub.has_default and sub.schema and not sub.preserve:
+                if not sub.nullable and not sub.has_default and sub is not FREE:
                     del value[key]
             else:
                 drop_nulls(value[key], sub)

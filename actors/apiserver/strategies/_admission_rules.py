@@ -22,6 +22,8 @@ from actors.apiserver.strategies._selectors import validate_selector
 __all__ = [
     "FAILURE_POLICIES",
     "MATCH_POLICIES",
+    "check_service",
+    "check_url",
     "default_match_resources",
     "default_rules",
     "validate_client_config",
@@ -156,11 +158,12 @@ def validate_client_config(config: Object, path: str) -> list[FieldError]:
     if (url is None) == (service is None):
         return [required(path, "exactly one of url or service is required")]
     if service is not None:
-        return _service(service, path + ".service")
-    return _url(url or "", path + ".url")
+        return check_service(service, path + ".service")
+    return check_url(url or "", path + ".url")
 
 
-def _url(url: str, path: str) -> list[FieldError]:
+def check_url(url: str, path: str) -> list[FieldError]:
+    """A URL that webhooks are called at."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -185,14 +188,15 @@ def _url(url: str, path: str) -> list[FieldError]:
     return errors
 
 
-def _service(service: Object, path: str) -> list[FieldError]:
+def check_service(service: Object, path: str) -> list[FieldError]:
+    """A Service that webhooks are called through."""
     errors: list[FieldError] = []
     for key in ("name", "namespace"):
         if not service.get(key):
-            errors.append(required(f"{path}.{key}", f"service {key} is required"))
-    port = service.get("port") or 0
+            errors.append(required(f"{path}.{key}"))
+    port = service.get("port", 0)
     if messages := port_number(port):
-        errors.append(invalid(path + ".port", port, "port is not valid: " + ",".join(messages)))
+        errors.append(invalid(path + ".port", port, "port is not valid: " + ", ".join(messages)))
     where = service.get("path")
     if where in (None, "", "/"):
         return errors
