@@ -55,6 +55,11 @@ def max_length(limit: int) -> str:
     return f"must be no more than {limit} characters"
 
 
+def max_bytes(limit: int) -> str:
+    """The same where upstream counts bytes, in label keys and values."""
+    return f"must be no more than {limit} bytes"
+
+
 def regex_error(text: str, pattern: str, *examples: str) -> str:
     """The text for something that misses a pattern."""
     if not examples:
@@ -95,7 +100,7 @@ _QUALIFIED_TEXT = (
 )
 _QUALIFIED_ERROR = regex_error(_QUALIFIED_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc")
 _QUALIFIED_FORM = regex_error(
-    "a qualified name " + _QUALIFIED_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc"
+    "a valid label key " + _QUALIFIED_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc"
 ) + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 _LABEL_VALUE_ERROR = regex_error(
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
@@ -201,13 +206,15 @@ def qualified_name(value: str) -> Messages:
         if not prefix:
             out.append("prefix part must be non-empty")
         else:
-            out += ["prefix part " + message for message in dns1123_subdomain(prefix)]
+            limit = max_length(253)
+            problems = dns1123_subdomain(prefix)
+            out += ["prefix part " + (max_bytes(253) if message == limit else message) for message in problems]
     else:
         return (_QUALIFIED_FORM,)
     if not name:
         out.append("name part must be non-empty")
     elif _length(name) > 63:
-        out.append("name part " + max_length(63))
+        out.append("name part " + max_bytes(63))
     if not _is_qualified(name):
         out.append("name part " + _QUALIFIED_ERROR)
     return tuple(out)
@@ -215,8 +222,8 @@ def qualified_name(value: str) -> Messages:
 
 @lru_cache(maxsize=8192)
 def label_value(value: str) -> Messages:
-    """A label's value: at most 63 characters, may be empty."""
-    out = [max_length(63)] if _length(value) > 63 else []
+    """A label's value: at most 63 bytes, may be empty."""
+    out = [max_bytes(63)] if _length(value) > 63 else []
     if not _is_label_value(value):
         out.append(_LABEL_VALUE_ERROR)
     return tuple(out)

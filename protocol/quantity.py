@@ -39,40 +39,50 @@ _DECIMAL_SUFFIXES = {
     "E": 18,
 }
 _TEXT = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?P<suffix>[numkMGTPE]?|[KMGTPE]i|[eE][+-]?\d+)\Z"
+    r"(?P<sign>[+-]?)0*(?P<whole>[0-9]*)(?:\.(?P<part>[0-9]*))?(?P<suffix>[eEinumkKMGTP]*[+-]?[0-9]*)\Z"
 )
+_EXPONENT = re.compile(r"[eE][+-]?[0-9]+\Z")
+_LARGEST_EXPONENT = 64  # beyond it are no amounts of anything, only work for whoever computes with them
+_MOST_DIGITS = 18  # of a number whose text upstream may keep
 _LIMIT = Decimal(2**63 - 1)
 _NANO = Decimal(1).scaleb(-9)
 
 
-class QuantityError(ValueError):
-    """Not a quantity. The message is apimachinery's `ErrFormatWrong`."""
+_WRONG_FORMAT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "quantities must match the regular expression"
-            " '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
+
+class QuantityError(ValueError):
+    """Not a quantity. The message is apimachinery's."""
+
+    def __init__(self, words: str = _WRONG_FORMAT) -> None:
+        super().__init__(words)
+
+
+def _meaning(suffix: str) -> tuple[str, int]:
+    """The format and the exponent that a suffix stands for. Raises `QuantityError`."""
+    if suffix in _BINARY_SUFFIXES:
+        return BINARY, _BINARY_SUFFIXES[suffix]
+    if suffix in _DECIMAL_SUFFIXES:
+        return DECIMAL, _DECIMAL_SUFFIXES[suffix]
+    if _EXPONENT.match(suffix) is None or abs(int(suffix[1:])) >= 1 << 31:
+        raise QuantityError("unable to parse quantity's suffix")
+    return EXPONENT, int(suffix[1:])
 
 
 @lru_cache(maxsize=8192)
-def _parse(text: str) -> tuple[Decimal, str]:
+def _parse(text: str) -> tuple[Decimal, str, bool]:
+    """The number, its format, and whether upstream takes the text for canonical (in some cases where it is not)."""
     match = _TEXT.match(text)
-    if match is None:
+    if match is None or not text:
         raise QuantityError
-    suffix = match["suffix"]
+    style, exponent = _meaning(match["suffix"])
+    whole, part = match["whole"] or "0", match["part"] or ""
+    if abs(exponent) > _LARGEST_EXPONENT:
+        raise QuantityError("unable to parse numeric part of quantity")
     with localcontext() as context:
-        context.prec = 80
-        number = Decimal(match["number"])
-        if suffix in _BINARY_SUFFIXES:
-            number, style = number * (1 << _BINARY_SUFFIXES[suffix]), BINARY
-        elif suffix in _DECIMAL_SUFFIXES:
-            number, style = number.scaleb(_DECIMAL_SUFFIXES[suffix]), DECIMAL
-        else:
-            exponent = int(suffix[1:])
-            if abs(exponent) > 64:
-                raise QuantityError
-            number, style = number.scaleb(exponent), EXPONENT
+        context.prec = 120
+        number = Decimal(f"{match['sign']}{whole}.{part}0")
+        number = number * (1 << exponent) if style == BINARY else number.scaleb(exponent)
         if number != number.quantize(_NANO):
             # Too fine: away from zero, so that asking for a little never becomes asking for none.
             sign = -1 if number < 0 else 1
@@ -80,7 +90,18 @@ def _parse(text: str) -> tuple[Decimal, str]:
         number = max(-_LIMIT, min(_LIMIT, number))
     if style == BINARY and -1024 < number < 1024:
         style = DECIMAL if number != number.to_integral_value() else style
-    return number, style
+    return number, style, _counts_as_canonical(whole, part, style, exponent)
+
+
+def _counts_as_canonical(whole: str, part: str, style: str, exponent: int) -> bool:
+    digits = whole + part
+    if style == BINARY:
+        room = 15 - len(whole) - exponent * 3 // 10 - 1
+        return not part and room >= 0 and int(whole) & 7 != 0
+    scale = exponent - len(part)
+    if len(digits) > _MOST_DIGITS or scale < -9 or scale % 3:
+        return False
+    return digits[0] != "0" and not digits.endswith("000")
 
 
 def parse_quantity(text: str | int | float | Decimal) -> Decimal:
@@ -124,7 +145,7 @@ def format_quantity(number: Decimal | int, style: str = DECIMAL) -> str:
 def _format_decimal(number: Decimal, style: str) -> str:
     exponent = -9
     mantissa = int(number.scaleb(9))
-    while mantissa % 1000 == 0 and exponent < 18:
+    while mantissa % 1000 == 0 and (exponent < 18 or style == EXPONENT):
         mantissa //= 1000
         exponent += 3
     if style == EXPONENT:
@@ -138,5 +159,6 @@ def canonical(text: str | int | float) -> str:
 
     Raises `QuantityError`.
     """
-    number, style = _parse(text if isinstance(text, str) else str(text))
-    return format_quantity(number, style)
+    text = text if isinstance(text, str) else str(text)
+    number, style, as_is = _parse(text)
+    return text if as_is else format_quantity(number, style)

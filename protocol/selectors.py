@@ -37,6 +37,7 @@ _NAME_RULE = (
     " alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for"
     " validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _VALUE_RULE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.',"
     " and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or"
@@ -117,29 +118,23 @@ class Requirement(NamedTuple):
 
 
 def _check(key: str, operator: str, values: tuple[str, ...]) -> Requirement:
+    errors = []
     problems = _key_problems(key)
     if problems:
-        raise SelectorError(f"<nil>: Invalid value: {_quoted(key)}: {'; '.join(problems)}")
+        errors.append(f"<nil>: Invalid value: {_quoted(key)}: {'; '.join(problems)}")
     if operator in ("in", "notin") and not values:
-        raise SelectorError(
-            "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
-        )
-    if operator in ("gt", "lt"):
-        try:
-            int(values[0])
-        except ValueError:
-            raise SelectorError(
-                f"values[0]: Invalid value: {_quoted(values[0])}: for 'Gt', 'Lt' operators, the"
-                " value must be an integer"
-            ) from None
+        errors.append("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty")
+    if operator in ("gt", "lt") and _INTEGER.match(values[0]) is None:
+        words = "for 'Gt', 'Lt' operators, the value must be an integer"
+        errors.append(f"values[0]: Invalid value: {_quoted(values[0])}: {words}")
     for i, value in enumerate(values):
-        problem = ""
-        if len(value) > 63:
-            problem = "must be no more than 63 bytes"
-        elif not _VALUE.match(value):
-            problem = _VALUE_RULE
-        if problem:
-            raise SelectorError(f"values[{i}][{key}]: Invalid value: {_quoted(value)}: {problem}")
+        problems = ["must be no more than 63 bytes"] if len(value.encode()) > 63 else []
+        if not _VALUE.match(value):
+            problems.append(_VALUE_RULE)
+        if problems:
+            errors.append(f"values[{i}][{key}]: Invalid value: {_quoted(value)}: {'; '.join(problems)}")
+    if errors:
+        raise SelectorError(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")
     return Requirement(key, operator, values)
 
 
@@ -338,7 +333,6 @@ class _Parser:
                     found.add("")
                     return tuple(sorted(found))
                 if following == ",":
-                    self.take()
                     found.add("")
             else:
                 raise SelectorError(f"found '{token}', expected: ',', or identifier")

@@ -148,6 +148,9 @@ def test_a_field_selector_splits_escapes_and_matches() -> None:
         ("0.1n", "1n"),
         ("0", "0"),
         ("-1500m", "-1500m"),
+        ("+5", "+5"),  # taken for canonical, as upstream does
+        ("3E3", "3E3"),
+        ("1e30", "1e30"),
     ],
 )
 def test_the_canonical_form_of_a_quantity(text: str, expected: str) -> None:
@@ -155,7 +158,20 @@ def test_the_canonical_form_of_a_quantity(text: str, expected: str) -> None:
     assert canonical(expected) == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "1Kii", "1 ", "--1", "1e", "1mm", "."])
+def test_a_suffix_that_stands_for_nothing_is_named() -> None:
+    with pytest.raises(QuantityError, match="unable to parse quantity's suffix"):
+        canonical("1mi")
+
+
+def test_a_selector_names_all_that_is_wrong_in_a_term() -> None:
+    with pytest.raises(o.SelectorError) as refused:
+        o.parse_selector("a in (-,,%s)" % ("x" * 64))
+    assert str(refused.value).count("Invalid value") == 2
+    assert "values[2][a]" in str(refused.value)
+    assert "63 bytes" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "a", "1Kii", "1 ", "--1", "1e", "1mm", "1mi"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(QuantityError):
         parse_quantity(text)

@@ -194,8 +194,8 @@ def _set_orders(original: Map, patch: Map, type_: Type) -> None:
             raise _bad_type("[]interface {}", order)
         name = _extract(key, ORDER)
         current, change = original.get(name), patch.get(name)
-        for items in (current, change):
-            if items is not None and not isinstance(items, list):
+        for holder, items in ((original, current), (patch, change)):
+            if name in holder and not isinstance(items, list):
                 raise _bad_type("[]interface {}", items)
         field = _lookup(type_, name)
         merge_key = field.merge_key

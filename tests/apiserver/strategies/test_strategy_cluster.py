@@ -216,7 +216,7 @@ def test_every_struct_that_error_texts_render_is_described() -> None:
     [
         ({"name": "A"}, 'metadata.name: Invalid value: "A": a lowercase RFC 1123 subdomain'),
         ({"name": "a", "labels": {"k": "a b"}}, 'metadata.labels: Invalid value: "a b": a valid label must be'),
-        ({"name": "a", "annotations": {"a/b/c": ""}}, 'metadata.annotations: Invalid value: "a/b/c": a qualified name'),
+        ({"name": "a", "annotations": {"a/b/c": ""}}, 'metadata.annotations: Invalid value: "a/b/c": a valid label key'),
         ({"name": "a", "finalizers": ["a b"]}, 'metadata.finalizers: Invalid value: "a b"'),
         ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "n"}]}, "metadata.ownerReferences.uid: Invalid value"),
     ],
