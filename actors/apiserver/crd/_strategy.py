@@ -5,12 +5,13 @@ One strategy per served version. Source: k8s.io/apiextensions-apiserver/pkg/regi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actors.apiserver.crd import _shape
 from actors.apiserver.crd._embedded import check_embedded
-from actors.apiserver.crd._paths import find
+from actors.apiserver.crd._paths import PathProblem, find, parse
 from actors.apiserver.crd._rules import blocked, check_rules
 from actors.apiserver.crd._values import check_unique, check_value
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
@@ -142,7 +143,7 @@ class CustomStrategy(Strategy):
         errors: Errors = []
         for field in ("specReplicasPath", "statusReplicasPath"):
             path = scale.get(field) or ""
-            for value in find(path, obj)[:1]:
+            for value in _first(path, obj):
                 if not isinstance(value, int) or isinstance(value, bool):
                     continue
                 if value < 0:
@@ -157,7 +158,7 @@ class CustomStrategy(Strategy):
     def columns(self) -> tuple[Column, ...]:
         """The name and the declared columns."""
         out = [Column("Name", "string", "name", _NAME_TEXT)]
-        for column in self.custom.columns:
+        for column in self._shown_columns():
             out.append(
                 Column(
                     column.get("name", ""),
@@ -172,12 +173,21 @@ class CustomStrategy(Strategy):
     def row(self, obj: Object, now: float) -> list[Any]:
         """The cells of one object."""
         cells: list[Any] = [obj["metadata"].get("name", "")]
-        for column in self.custom.columns:
+        for column in self._shown_columns():
             cells.append(self._cell(column, obj, now))
         return cells
 
+    def _shown_columns(self) -> Iterator[Object]:
+        """Those before the first whose path cannot be read: it ends upstream's table."""
+        for column in self.custom.columns:
+            try:
+                parse(column.get("jsonPath", ""))
+            except PathProblem:
+                return
+            yield column
+
     def _cell(self, column: Object, obj: Object, now: float) -> Any:
-        found = find(column.get("jsonPath", ""), obj)
+        found = _first(column.get("jsonPath", ""), obj)
         if not found:
             return None
         kind, value = column.get("type"), found[0]
@@ -189,12 +199,11 @@ class CustomStrategy(Strategy):
             return value if isinstance(value, bool) else None
         if kind == "date":
             return self._age_of(value, now)
-        texts = [_text(item) for item in found]
-        return ",".join(texts)
+        return "<no value>" if value is None else _text(value)
 
     def _age_of(self, value: Any, now: float) -> Any:
         if not isinstance(value, str):
-            return "<unknown>"
+            return None
         try:
             datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
@@ -208,7 +217,7 @@ class CustomStrategy(Strategy):
         if self.kind.namespaced:
             out["metadata.namespace"] = meta.get("namespace", "")
         for path in self.custom.selectable:
-            found = find(path, obj)
+            found = _first(path, obj)
             out[path.removeprefix(".")] = _text(found[0]) if found and found[0] is not None else ""
         return out
 
@@ -219,6 +228,14 @@ _NAME_TEXT = (
     " idempotence and configuration definition. Cannot be updated. More info:"
     " https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
 )
+
+
+def _first(path: str, obj: Object) -> list[Any]:
+    """The first value at a path, or nothing."""
+    try:
+        return find(path, obj)[:1]
+    except PathProblem:
+        return []
 
 
 def _text(value: Any) -> str:
