@@ -34,7 +34,7 @@ MAX_ITEMS = 1_000_000  # entries of one list or map
 
 EXT_ADDRESS, EXT_MESSAGE, EXT_TUPLE = 1, 2, 3
 
-MODULES = ("protocol.etcd", "protocol.api", "protocol.cri", "protocol.node")
+MODULES = ("protocol.etcd", "protocol.api", "protocol.cri", "protocol.http", "protocol.node")
 
 
 class WireError(ValueError):
