@@ -27,6 +27,7 @@ from actors.runtime._oci_spec import lowest_oom_score
 from actors.runtime._pod_files import etc_files
 from actors.runtime._pod_mounts import pod_mounts, termination_message
 from actors.runtime._process_io import tell
+from actors.runtime._real_machine import if_there
 from protocol import cri
 from protocol.message import Message
 
@@ -141,17 +142,18 @@ class CriRuntime(CriFigures):
 
     @handles(cri.StopPodSandbox)
     def stop_pod_sandbox(self, message: cri.StopPodSandbox) -> None:
-        with contextlib.suppress(cri.CriError):
+        with if_there():
             self.machine.call("StopPodSandbox", pod_sandbox_id=message.pod_sandbox_id)
 
     @handles(cri.RemovePodSandbox)
     def remove_pod_sandbox(self, message: cri.RemovePodSandbox) -> None:
         machine = self.machine
-        try:
-            status = machine.call("PodSandboxStatus", pod_sandbox_id=message.pod_sandbox_id).status
-        except cri.CriError:
+        found: list[cri.PodSandboxConfig] = []
+        with if_there():
+            found.append(self._pod(machine.call("PodSandboxStatus", pod_sandbox_id=message.pod_sandbox_id).status))
+        if not found:
             return
-        pod = self._pod(status)
+        (pod,) = found
         for container in machine.containers(sandbox_id=message.pod_sandbox_id):
             self.remove_container(cri.RemoveContainer(container.id))
         machine.delete_sandbox(message.pod_sandbox_id)
@@ -175,7 +177,7 @@ class CriRuntime(CriFigures):
     def list_pod_sandbox(self, message: cri.ListPodSandbox) -> tuple[cri.PodSandboxStatus, ...]:
         found = []
         for sandbox in self.machine.sandboxes(message.pod_uid):
-            with contextlib.suppress(cri.CriError):
+            with if_there():
                 found.append(self.pod_sandbox_status(cri.GetPodSandboxStatus(sandbox.id)))
         return tuple(found)
 
@@ -241,7 +243,7 @@ class CriRuntime(CriFigures):
 
     @handles(cri.RemoveContainer)
     def remove_container(self, message: cri.RemoveContainer) -> None:
-        with contextlib.suppress(cri.CriError):
+        with if_there():
             status = self.machine.call("ContainerStatus", container_id=message.container_id).status
             self.machine.call("RemoveContainer", container_id=message.container_id)
             key = status.annotations.get(KEY, "")
@@ -283,7 +285,7 @@ class CriRuntime(CriFigures):
     def list_containers(self, message: cri.ListContainers) -> tuple[cri.ContainerStatus, ...]:
         found = []
         for container in self.machine.containers(message.pod_uid):
-            with contextlib.suppress(cri.CriError):
+            with if_there():
                 found.append(self.container_status(cri.GetContainerStatus(container.id)))
         return tuple(sorted(found, key=lambda s: s.created_at))
 

@@ -20,7 +20,7 @@ import msgspec
 from actors.runtime._cri_client import CriClient
 from actors.runtime._cri_configs import NODE
 from actors.runtime._linux import LinuxError, build_pause
-from actors.runtime._real_machine import RealMachine, features
+from actors.runtime._real_machine import RealMachine, features, if_there
 from actors.runtime.images import ImageError, LocalImages, export, import_rootfs
 from protocol import cri
 
@@ -138,7 +138,7 @@ class CriMachine(RealMachine):
     def delete_sandbox(self, ident: str, parent: str = "") -> None:
         """Stop and remove a sandbox with its containers; one that has gone is no error."""
         for verb in ("StopPodSandbox", "RemovePodSandbox"):
-            with contextlib.suppress(cri.CriError):
+            with if_there():
                 self.call(verb, pod_sandbox_id=ident)
         shutil.rmtree(self.root / "sandboxes" / ident, ignore_errors=True)
         if parent:
@@ -146,10 +146,11 @@ class CriMachine(RealMachine):
 
     def remove_all(self) -> None:
         """Leave nothing of this node in the runtime."""
-        pods = {}
-        for sandbox in self.sandboxes():
-            pods[sandbox.metadata.uid] = sandbox.annotations.get("kubekka.dev/config", "")
-            self.delete_sandbox(sandbox.id, sandbox.annotations.get("kubekka.dev/cgroup-parent", ""))
+        pods: dict[str, str] = {}
+        with contextlib.suppress(cri.CriError):  # a runtime that does not answer keeps what it has
+            for sandbox in self.sandboxes():
+                pods[sandbox.metadata.uid] = sandbox.annotations.get("kubekka.dev/config", "")
+                self.delete_sandbox(sandbox.id, sandbox.annotations.get("kubekka.dev/cgroup-parent", ""))
         self.forget_messages("*")
         for record in filter(None, pods.values()):
             self.forget_pod(msgspec.json.decode(record, type=cri.PodSandboxConfig))

@@ -168,8 +168,8 @@ class CriStreams(RealRuntime):
                 return False
             try:
                 return bool(self._status(ident).state == EXITED)
-            except cri.CriError:
-                return True
+            except cri.CriError as error:
+                return error.code == "NotFound"
 
         return ended
 

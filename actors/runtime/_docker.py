@@ -27,7 +27,7 @@ from actors.runtime._docker_machine import (
 from actors.runtime._pod_files import etc_files
 from actors.runtime._pod_mounts import pod_mounts, termination_message
 from actors.runtime._process_io import tell
-from actors.runtime._real_machine import plain_config
+from actors.runtime._real_machine import if_there, plain_config
 from protocol import cri
 from protocol.message import Message
 
@@ -118,7 +118,7 @@ class DockerRuntime(DockerFigures):
         for entry in machine.listed(f"{SANDBOX}={message.pod_sandbox_id}"):
             if entry["State"] == "running":
                 self.kill(entry["Id"], "SIGKILL")
-        with contextlib.suppress(cri.CriError):
+        with if_there():
             info = machine.inspect(message.pod_sandbox_id, "sandbox")
             if info["State"]["Running"]:
                 self.kill(message.pod_sandbox_id, "SIGKILL")
@@ -130,10 +130,12 @@ class DockerRuntime(DockerFigures):
         self.stop_pod_sandbox(cri.StopPodSandbox(message.pod_sandbox_id))
         for entry in machine.listed(f"{SANDBOX}={message.pod_sandbox_id}"):
             self._forget(entry["Id"])
-        try:
-            config = machine.sandbox_config(machine.inspect(message.pod_sandbox_id, "sandbox"))
-        except cri.CriError:
+        found: list[cri.PodSandboxConfig] = []
+        with if_there():
+            found.append(machine.sandbox_config(machine.inspect(message.pod_sandbox_id, "sandbox")))
+        if not found:
             return
+        (config,) = found
         machine.delete(message.pod_sandbox_id)
         machine.forget_messages(f"{message.pod_sandbox_id}-*")
         if not machine.listed(f"{POD_UID}={config.uid}"):
@@ -150,9 +152,8 @@ class DockerRuntime(DockerFigures):
         self.release_waiters(ident)
 
     def kill(self, ident: str, signal: str) -> None:
-        """Signal a container; one that has gone is no error."""
-        with contextlib.suppress(*self.machine.errors):
-            self.machine.api.kill(ident, signal)
+        """Signal a container; one that has gone is no error. Raises: CriError, when the daemon does not answer."""
+        self.machine.unless_gone(lambda: self.machine.api.kill(ident, signal))
 
     @handles(cri.GetPodSandboxStatus)
     def pod_sandbox_status(self, message: cri.GetPodSandboxStatus) -> cri.PodSandboxStatus:
@@ -220,7 +221,7 @@ class DockerRuntime(DockerFigures):
 
     @handles(cri.RemoveContainer)
     def remove_container(self, message: cri.RemoveContainer) -> None:
-        with contextlib.suppress(cri.CriError):
+        with if_there():
             info = self.machine.inspect(message.container_id, "container")
             self._forget(message.container_id)
             self.machine.forget_messages(info["Config"]["Labels"].get(KEY, ""))

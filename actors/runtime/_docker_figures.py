@@ -13,7 +13,7 @@ from actors.runtime._docker_machine import POD_UID, TYPE, seconds
 from actors.runtime._docker_streams import DockerStreams, later
 from actors.runtime._images import normal_reference
 from actors.runtime._linux import started_ticks
-from actors.runtime._real_machine import features
+from actors.runtime._real_machine import features, if_there
 from actors.runtime.images import ImageError
 from protocol import cri
 
@@ -28,7 +28,7 @@ class DockerFigures(DockerStreams):
         labels = [f"{TYPE}={kind.replace('sandbox', 'podsandbox')}", *([f"{POD_UID}={pod_uid}"] if pod_uid else [])]
         found = []
         for entry in self.machine.listed(*labels):
-            with contextlib.suppress(cri.CriError):
+            with if_there():
                 found.append(self.machine.inspect(entry["Id"], kind))
         return found
 

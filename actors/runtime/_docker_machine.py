@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ PAUSE_IMAGE = "localhost/kubekka/pause:1"
 NODE, RECORD, TYPE = "kubekka.dev/node", "kubekka.dev/config", "io.kubernetes.docker.type"
 POD_UID, SANDBOX = "io.kubernetes.pod.uid", "io.kubernetes.sandbox.id"
 TIMEOUT_S = 60
+CODES = {404: "NotFound", 409: "AlreadyExists", 400: "InvalidArgument"}
 OOM_SCORE_PAUSE = -998
 REMOVAL_TRIES = 4
 
@@ -58,8 +60,10 @@ def why_no_docker(endpoint: str) -> str:
 def docker_error(error: Exception, reason: str = "") -> cri.CriError:
     """The daemon's refusal as the CRI has it."""
     text = getattr(error, "explanation", None) or str(error)
-    status = getattr(getattr(error, "response", None), "status_code", 0)
-    code = {404: "NotFound", 409: "AlreadyExists", 400: "InvalidArgument"}.get(status, "Unknown")
+    response = getattr(error, "response", None)
+    if response is None and isinstance(error, OSError):  # it has gone, or the connection has
+        return cri.CriError("Unavailable", f"Cannot connect to the Docker daemon: {text}", reason)
+    code = CODES.get(getattr(response, "status_code", 0), "Unknown")
     return cri.CriError(code, f"Error response from daemon: {text}", reason)
 
 
@@ -83,9 +87,10 @@ class DockerMachine(RealMachine):
         if missing:
             raise LinuxError(missing)
         import docker
+        import requests
 
         super().__init__(images, root, keep)
-        self.errors: tuple[type[Exception], ...] = (docker.errors.APIError, docker.errors.ImageNotFound)
+        self.errors: tuple[type[Exception], ...] = (docker.errors.DockerException, requests.RequestException)
         self.client = docker.DockerClient(base_url=endpoint, timeout=TIMEOUT_S)
         self.api: Any = self.client.api
         self.network = PodNetwork(str(self.root))
@@ -116,15 +121,21 @@ class DockerMachine(RealMachine):
     def listed(self, *labels: str) -> list[dict[str, Any]]:
         """This node's containers that have these labels, the newest first."""
         wanted = [f"{NODE}={self.root}", *labels]
-        found: list[dict[str, Any]] = self.api.containers(all=True, filters={"label": wanted})
+        try:
+            found: list[dict[str, Any]] = self.api.containers(all=True, filters={"label": wanted})
+        except self.errors as error:
+            raise docker_error(error) from error
         return found
 
     def inspect(self, ident: str, kind: str) -> dict[str, Any]:
-        """A container of this node. Raises: CriError NotFound."""
+        """A container of this node. Raises: CriError NotFound, or Unavailable while the daemon does not answer."""
         try:
             found: dict[str, Any] = self.api.inspect_container(ident)
         except self.errors as error:
-            raise cri.CriError("NotFound", f'{kind} "{ident}": not found') from error
+            refusal = docker_error(error)
+            if refusal.code == "NotFound":
+                refusal = cri.CriError("NotFound", f'{kind} "{ident}": not found')
+            raise refusal from error
         labels = found["Config"].get("Labels") or {}
         if labels.get(NODE) != str(self.root) or labels.get(TYPE) != kind.replace("sandbox", "podsandbox"):
             raise cri.CriError("NotFound", f'{kind} "{ident}": not found')
@@ -271,9 +282,19 @@ class DockerMachine(RealMachine):
 
     def delete(self, ident: str) -> None:
         """Kill and remove a container; one that has gone is no error."""
-        with contextlib.suppress(*self.errors):
-            self.api.remove_container(ident, force=True, v=True)
+        self.unless_gone(lambda: self.api.remove_container(ident, force=True, v=True))
         shutil.rmtree(self.place(ident), ignore_errors=True)
+
+    def unless_gone(self, work: Callable[[], Any]) -> None:
+        """Do something to a container. One that has gone, or is going, is no error.
+
+        Raises: CriError, when the daemon does not answer."""
+        try:
+            work()
+        except self.errors as error:
+            refusal = docker_error(error)
+            if refusal.code == "Unavailable":
+                raise refusal from error
 
     def remove_all(self) -> None:
         """Leave nothing of this node in the daemon."""
@@ -288,7 +309,7 @@ class DockerMachine(RealMachine):
         for _ in range(REMOVAL_TRIES):  # a removal that is under way already refuses a second one
             try:
                 found = self.listed()
-            except OSError:  # a connection of the pool was closed: the next one is not
+            except cri.CriError:  # a connection of the pool was closed: the next one is not
                 continue
             entries = sorted(found, key=lambda e: e["Labels"].get(TYPE) == "podsandbox")
             for entry in entries:
@@ -297,7 +318,9 @@ class DockerMachine(RealMachine):
                     pods[config.uid] = config
                     with contextlib.suppress(CniError):
                         self.network.release(entry["Id"], config)
-                with contextlib.suppress(OSError):  # a connection that broke or took too long: the next try has another
+                with contextlib.suppress(
+                    cri.CriError
+                ):  # a connection that broke or took too long: the next try has another
                     self.delete(entry["Id"])
             if not entries:
                 break

@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from actors.runtime._volume_mounts import VolumeMounts
 from actors.runtime.images import LocalImages
 from protocol import cri
 
-__all__ = ["RealMachine", "features", "plain_config"]
+__all__ = ["RealMachine", "features", "if_there", "plain_config"]
 
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
@@ -34,6 +35,16 @@ def features(*more: str) -> tuple[str, ...]:
     except OSError:
         enforced = False
     return (*(("apparmor",) if enforced else ()), *more)
+
+
+@contextmanager
+def if_there() -> Iterator[None]:
+    """What has gone already is no error; a runtime that does not answer is one."""
+    try:
+        yield
+    except cri.CriError as error:
+        if error.code != "NotFound":
+            raise
 
 
 def plain_config(config: cri.ContainerConfig) -> cri.ContainerConfig:

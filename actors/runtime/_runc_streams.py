@@ -101,12 +101,6 @@ class RuncStreams(RealRuntime):
         with contextlib.suppress(OSError):
             files.rmdir()
 
-    @staticmethod
-    def _kill_inside(files: Path) -> None:
-        """Kill the command itself; the OCI runtime would leave it behind."""
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int((files / "pid").read_text()), signal.SIGKILL)
-
     @handles(cri.ExecSync)
     def exec_sync(self, message: cri.ExecSync) -> Future[cri.ExecSyncResponse]:
         container = self._running(message.container_id)
@@ -120,7 +114,7 @@ class RuncStreams(RealRuntime):
             try:
                 out, err = process.communicate(timeout=message.timeout_s or None)
             except subprocess.TimeoutExpired:
-                self._kill_inside(files)
+                _kill_inside(files)
                 process.kill()
                 process.communicate()
                 future.fail(cri.CriError("DeadlineExceeded", f"command {list(message.command)} timed out"))
@@ -171,7 +165,7 @@ class RuncStreams(RealRuntime):
                 pump(process.stdout, lambda data: self._deliver(peer, StreamData(stream_id, STDOUT, data))),
                 pump(process.stderr, complain),
             ]
-        self.sessions[stream_id] = _session(process, master, lambda: self._kill_inside(files))
+        self.sessions[stream_id] = _session(process, master, files)
 
         def wait() -> None:
             code = process.wait()
@@ -244,6 +238,12 @@ class RuncStreams(RealRuntime):
         return probe_port(msgspec.structs.replace(message, host=host))
 
 
+def _kill_inside(files: Path) -> None:
+    """Kill the command itself; the OCI runtime would leave it behind."""
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(int((files / "pid").read_text()), signal.SIGKILL)
+
+
 def _not_started(code: int, files: Path, err: bytes) -> str:
     """Why a command could not be started, where it was the OCI runtime that ended and not the command."""
     if code == 0 or (files / "pid").exists():
@@ -267,8 +267,8 @@ def _read_terminal(master: int, sink: Callable[[bytes], None]) -> threading.Thre
     return thread
 
 
-def _session(process: subprocess.Popen[bytes], master: int, kill_inside: Callable[[], None]) -> Session:
-    """The input side of a command."""
+def _session(process: subprocess.Popen[bytes], master: int, files: Path) -> Session:
+    """The input side of a command whose files are there."""
 
     def write(data: bytes, eof: bool) -> None:
         if master >= 0:
@@ -283,10 +283,17 @@ def _session(process: subprocess.Popen[bytes], master: int, kill_inside: Callabl
 
     def close() -> None:
         if process.poll() is None:
-            kill_inside()
+            _kill_inside(files)
             process.kill()
 
     def resize(width: int, height: int) -> None:
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        size = struct.pack("HHHH", height, width, 0, 0)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+        with contextlib.suppress(OSError, ValueError):  # older cruns do not hand a change on to the command's terminal
+            inner = os.open(f"/proc/{int((files / 'pid').read_text())}/fd/0", os.O_RDWR | os.O_NOCTTY)
+            try:
+                fcntl.ioctl(inner, termios.TIOCSWINSZ, size)
+            finally:
+                os.close(inner)
 
     return Session(write, close, resize if master >= 0 else None)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import pytest
 from actors.kernel import Actor, Child, LiveSystem, Ref, handles
 from protocol import cri
 from protocol.node import StreamClosed, StreamData
+
+sys.path.insert(0, str(Path(__file__).parent))  # for real_clusters
 
 WAIT_S = 30.0
 IMAGE = "localhost/busybox:test"
@@ -75,27 +78,41 @@ def image_store(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return store
 
 
-def run_daemon(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """Run a daemon while it is needed; skips the test where it does not come up."""
-    if shutil.which("setpriv") is not None:  # whoever kills the tests ends their daemons
-        command = ["setpriv", "--pdeathsig", "TERM", *command]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-    try:
+class Daemon:
+    """A daemon that runs while it is needed; skips the test where it does not come up."""
+
+    def __init__(self, command: list[str], log: Path, ready: Callable[[], bool]) -> None:
+        if shutil.which("setpriv") is not None:  # whoever kills the tests ends their daemons
+            command = ["setpriv", "--pdeathsig", "TERM", *command]
+        self.command, self.log, self.ready = command, log, ready
+        self.endpoint = ""
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
         end = time.monotonic() + WAIT_S
-        while not ready():
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.skip(f"{command[-1]} does not run here: {log.read_text(errors='replace')[-300:]}")
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                pytest.skip(f"{self.command[-1]} does not run here: {self.log.read_text(errors='replace')[-300:]}")
             time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(WAIT_S)
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait(WAIT_S)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(WAIT_S)
 
 
-@pytest.fixture(scope="session")
-def docker_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Docker daemon of the tests' own."""
+@contextlib.contextmanager
+def dockerd() -> Iterator[Daemon]:
+    """A Docker daemon of the tests' own, whose containers outlive it."""
     from actors.runtime import why_no_docker
 
     if shutil.which("dockerd") is None or os.geteuid() != 0:
@@ -103,12 +120,23 @@ def docker_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = Path(tempfile.mkdtemp(prefix="kd-"))  # the path of a socket must be short
     endpoint = f"unix://{root}/d.sock"
     command = ["dockerd", "--host", endpoint, "--data-root", f"{root}/data", "--exec-root", f"{root}/exec"]
-    command += ["--pidfile", f"{root}/pid", "--bridge=none", "--iptables=false", "--ip6tables=false"]
+    command += ["--pidfile", f"{root}/pid", "--bridge=none", "--iptables=false", "--ip6tables=false", "--live-restore"]
     try:
-        for _ in run_daemon(command, root / "log", lambda: not why_no_docker(endpoint)):
-            yield endpoint
+        daemon = Daemon(command, root / "log", lambda: not why_no_docker(endpoint))
+        daemon.endpoint = endpoint
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def docker_endpoint() -> Iterator[str]:
+    """Of a Docker daemon of the tests' own."""
+    with dockerd() as daemon:
+        yield daemon.endpoint
 
 
 CONTAINERD = """
@@ -133,8 +161,8 @@ NETWORK = """{{"cniVersion": "0.4.0", "name": "kt", "plugins": [{{"type": "bridg
  "routes": [{{"dst": "0.0.0.0/0"}}]}}}}]}}"""
 
 
-@pytest.fixture(scope="session")
-def cri_endpoint() -> Iterator[str]:
+@contextlib.contextmanager
+def containerd() -> Iterator[Daemon]:
     """A containerd of the tests' own."""
     from actors.runtime import why_no_cri
 
@@ -144,18 +172,36 @@ def cri_endpoint() -> Iterator[str]:
             "no containerd with CNI plugins here (Debian: apt-get install containerd containernetworking-plugins)"
         )
     root = Path(tempfile.mkdtemp(prefix="kc-"))  # the path of a socket must be short
-    bridge = f"kc{os.getpid()}"
+    bridge = f"kc{root.name[3:]}"
     (root / "net.d").mkdir()
     (root / "config.toml").write_text(CONTAINERD.format(root=root, plugins=plugins))
     (root / "net.d" / "10-kt.conflist").write_text(NETWORK.format(root=root, bridge=bridge, subnet=own_network(1)))
     endpoint = f"unix://{root}/c.sock"
     command = ["containerd", "--config", f"{root}/config.toml"]
     try:
-        for _ in run_daemon(command, root / "log", lambda: not why_no_cri(endpoint)):
-            yield endpoint
+        daemon = Daemon(command, root / "log", lambda: not why_no_cri(endpoint))
+        daemon.endpoint = endpoint
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
     finally:
         subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cri_endpoint() -> Iterator[str]:
+    """Of a containerd of the tests' own."""
+    with containerd() as daemon:
+        yield daemon.endpoint
+
+
+@pytest.fixture
+def own_daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """A daemon that the test may kill: `dockerd` or `containerd`."""
+    with {"docker": dockerd, "cri": containerd}[request.param]() as daemon:
+        yield daemon
 
 
 class Listener(Actor):

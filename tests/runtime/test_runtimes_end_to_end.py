@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_clusters import WAIT_S, Up, fetch, runtime_options, until
 
 from cli._errors import UsageError
 from cli._machines import check_runtime
-from cli.kubectl import find_kubectl
 
-ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 40.0
+IMAGES = ("runc", "crun", "docker", "cri")
 POD = """
 apiVersion: v1
 kind: ConfigMap
@@ -43,86 +37,16 @@ spec:
 """
 
 
-def until(condition: Callable[[], Any], what: str = "") -> Any:
-    end = time.monotonic() + WAIT_S
-    while not (found := condition()):
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-    return found
-
-
-class Up:
-    """A cluster in a process of its own."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        try:
-            self.binary = find_kubectl()
-        except UsageError as missing:
-            pytest.skip(str(missing))
-        self.folder, self.options = folder, options
-        self.kubeconfig = folder / "kubeconfig"
-
-    def start(self) -> None:
-        command = [sys.executable, str(ROOT / "cluster.py"), "up", "--nodes", "1", "--port", "0"]
-        command += ["--data-dir", str(self.folder / "data"), "--kubeconfig", str(self.kubeconfig), *self.options]
-        self.errors = (self.folder / "errors").open("ab")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, cwd=ROOT)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line.startswith(b"ready:"), (self.folder / "errors").read_text()
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        code = self.process.wait(WAIT_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.errors.close()
-        return code
-
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        command = [self.binary, f"--kubeconfig={self.kubeconfig}", "--request-timeout=30s", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=WAIT_S, check=False)
-        assert done.returncode == 0, f"kubectl {arguments}: {done.stderr}"
-        return done.stdout
-
-    def tried(self, *arguments: str) -> str:
-        """As `kubectl`; empty when it fails."""
-        with contextlib.suppress(AssertionError):
-            return self.kubectl(*arguments)
-        return ""
-
-    def field(self, path: str) -> str:
-        return self.kubectl("get", "pod", "web", "-o", f"jsonpath={{{path}}}")
-
-    @contextlib.contextmanager
-    def forwarded(self, port: int) -> Iterator[int]:
-        command = [self.binary, f"--kubeconfig={self.kubeconfig}", "port-forward", "pod/web", f"0:{port}"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "Forwarding from" in line, line
-            yield int(line.split("127.0.0.1:")[1].split()[0])
-        finally:
-            process.terminate()
-            process.wait(WAIT_S)
-            assert process.stdout is not None
-            process.stdout.close()
-
-
-@pytest.fixture(params=["runc", "docker", "cri", "namespaces", "process"])
+@pytest.fixture(params=["runc", "crun", "docker", "cri", "namespaces", "process"])
 def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
     name = request.param
-    options = ["--runtime", name]
-    if name in ("docker", "cri"):
-        options += ["--container-runtime-endpoint", request.getfixturevalue(f"{name}_endpoint")]
-    if name in ("runc", "docker", "cri"):
-        options += ["--image-store", str(request.getfixturevalue("image_store").root)]
+    endpoint = request.getfixturevalue(f"{name}_endpoint") if name in ("docker", "cri") else ""
+    images = request.getfixturevalue("image_store").root if name in IMAGES else None
     try:
-        check_runtime(name, endpoint=options[3] if name in ("docker", "cri") else "")
+        check_runtime("runc" if name == "crun" else name, name, endpoint)
     except UsageError as missing:
         pytest.skip(str(missing))
-    cluster = Up(tmp_path, *options)
+    cluster = Up(tmp_path, *runtime_options(name, endpoint, images))
     cluster.start()
     yield cluster
     if cluster.process.poll() is None:
@@ -131,17 +55,8 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Up]:
     assert str(tmp_path) not in mounts, "a mount was left"
 
 
-def fetch(port: int, path: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        answer = b""
-        while data := connection.recv(4096):
-            answer += data
-    return answer
-
-
 def test_a_pod_lives_and_dies_under_kubectl(up: Up, tmp_path: Path) -> None:
-    images = up.options[1] in ("runc", "docker", "cri")
+    images = up.options[1] in IMAGES
     serve = (
         "mkdir -p /tmp/www; cp /conf/greeting /tmp/www/index.html; httpd -p 8080 -h /tmp/www"
         if images
