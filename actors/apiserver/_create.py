@@ -22,6 +22,7 @@ from actors.apiserver._resources import Served
 from actors.apiserver._store import Superseded
 from actors.apiserver.admission import CREATE, Attributes
 from actors.apiserver.strategies import FieldError
+from actors.apiserver.strategies._gates import drop_switched_off
 from protocol import status
 from protocol.api import StatusError
 
@@ -121,6 +122,7 @@ async def store_new(core: Core, request: Request, obj: Object) -> Entry:
         errors = strategy.begin_create(stored, ctx)
         if not errors:
             strategy.prepare_for_create(stored, ctx)
+            drop_switched_off(served.cache.group, served.cache.resource, stored, None, ctx.minor)
             errors = _validate_new(served, request, stored)
         if errors:
             raise status.invalid(kind.group, kind.kind, metadata.get("name", ""), errors)

@@ -24,6 +24,7 @@ from actors.apiserver._resources import Served
 from actors.apiserver._store import Superseded
 from actors.apiserver.admission import UPDATE, Attributes
 from actors.apiserver.strategies import FieldError
+from actors.apiserver.strategies._gates import drop_switched_off
 from protocol import status
 from protocol.api import StatusError
 
@@ -248,6 +249,7 @@ def _prepare(core: Core, request: Request, new: Object, old: Object, reservation
         strategy.prepare_for_status_update(new, old, ctx)
     else:
         strategy.prepare_for_subresource(sub, new, old, ctx)
+    drop_switched_off(served.cache.group, served.cache.resource, new, old, ctx.minor)
     if not errors:
         if not sub:
             errors = strategy.validate_update(new, old)

@@ -31,6 +31,10 @@ _OF_CONTAINER = {
 }
 _OF_SECURITY = {"supplementalGroupsPolicy": 33}  # SupplementalGroupsPolicy
 _OF_VOLUME = {"image": 35}  # ImageVolume
+_OF_PROJECTION = {
+    "clusterTrustBundle": 37,  # ClusterTrustBundleProjection
+    "podCertificate": 37,  # PodCertificateRequest
+}
 
 
 @cache
@@ -63,6 +67,15 @@ def drop_disabled(spec: Object, old: Object | None, minor: int) -> None:
         if not any(name in volume for volume in was.get("volumes") or ()):
             for volume in spec.get("volumes") or ():
                 volume.pop(name, None)
+    for name, since in _OF_PROJECTION.items():
+        if minor < since and not any(name in source for source in _projections(was)):
+            for source in _projections(spec):
+                source.pop(name, None)
+
+
+def _projections(spec: Object) -> list[Object]:
+    volumes = spec.get("volumes") or ()
+    return [source for volume in volumes for source in (volume.get("projected") or {}).get("sources") or ()]
 
 
 def _containers(spec: Object) -> list[Object]:
