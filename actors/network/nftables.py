@@ -50,22 +50,23 @@ MAPS = {
     NODE_PORTS: ("inet_proto . inet_service : verdict", "NodePort traffic"),
 }
 HOOKS = {
-    "filter-prerouting": ("type filter hook prerouting priority -110;", ("ct state new jump firewall-check",)),
+    # the firewall looks at destinations as clients wrote them; what has no endpoint was not translated
+    "filter-prerouting-pre-dnat": (
+        "type filter hook prerouting priority -110;",
+        ("ct state new jump firewall-check",),
+    ),
+    "filter-output-pre-dnat": ("type filter hook output priority -110;", ("ct state new jump firewall-check",)),
     "filter-input": (
-        "type filter hook input priority -110;",
+        "type filter hook input priority 0;",
         ("ct state new jump nodeport-endpoints-check", "ct state new jump service-endpoints-check"),
     ),
     "filter-forward": (
-        "type filter hook forward priority -110;",
+        "type filter hook forward priority 0;",
         ("ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"),
     ),
     "filter-output": (
-        "type filter hook output priority -110;",
-        ("ct state new jump service-endpoints-check", "ct state new jump firewall-check"),
-    ),
-    "filter-output-post-dnat": (
-        "type filter hook output priority -90;",
-        ("ct state new jump cluster-ips-check",),
+        "type filter hook output priority 0;",
+        ("ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"),
     ),
     "nat-prerouting": ("type nat hook prerouting priority -100;", ("jump services",)),
     "nat-output": ("type nat hook output priority -100;", ("jump services",)),
