@@ -16,6 +16,7 @@ from protocol.quantity import BINARY, DECIMAL, format_quantity, parse_quantity, 
 
 __all__ = [
     "SIGNALS",
+    "STORAGE",
     "Shortage",
     "Use",
     "capacities",
@@ -90,15 +91,19 @@ def _threshold(text: str, capacity: int) -> int:
     return value(text)
 
 
-def shortages(thresholds: Mapping[str, str], have: Mapping[str, int], uses: Mapping[str, Use]) -> list[Shortage]:
-    """The thresholds that are met now, those to be relieved first in front."""
+def shortages(
+    thresholds: Mapping[str, str], have: Mapping[str, int], uses: Mapping[str, Use], capacity: Mapping[str, str] = {}
+) -> list[Shortage]:
+    """The thresholds that are met now, those to be relieved first in front. Percentages are of the `capacity`,
+    where it is more than pods can have."""
     found = []
     for signal in RANK:
         resource = SIGNALS[signal][0]
         if signal not in thresholds or resource not in have:
             continue
         available = have[resource] - sum(total(use, resource) for use in uses.values())
-        threshold = _threshold(thresholds[signal], have[resource])
+        whole = value(str(capacity[resource])) if resource in capacity else have[resource]
+        threshold = _threshold(thresholds[signal], whole)
         if available < threshold:
             found.append(Shortage(signal, threshold, available))
     return found

@@ -135,6 +135,7 @@ class Kubelet(Devicing):
         self.begin_heartbeat()
         self.begin_static()
         self.begin_relief()
+        self.begin_tidying()
         self.begin_devices()
 
     async def on_start(self) -> None:  # type: ignore[override]
@@ -153,6 +154,7 @@ class Kubelet(Devicing):
         await self.register()
         if self.config.watch_node:
             self.node_informer.start()
+        self.tell_begin()
         period_s = self.config.lease_renew_s
         if self.config.pods:
             self.informer.start()
@@ -175,6 +177,7 @@ class Kubelet(Devicing):
         await self.beat()
         self.forget_old_devices()
         await self.relieve()
+        await self.tidy()
 
     def _node_seen(self, node: Object) -> None:
         self.node_object = node

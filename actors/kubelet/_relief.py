@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.kubelet._admission import Admission
 from actors.kubelet._eviction import (
+    STORAGE,
     Shortage,
     Use,
     capacities,
@@ -21,15 +22,15 @@ from actors.kubelet._eviction import (
 )
 from actors.kubelet._messages import Evict
 from actors.kubelet._spec import is_deleting, is_terminal
-from actors.kubelet._static import StaticPods
-from protocol.cri import ListContainerStats
+from actors.kubelet._tidying import Tidying
+from protocol.cri import ListContainerStats, ListImages
 
 __all__ = ["Relief"]
 
 Object = dict[str, Any]
 
 
-class Relief(StaticPods):
+class Relief(Tidying):
     """See the module."""
 
     admission: Admission
@@ -52,10 +53,18 @@ class Relief(StaticPods):
             if words:
                 self._evict(uid, words, 0, "ephemeralcontainerfs.limit")
         have = capacities(self.config.capacity, self.config.pid_max)
-        hard = shortages(self.config.eviction_hard, have, uses)
-        soft = shortages(self.config.eviction_soft, have, uses)
+        if STORAGE in have:
+            images = await self.ask(self.node.runtime, ListImages())
+            have[STORAGE] -= sum(i.size_bytes for i in images)
+        hard = shortages(self.config.eviction_hard, have, uses, self.config.capacity)
+        soft = shortages(self.config.eviction_soft, have, uses, self.config.capacity)
+        before = self.pressures
         await self.set_pressure(frozenset(s.condition for s in (*hard, *soft)))
+        self.pressure_changed(before, self.pressures)
         if hard:
+            self.node_event("Warning", "EvictionThresholdMet", f"Attempting to reclaim {hard[0].resource}")
+            if hard[0].resource == STORAGE and await self.remove_unused_images():
+                return  # that may have been enough: the next look tells
             self._evict_one(hard[0], uses, 0)
             return
         now = self.clock.monotonic()

@@ -151,11 +151,11 @@ def kubelet_metrics(
         started_at
     )
     stats: dict[str, Family] = {}
-    for labels, figures in volumes:
+    for own, figures in volumes:
         for name, figure in figures.items():
             if name not in stats:
                 stats[name] = family(f"volume_stats_{name}", "gauge", f"[ALPHA] {name.replace('_', ' ')} in the volume")
-            stats[name].add(figure, labels)
+            stats[name].add(figure, own)
     return exposition(families)
 
 
