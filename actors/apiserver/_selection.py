@@ -46,6 +46,9 @@ def selection(request: Request) -> Selection:
         except SelectorError as error:
             raise status.bad_request(str(error)) from None
         _narrow(chosen, served, terms)
+    if served.webhook is not None and (chosen.labels is not None or chosen.fields is not None):
+        # A webhook may change fields and labels: the version that is asked for is what counts.
+        chosen.view = lambda entry: entry.view(served.kind.api_version, served.from_storage).object
     return chosen
 
 
@@ -72,8 +75,6 @@ def _narrow(chosen: Selection, served: Served, terms: FieldSelector) -> None:
             rest.append((field, operator, value))
     if rest:
         chosen.fields = _field_test(served, FieldSelector(tuple(rest)))
-        if served.webhook is not None:
-            chosen.view = lambda entry: entry.view(served.kind.api_version, served.from_storage).object
 
 
 def _field_test(served: Served, selector: FieldSelector) -> Callable[[Object], bool]:

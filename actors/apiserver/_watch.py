@@ -42,7 +42,7 @@ class Selection:
         self.labels = labels
         self.fields = fields
         self.view: Callable[[Entry], Object] | None = None
-        """The form of an entry that `fields` judges, where that is not the stored one."""
+        """The form of an entry that is judged, where that is not the stored one."""
 
     @property
     def everything(self) -> bool:
@@ -55,11 +55,12 @@ class Selection:
             return False
         if self.name and entry.name != self.name:
             return False
-        if self.labels is not None and not self.labels(entry.object["metadata"].get("labels")):
-            return False
-        if self.fields is None:
+        if self.labels is None and self.fields is None:
             return True
-        return self.fields(entry.object if self.view is None else self.view(entry))
+        obj = entry.object if self.view is None else self.view(entry)
+        if self.labels is not None and not self.labels(obj["metadata"].get("labels")):
+            return False
+        return self.fields is None or self.fields(obj)
 
     def indexed(self, cache: ResourceCache) -> list[Entry]:
         """The entries among which `candidates` looks, in key order."""

@@ -150,6 +150,25 @@ def test_fields_are_selected_by_what_the_version_says(knobs: Any) -> None:
     assert told == [("ADDED", "b", "b:1"), ("DELETED", "b", "b:1"), ("ADDED", "a", "b:1")]
 
 
+def test_labels_are_selected_by_what_the_version_says(knobs: Any, hook: Any) -> None:
+    def relabelled(request: Object) -> Object:
+        answer = converted(request)
+        for obj in answer["convertedObjects"]:
+            obj["metadata"] = {**obj["metadata"], "labels": {"seen-in": obj["apiVersion"].rpartition("/")[2]}}
+        return answer
+
+    hook.respond = relabelled
+    make(knobs, "a")
+    assert knobs.names(OLD, "default", labelSelector="seen-in=v1") == ["a"]
+    assert knobs.names(NEW, "default", labelSelector="seen-in") == []
+    watcher = knobs.watch(OLD, "default", labelSelector="seen-in=v1")
+    make(knobs, "b")
+    knobs.ask("deletecollection", OLD, "default", labelSelector="seen-in=v1")
+    knobs.settle()
+    told = [(kind, obj["metadata"]["name"]) for kind, obj in watcher.events]
+    assert told == [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "a"), ("DELETED", "b")]
+
+
 def test_a_watch_tells_converted_objects_in_order(knobs: Any) -> None:
     make(knobs)
     watcher = knobs.watch(OLD, "default", sendInitialEvents="true", allowWatchBookmarks="true",
@@ -325,6 +344,64 @@ def test_admission_webhooks_get_the_version_that_they_ask_for(knobs: Any, hook: 
     knobs.create("validatingwebhookconfigurations.admissionregistration.k8s.io", "", body)
     make(knobs)
     assert [(obj["apiVersion"], obj["spec"]) for obj in seen] == [("example.com/v1", {"address": "a:1"})]
+
+
+GROUP = "admissionregistration.k8s.io"
+
+
+def bind(api: Any, sort: str, version: str, **policy: Any) -> None:
+    """A policy about knobs in one version, with a binding."""
+    rule = {"apiGroups": ["example.com"], "apiVersions": [version], "operations": ["*"], "resources": ["knobs"]}
+    binding = policy.pop("binding", {})
+    spec = {"matchConstraints": {"resourceRules": [rule], "matchPolicy": "Equivalent"}, **policy}
+    api.create(f"{sort}admissionpolicies.{GROUP}", "", {"metadata": {"name": "p"}, "spec": spec})
+    api.create(f"{sort}admissionpolicybindings.{GROUP}", "", {"metadata": {"name": "b"}, "spec": {"policyName": "p", **binding}})
+
+
+def test_a_policy_sees_the_version_that_it_names(knobs: Any, refused: Any) -> None:
+    validation = {"expression": "object.apiVersion == 'example.com/v1' && object.spec.address != 'bad:1'"}
+    condition = {"name": "c", "expression": "object.spec.address != 'free:1'"}
+    bind(knobs, "validating", "v1", validations=[validation], matchConditions=[condition], binding={"validationActions": ["Deny"]})
+    make(knobs, "good", host="good", port="1")
+    assert "failed expression" in refused(make, knobs, "bad", host="bad", port="1").message
+    validated = make(knobs, "old", OLD, address="fine:1")
+    assert validated["apiVersion"] == "example.com/v1"
+    assert "failed expression" in refused(knobs.merge, NEW, "default", "good", {"spec": {"host": "bad"}}).message
+    make(knobs, "free", host="free", port="1")
+
+
+def test_a_policy_changes_the_version_that_it_names(knobs: Any) -> None:
+    expression = "Object{spec: Object.spec{address: object.spec.address + '0'}}"
+    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
+    bind(knobs, "mutating", "v1", mutations=[mutation], reinvocationPolicy="Never", failurePolicy="Fail")
+    assert make(knobs, "k", host="a", port="1")["spec"] == {"host": "a", "port": "10"}
+    assert make(knobs, "l", OLD, address="b:2")["spec"] == {"address": "b:20"}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_parameters_are_seen_in_the_version_that_the_policy_names(knobs: Any, refused: Any, version: str) -> None:
+    make(knobs, "limits", host="max", port="7")
+    wanted = "params.spec.address == 'max:7'" if version == "v1" else "params.spec.port == '7'"
+    bind(
+        knobs, "validating", "v2", paramKind={"apiVersion": f"example.com/{version}", "kind": "Knob"},
+        validations=[{"expression": f"{wanted} && object.spec.host != 'bad'"}],
+        binding={"validationActions": ["Deny"], "paramRef": {"name": "limits", "parameterNotFoundAction": "Deny"}},
+    )  # fmt: skip
+    make(knobs, "good", host="good", port="1")
+    assert "failed expression" in refused(make, knobs, "bad", host="bad", port="1").message
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+def test_a_failed_conversion_counts_as_a_failure_of_the_policy(knobs: Any, hook: Any, refused: Any, policy: str) -> None:
+    deny = {"validationActions": ["Deny"]}
+    bind(knobs, "validating", "v1", validations=[{"expression": "true"}], failurePolicy=policy, binding=deny)
+    hook.respond = lambda request: {"result": {"status": "Failed", "message": "no"}}
+    if policy == "Ignore":
+        make(knobs, host="a", port="1")
+        return
+    error = refused(make, knobs, host="a", port="1")
+    words = "failed to convert object version: conversion webhook for example.com/v2, Kind=Knob failed: no"
+    assert (error.code, error.message.endswith(f"denied request: failed to configure binding: {words}")) == (422, True)
 
 
 def test_a_webhook_that_hangs_delays_only_who_needs_the_version(https: Any, hook: Any) -> None:

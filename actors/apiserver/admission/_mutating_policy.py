@@ -89,6 +89,10 @@ async def _invoke(
     except CelError as error:
         refuse(str(error))
         return
+    except StatusError as failure:  # a version could not be made
+        if rules.fails:
+            refusals.append(Refusal(rules.name, "", f"failed to configure policy: {failure.message}"))
+        return
     key = (rules.name, binding, _identity(invocation.params))
     if not turn.wants(key) or attributes.object is None:
         return
@@ -118,7 +122,7 @@ async def _inputs(attributes: Attributes, invocation: Invocation[MutatingRules])
         invocation.match,
         await converted(lookup, attributes.object, kind),
         await converted(lookup, attributes.old_object, kind),
-        invocation.params,
+        await invocation.parameters(lookup),
         invocation.rules.variables,
     )
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from actors.apiserver.admission._base import Attributes, Lookup
-from actors.apiserver.admission._matching import Match, Problem, find_match, matches_selectors
+from actors.apiserver.admission._matching import Match, Problem, converted, find_match, matches_selectors
 from actors.apiserver.admission._policy_terms import Condition, Scope, Term
+from protocol.kinds import Kind
 from protocol.selectors import SelectorError, selector_of
 
 __all__ = ["GROUP", "Invocation", "Policies", "Refusal", "Rules"]
@@ -61,6 +62,15 @@ class Invocation(NamedTuple, Generic[_Rules]):
     binding: Object
     match: Match
     params: Object | None
+    """The parameters as they are stored."""
+    params_kind: Kind | None
+
+    async def parameters(self, lookup: Lookup) -> Object | None:
+        """The parameters in the version that the policy names. Raises `StatusError` when a webhook converts
+        them and fails."""
+        if self.params is None or self.params_kind is None:
+            return self.params
+        return await converted(lookup, self.params, self.params_kind)
 
 
 class Policies(Generic[_Rules]):
@@ -126,8 +136,8 @@ class Policies(Generic[_Rules]):
             except Problem as problem:
                 misconfigured("binding", str(binding["metadata"]["name"]), problem)
                 continue
-            for params in parameters:
-                yield Invocation(rules, policy, binding, match, params)
+            for params, kind in parameters:
+                yield Invocation(rules, policy, binding, match, params, kind)
 
 
 def _match(resources: Object | None, attributes: Attributes) -> Match | None:
@@ -165,11 +175,14 @@ def _check_param_kind(policy: Object, lookup: Lookup) -> None:
         raise Problem(f"failed to find resource referenced by paramKind: '{shown}'")
 
 
-def _parameters(policy: Object, binding: Object, attributes: Attributes) -> list[Object | None]:
-    """The objects of parameters to run with; [None] for none."""
+def _parameters(
+    policy: Object, binding: Object, attributes: Attributes
+) -> list[tuple[Object | None, Kind | None]]:
+    """The objects of parameters to run with, as stored, and the kind that they are wanted in; nothing once
+    for none."""
     param_kind, ref = policy["spec"].get("paramKind"), binding["spec"].get("paramRef")
     if not param_kind or not ref:
-        return [None]
+        return [(None, None)]
     lookup = attributes.lookup
     served = _served_params(param_kind, lookup)
     namespace = _params_namespace(served, ref, attributes)
@@ -190,7 +203,7 @@ def _parameters(policy: Object, binding: Object, attributes: Attributes) -> list
         ]
     if not found and ref.get("parameterNotFoundAction") == "Deny":
         raise Problem("no params found for policy binding with `Deny` parameterNotFoundAction")
-    return [served.from_storage(obj) if served.from_storage is not None else obj for obj in found]
+    return [(obj, served.kind) for obj in found]
 
 
 def _params_namespace(served: Any, ref: Object, attributes: Attributes) -> str:

@@ -108,8 +108,15 @@ class _Run:
         """Run one policy with one binding and one parameter object."""
         rules, attributes = invocation.rules, self.attributes
         binding = str(invocation.binding["metadata"]["name"])
-        new, old = await self._objects(invocation.match.kind)
-        inputs = Inputs(attributes, invocation.match, new, old, invocation.params, rules.variables)
+        try:
+            new, old = await self._objects(invocation.match.kind)
+            params = await invocation.parameters(attributes.lookup)
+        except StatusError as failure:
+            if rules.fails:
+                words = f"failed to configure binding: failed to convert object version: {failure.message}"
+                self.refusals.append(Refusal(rules.name, binding, words))
+            return
+        inputs = Inputs(attributes, invocation.match, new, old, params, rules.variables)
         try:
             if not conditions_met(rules.conditions, inputs):
                 return
