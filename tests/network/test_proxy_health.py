@@ -19,7 +19,8 @@ from actors.kernel import Actor, Child, LiveSystem, Ref, Simulation, handles
 from actors.network import GetRules, HealthCheck, KubeProxy
 from actors.network._health import ProxyHealth, go_time, service_answer
 from actors.network.applier import Apply, ApplyError, Check, Install
-from actors.network.health_server import HealthPorts, Where
+from actors.network.health_server import HealthGet, HealthPorts, Listen, Where
+from protocol.http import HttpReply
 
 Object = dict[str, Any]
 BALANCED = {
@@ -225,6 +226,27 @@ def test_a_services_port_opens_and_closes_with_it(live: LiveSystem) -> None:
     wait(live, lambda: answers(503))
     client.delete("services", "web", "default")
     wait(live, lambda: answers(0))
+
+
+def test_ports_may_be_in_a_nodes_own_network_namespace(lab: Any, live: LiveSystem) -> None:
+    class Proxy(Actor):
+        @handles(HealthGet)
+        def get(self, message: HealthGet) -> HttpReply:
+            return HttpReply(200, "text/plain", message.purpose.encode())
+
+    proxy = live.spawn(Child("stand-in", Proxy))
+    ports = live.spawn(Child("ports", lambda: HealthPorts(lab.node.path)))
+    ports.ask(Listen({("0.0.0.0", 31234): "service/default/web"}, proxy), timeout=5)
+    talk = lab.outside.connect(lab.plan.node, 31234)
+    talk.socket.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    answer = b""
+    while part := talk.socket.recv(4096):
+        answer += part
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nservice/default/web")
+    talk.close()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", 31234), 0.5)
 
 
 def test_a_port_that_is_taken_is_told_as_an_event_and_had_later(
