@@ -39,14 +39,17 @@ class Certificates:
         }
 
     def _account_key(self) -> bytes:
-        """The key that service account tokens are signed with."""
+        """The key that service account tokens are signed with. Raises: ValueError for a file that is none."""
         if self._folder is None:
             self._key = self._key or self._pki.new_key()
             return self._key
         path = self._folder / "sa.key"
         if not path.exists():
             self._pki.write_private(path, self._pki.new_key())
-        return path.read_bytes()
+        key: bytes = path.read_bytes()
+        if not self._pki.is_private_key(key):
+            raise ValueError(f"{path} is no private key; put the right one back, or remove it for a new one")
+        return key
 
     def controller_settings(self) -> dict[str, Any]:
         """What controllers must know of this."""

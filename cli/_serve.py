@@ -118,7 +118,11 @@ def start_problems(options: argparse.Namespace) -> Iterator[None]:
         yield
     except OSError as error:
         raise port_problem(error, options.host, options.port) from None
-    except (DataDirError, ValueError) as error:
+    except DataDirError as error:
+        spoiled = any(word in str(error) for word in (" is damaged", " is missing"))
+        hint = "; put a copy of it back, or begin anew with another --data-dir" if spoiled else ""
+        raise UsageError(f"{error}{hint}") from None
+    except ValueError as error:
         raise UsageError(str(error)) from None
     except EtcdError as error:
         raise Failed(f"the store does not answer: {error}{_servers_hint(options)}") from None

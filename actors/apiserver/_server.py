@@ -77,6 +77,10 @@ class ApiServer(Actor):
             file = self.spawn(Child("audit-log", lambda: AuditFile(path)))
             self.auditor = Auditor(self.core, Policy(self.config.audit_policy), file)
         self.aggregation = Aggregation(self, self.core)
+        if self.config.jwt:
+            from actors.apiserver._issuers import Issuers
+
+            self.core.issuers = Issuers(self, list(self.config.jwt))
         self.every(self.config.bookmark_period, BookmarkTick())
         self.every(self.config.compaction_period, CompactTick())
         self.every(self.config.storage_check_period, StorageTick())
@@ -283,7 +287,7 @@ class ApiServer(Actor):
         except AskTimeout:
             raise status.timeout("request did not complete within the allotted timeout") from None
         except EtcdError as error:
-            raise status.unknown_error(f"etcdserver: {error.message}") from None
+            raise status.unknown_error(f"etcdserver: {error.message.removeprefix('etcdserver: ')}") from None
         except (RecursionError, TypeError) as error:
             if "ecursion" not in str(error):
                 raise

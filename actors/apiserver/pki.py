@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-__all__ = ["Authority", "KeyPair", "new_key", "server_context", "user_of"]
+__all__ = ["Authority", "KeyPair", "is_private_key", "new_key", "server_context", "user_of"]
 
 _YEARS = 10
 _UID_OID = "1.3.6.1.4.1.57683.2"
@@ -40,6 +40,17 @@ def new_key() -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return _pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def is_private_key(pem: bytes) -> bool:
+    """Whether this is the PEM of a private key without a password."""
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _pem(key: EllipticCurvePrivateKey) -> bytes:
@@ -91,10 +102,19 @@ class Authority:
 
     @classmethod
     def load_or_create(cls, directory: Path, now: float, name: str = "ca") -> Authority:
-        """The authority kept in a directory, made at first need."""
+        """The authority kept in a directory, made at first need.
+
+        Raises: ValueError for files that are no certificate and its key.
+        """
         certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
         if certificate.exists() and key.exists():
-            return cls(KeyPair(certificate.read_bytes(), key.read_bytes()), now)
+            try:
+                return cls(KeyPair(certificate.read_bytes(), key.read_bytes()), now)
+            except ValueError:
+                raise ValueError(
+                    f"{certificate} and {name}.key are no certificate and its key; "
+                    "put the right ones back, or remove both for new ones"
+                ) from None
         made = cls.create(now)
         directory.mkdir(parents=True, exist_ok=True)
         write_private(key, made.pair.key)

@@ -144,6 +144,30 @@ def test_bad_input_is_one_line_and_status_2(arguments: tuple[str, ...], text: st
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pki/ca.key", "pki/ca.crt and ca.key are no certificate and its key"),
+        ("pki/sa.key", "pki/sa.key is no private key"),
+        ("etcd/wal-0000000000000001.log", "is damaged"),
+    ],
+)
+def test_a_state_directory_with_a_spoiled_file_is_refused_by_its_name(file: str, text: str, tmp_path: Path) -> None:
+    up = ("up", "--port", "0", "--nodes", "0", "--data-dir", str(tmp_path / "state"))
+    with process(*up) as (running, _):
+        assert interrupt(running) == 0
+    spoiled = tmp_path / "state" / file
+    whole = spoiled.read_bytes()
+    spoiled.write_bytes(whole[: len(whole) // 3] + b"?" * 40 + whole[len(whole) // 3 + 40 :])
+    done = once(*up)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert text in done.stderr
+    assert "back" in done.stderr  # what to do
+    spoiled.write_bytes(whole)
+    with process(*up) as (running, _):
+        assert interrupt(running) == 0
+
+
 def test_an_etcd_that_does_not_answer_is_named_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
