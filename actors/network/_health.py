@@ -1,7 +1,7 @@
 """Is this kube-proxy well, and how many endpoints of a Service are here: what load balancers ask.
 
-Owns the answers of the health check ports of Services, of `/healthz` and `/livez`, as values; it opens
-no port. Facts: kubernetes pkg/proxy/healthcheck (proxy_health.go, service_health.go).
+Owns the answers of the health check ports of Services, of `/healthz` and `/livez`, as values, and the
+messages between a proxy and its ports; it opens no port. Facts: kubernetes pkg/proxy/healthcheck (proxy_health.go, service_health.go).
 
     GET http://NODE:30123/    503 {"localEndpoints": 0}: this node has no endpoint, send nothing here
     GET http://NODE:10256/healthz   200 while changes are written in time and the node is to stay
@@ -14,12 +14,38 @@ from datetime import UTC, datetime
 from typing import Any
 
 from protocol.http import HttpReply
+from protocol.message import Address, Message
 
-__all__ = ["DELETION_TAINT", "ProxyHealth", "go_time", "service_answer"]
+__all__ = ["DELETION_TAINT", "HealthGet", "Listen", "NotListening", "ProxyHealth", "go_time", "service_answer"]
+
+Place = tuple[str, int]
 
 DELETION_TAINT = "ToBeDeletedByClusterAutoscaler"
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 NEVER = "0001-01-01 00:00:00 +0000 UTC"
+
+
+class Listen(Message, frozen=True):
+    """From now on serve these places (address, port), for these purposes, and no others. Requests are
+    asked of `proxy` as `HealthGet`."""
+
+    places: Mapping[Place, str]
+    proxy: Address
+
+
+class HealthGet(Message, frozen=True):
+    """A GET of `path` at the port for `purpose`. Answered by an `HttpReply`."""
+
+    purpose: str
+    path: str
+
+
+class NotListening(Message, frozen=True):
+    """Told to the proxy, once for each place that cannot be had."""
+
+    place: Place
+    purpose: str
+    error: str
 
 
 def go_time(seconds: float | None, running_s: float = 0.0) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
+from actors.network._addresses import node_ips, pod_ips
 from actors.network._config import ProxyConfig, family_of
 from actors.network._health import service_answer
 from actors.network._ruleset import RuleSet
 from actors.network.netfilter import Outcome, Packet, Tables, Walker
 from actors.network.policy import End, Policies
 
-__all__ = ["Hop", "Journey", "Paths", "UnknownEnd", "node_ips", "pod_ips"]
+__all__ = ["Hop", "Journey", "Paths", "UnknownEnd"]
 
 MAX_HOPS = 5
 Object = Mapping[str, Any]
@@ -159,18 +160,6 @@ def _found(kind: str, obj: Object | None, name: str, namespace: str = "") -> Obj
         where = f' in namespace "{namespace}"' if namespace else ""
         raise UnknownEnd(f'{kind} "{name}" not found{where}')
     return obj
-
-
-def pod_ips(pod: Object) -> list[str]:
-    state = pod.get("status") or {}
-    if (pod.get("spec") or {}).get("hostNetwork"):
-        return []
-    return [p["ip"] for p in state.get("podIPs") or ()] or ([state["podIP"]] if state.get("podIP") else [])
-
-
-def node_ips(node: Object) -> list[str]:
-    addresses = (node.get("status") or {}).get("addresses") or ()
-    return [a["address"] for a in addresses if a.get("type") == "InternalIP"]
 
 
 def _health(cluster: Paths, last: Hop) -> str:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -19,38 +19,15 @@ from typing import Any
 import httptools
 
 from actors.kernel import Actor, LiveSystem, handles
+from actors.network._health import HealthGet, Listen, NotListening, Place
 from protocol.http import HttpReply
-from protocol.message import Address, Message
+from protocol.message import Message
 
-__all__ = ["HealthGet", "HealthPorts", "Listen", "NotListening"]
+__all__ = ["HealthPorts"]
 
 RETRY_S = 5.0
 HEADER_BYTES_MAX = 16 * 1024
 CLONE_NEWNET = 0x40000000
-Place = tuple[str, int]
-
-
-class Listen(Message, frozen=True):
-    """From now on serve these places (address, port), for these purposes, and no others. Requests are
-    asked of `proxy` as `HealthGet`."""
-
-    places: Mapping[Place, str]
-    proxy: Address
-
-
-class HealthGet(Message, frozen=True):
-    """A GET of `path` at the port for `purpose`. Answered by an `HttpReply`."""
-
-    purpose: str
-    path: str
-
-
-class NotListening(Message, frozen=True):
-    """Told to the proxy, once for each place that cannot be had."""
-
-    place: Place
-    purpose: str
-    error: str
 
 
 class Where(Message, frozen=True):

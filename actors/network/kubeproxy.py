@@ -18,12 +18,11 @@ import msgspec
 from actors.client import Client, EventRecorder
 from actors.kernel import Child, Ref, handles
 from actors.network._config import ProxyConfig, family_of
-from actors.network._health import ProxyHealth, service_answer
+from actors.network._health import HealthGet, Listen, NotListening, ProxyHealth, service_answer
 from actors.network._informing import noting
 from actors.network._keeper import Appliers, RuleKeeper
 from actors.network._proxy_metrics import ProxyMetrics
 from actors.network._ruleset import Delta, RuleSet
-from actors.network.health_server import HealthGet, Listen, NotListening
 from actors.network.nftables import rules_for
 from protocol.api import UserInfo
 from protocol.http import HttpReply

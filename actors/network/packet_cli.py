@@ -10,7 +10,8 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from actors.network._paths import Hop, Journey, Paths, UnknownEnd, node_ips, pod_ips
+from actors.network._addresses import node_ips, pod_ips
+from actors.network._paths import Hop, Journey, Paths, UnknownEnd
 from actors.network.iptables_cli import objects_in
 from actors.network.policy import Policies
 

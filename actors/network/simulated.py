@@ -11,19 +11,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.client import Client, ClientActor, Informer
 from actors.kernel import ActorDead, AskTimeout, Ref, handles
+from actors.network._addresses import node_ips, pod_ips
 from actors.network._informing import noting
-from actors.network._paths import Journey, Paths, UnknownEnd, node_ips, pod_ips
 from actors.network._service import ports_of
-from actors.network.policy import Policies
 from protocol.api import StatusError, UserInfo
 from protocol.dns import Answer, Query
 from protocol.objects import Object, key
 from protocol.podnet import LOST, OPEN, REFUSED, Dial, Dialed, LookedUp, LookUp
 from protocol.resolv import ResolvConf, candidates
+
+if TYPE_CHECKING:  # a network that nobody uses loads no netfilter
+    from actors.network._paths import Journey, Paths
+    from actors.network.policy import Policies
 
 __all__ = ["OUTSIDE_IP", "SimulatedNetwork"]
 
@@ -111,6 +114,9 @@ class SimulatedNetwork(ClientActor):
 
     def _paths(self, sender: Object, address: str, port: int) -> Paths:
         """Rules of those Services only that a packet to this place can meet."""
+        from actors.network._paths import Paths
+        from actors.network.policy import Policies
+
         if self._policies is None:
             self._policies = Policies(self._objects["networkpolicies"].values(), self._objects["namespaces"].values())
         front = f":{port}" if address in self._nodes else address
@@ -140,6 +146,8 @@ class SimulatedNetwork(ClientActor):
         return self._dial(sender, message.address, message.port, message.protocol)
 
     def _dial(self, sender: Object | None, address: str, port: int, protocol: str) -> Dialed:
+        from actors.network._paths import UnknownEnd
+
         if sender is None:
             return Dialed(LOST)
         if address.startswith("127.") or address == "::1":

@@ -17,9 +17,9 @@ from actors.client import OutsideClient
 from actors.etcd import Etcd, EtcdConfig
 from actors.kernel import Actor, Child, LiveSystem, Ref, Simulation, handles
 from actors.network import GetRules, HealthCheck, KubeProxy
-from actors.network._health import ProxyHealth, go_time, service_answer
+from actors.network._health import HealthGet, Listen, ProxyHealth, go_time, service_answer
 from actors.network.applier import Apply, ApplyError, Check, Install
-from actors.network.health_server import HealthGet, HealthPorts, Listen, Where
+from actors.network.health_server import HealthPorts, Where
 from protocol.http import HttpReply
 
 Object = dict[str, Any]
