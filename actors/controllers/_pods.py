@@ -16,6 +16,7 @@ from protocol.objects import Object, labels, metadata, name, owner_reference, st
 __all__ = [
     "availability_wait_s",
     "by_owner_or_orphan",
+    "condition_patch",
     "container_restarts",
     "deletion_order",
     "epoch",
@@ -55,6 +56,16 @@ def is_finished(pod: Object) -> bool:
 def is_active(pod: Object) -> bool:
     """Neither finished nor being deleted."""
     return not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
+
+
+def condition_patch(pod: Object, entry: Object) -> Object:
+    """A strategic merge patch of a pod's status that sets one condition; a new one becomes the last.
+    It is refused when the pod is another by now."""
+    types = [c.get("type") for c in (pod.get("status") or {}).get("conditions") or ()]
+    if entry["type"] not in types:
+        types.append(entry["type"])
+    change = {"$setElementOrder/conditions": [{"type": kind} for kind in types], "conditions": [entry]}
+    return {"metadata": {"uid": pod["metadata"]["uid"]}, "status": change}
 
 
 def ready_condition(pod: Object) -> Object | None:

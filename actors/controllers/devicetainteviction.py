@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 
 from actors.client import StatusError
 from actors.client._client import STRATEGIC_PATCH
-from actors.controllers._pods import epoch, is_finished
+from actors.controllers._pods import condition_patch, epoch, is_finished
 from actors.controllers._reconcile import Context, Controller
 from protocol.objects import (
     Object,
@@ -143,7 +143,7 @@ class DeviceTaintEvictionController(Controller):
                     "message": "Device Taint manager: deleting due to NoExecute taint",
                     "lastTransitionTime": self.clock.rfc3339(),
                 }
-                body = {"metadata": {"uid": uid}, "status": {"conditions": [change]}}
+                body = condition_patch(pod, change)
                 await self.client.patch("pods", name, namespace, body, patch_type=STRATEGIC_PATCH, subresource="status")
             await self.client.delete("pods", name, namespace, uid=uid)
         except StatusError as error:

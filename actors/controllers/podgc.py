@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from actors.client import StatusError
 from actors.client._client import STRATEGIC_PATCH
+from actors.controllers._pods import condition_patch
 from actors.controllers._reconcile import Context, Controller
 from actors.kernel import handles
 from protocol.message import Message
@@ -111,10 +112,13 @@ class PodGarbageCollector(Controller):
         uid = metadata(pod)["uid"]
         try:
             if status(pod).get("phase") not in FINISHED:
-                change: Object = {"phase": "Failed"}
+                body: Object = {"metadata": {"uid": uid}, "status": {}}
                 if reason is not None and condition(pod, reason["type"]) is None:
-                    change["conditions"] = [{**reason, "lastTransitionTime": self.clock.rfc3339()}]
-                body = {"metadata": {"uid": uid}, "status": change}
+                    entry = {**reason, "lastTransitionTime": self.clock.rfc3339()}
+                    if metadata(pod).get("generation"):
+                        entry["observedGeneration"] = metadata(pod)["generation"]
+                    body = condition_patch(pod, entry)
+                body["status"]["phase"] = "Failed"
                 await self.client.patch("pods", name, namespace, body, patch_type=STRATEGIC_PATCH, subresource="status")
             await self.client.delete("pods", name, namespace, uid=uid, grace_period_s=0)
         except StatusError as error:

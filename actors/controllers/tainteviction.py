@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from actors.client import StatusError
 from actors.client._client import STRATEGIC_PATCH
+from actors.controllers._pods import condition_patch
 from actors.controllers._reconcile import Context, Controller
 from actors.controllers._taints import by_node, key_of, matching_tolerations, no_execute
 from actors.kernel import Timer, handles
@@ -157,7 +158,9 @@ class TaintEvictionController(Controller):
                 "message": "Taint manager: deleting due to NoExecute taint",
                 "lastTransitionTime": self.clock.rfc3339(),
             }
-            body = {"metadata": {"uid": uid}, "status": {"conditions": [change]}}
+            if metadata(pod).get("generation"):
+                change["observedGeneration"] = metadata(pod)["generation"]
+            body = condition_patch({**pod, "metadata": {**metadata(pod), "uid": uid}}, change)
             await self.client.patch("pods", name, namespace, body, patch_type=STRATEGIC_PATCH, subresource="status")
         await self.client.delete("pods", name, namespace, uid=uid)
 

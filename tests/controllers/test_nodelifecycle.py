@@ -107,7 +107,8 @@ def test_a_pod_leaves_after_its_toleration_seconds(nodes: Nodes) -> None:
     nodes.live(40.0, "n0")
     pod = nodes.plane.get("pods", "brief")
     assert pod["metadata"]["deletionTimestamp"]
-    target = next(c for c in pod["status"]["conditions"] if c["type"] == "DisruptionTarget")
+    target = pod["status"]["conditions"][-1]
+    assert (target["type"], target["observedGeneration"]) == ("DisruptionTarget", 1)
     assert (target["status"], target["reason"]) == ("True", "DeletionByTaintManager")
     assert target["message"] == "Taint manager: deleting due to NoExecute taint"
     assert nodes.plane.events("TaintManagerEviction") == [

@@ -323,11 +323,14 @@ class DefaultPreemption(Plugin):
                 generation = victim.object["metadata"].get("generation")
                 if generation:
                     condition["observedGeneration"] = generation
+                present = (victim.object.get("status") or {}).get("conditions") or ()
+                order = [{"type": kind} for kind in dict.fromkeys(c["type"] for c in (*present, condition))]
+                change = {"$setElementOrder/conditions": order, "conditions": [condition]}
                 await client.patch(
                     "pods",
                     victim.name,
                     victim.namespace,
-                    {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}},
+                    {"metadata": {"uid": victim.uid}, "status": change},
                     patch_type="application/strategic-merge-patch+json",
                     subresource="status",
                 )
