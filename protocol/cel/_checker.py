@@ -247,13 +247,10 @@ class _Checker:
     def _shown(self, found: Type) -> Type:
         return self.bound.resolved(found)
 
-    def _join(self, expr: Expr, previous: Type | None, found: Type) -> Type:
+    def _join(self, previous: Type | None, found: Type) -> Type:
         if previous is None:
             return found
-        if self.bound.fits(previous, found):
-            return more_general(previous, found)
-        self._mismatch(expr, previous, found)
-        return ERROR
+        return more_general(previous, found) if self.bound.fits(previous, found) else DYN
 
     def _unwrapped(self, expr: Expr, found: Type) -> Type:
         """What an optional item or entry holds."""
@@ -269,7 +266,7 @@ class _Checker:
             found = self.check(element)
             if place in expr.optional:
                 found = self._unwrapped(element, found)
-            items = self._join(element, items, found)
+            items = self._join(items, found)
         return list_of(items if items is not None else self.bound.fresh())
 
     def _struct(self, expr: Expr) -> Type:
@@ -278,9 +275,9 @@ class _Checker:
         keys: Type | None = None
         values: Type | None = None
         for key, value, optional, _ in expr.entries:
-            keys = self._join(key, keys, self.check(key))
+            keys = self._join(keys, self.check(key))
             found = self.check(value)
-            values = self._join(value, values, self._unwrapped(value, found) if optional else found)
+            values = self._join(values, self._unwrapped(value, found) if optional else found)
         if keys is None or values is None:
             return map_of(self.bound.fresh(), self.bound.fresh())
         return map_of(keys, values)
@@ -365,16 +362,26 @@ def _dotted(expr: Expr) -> str | None:
 
 
 class _Literals:
-    """What can be told of literals: durations, timestamps and patterns that are none."""
+    """What can be told of literals: durations, timestamps and patterns that are none; lists and maps of
+    several types, which only `format` takes."""
 
     def __init__(self, checker: _Checker, types: dict[int, Type]) -> None:
         self.checker = checker
         self.types = types
+        self.formats = False
+        """Whether this is somewhere in a call of `format`."""
 
     def walk(self, expr: Expr) -> None:
         """Look at a node and all below it."""
         if expr.kind == "call":
             self._look(expr)
+        if expr.kind in ("list", "struct") and not self.formats:
+            self._look_at_members(expr)
+        outer, self.formats = self.formats, self.formats or (expr.kind == "call" and expr.name == "format")
+        self._walk_parts(expr)
+        self.formats = outer
+
+    def _walk_parts(self, expr: Expr) -> None:
         parts = [expr.target, *expr.args]
         for key, value, _, _ in expr.entries:
             parts += [key if isinstance(key, Expr) else None, value]
@@ -384,6 +391,27 @@ class _Literals:
         for part in parts:
             if part is not None:
                 self.walk(part)
+
+    def _look_at_members(self, expr: Expr) -> None:
+        """Say which are of another type than the first: in a list only the first of them."""
+        if expr.kind == "list":
+            self._alike([(arg, place in expr.optional) for place, arg in enumerate(expr.args)], once=True)
+        elif not expr.name:
+            self._alike([(key, False) for key, _, _, _ in expr.entries if isinstance(key, Expr)])
+            self._alike([(value, optional) for _, value, optional, _ in expr.entries])
+
+    def _alike(self, members: list[tuple[Expr, bool]], *, once: bool = False) -> None:
+        first: Type | None = None
+        for member, optional in members:
+            found = self.types[member.id]
+            if optional and found.parameters:
+                found = found.parameters[0]
+            if first is None:
+                first = found
+            elif not first.same(found):
+                self.checker.error(member.id, f"expected type '{words(first)}' but found '{words(found)}'")
+                if once:
+                    return
 
     def _look(self, expr: Expr) -> None:
         if expr.name in ("duration", "timestamp") and len(expr.args) == 1:

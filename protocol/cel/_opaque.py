@@ -355,7 +355,12 @@ def is_cidr(text: str) -> bool:
 
 def contains_ip(value: Cidr, other: Any) -> bool:
     """Whether a network has an address."""
-    return (other.address if isinstance(other, Ip) else _address(other)) in value.network
+    if isinstance(other, Ip):
+        return other.address in value.network
+    try:
+        return _address(other) in value.network
+    except Failure:  # upstream takes the failure for a value of another type
+        raise Failure("no such overload") from None
 
 
 def contains_cidr(value: Cidr, other: Any) -> bool:

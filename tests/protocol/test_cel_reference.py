@@ -117,7 +117,7 @@ FORMS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "l": (
         ["self.l", "[1, 2, 3]", "self.e", "[0]"],
-        ["[%w]", "[%w, %w]", "(%l + %l)", "%l.map(x, %w)", "%l.filter(x, %t)", "%l.map(x, %t, %w)"],
+        ["[%w]", "[int(%w), int(%w)]", "(%l + %l)", "%l.map(x, %w)", "%l.filter(x, %t)", "%l.map(x, %t, %w)"],
     ),
     "a": (["null", "self.m", "self.f", "1.5", "self.zz", "dyn(self.s)"], ["%w", "%s", "%t", "%l"]),
 }  # fmt: skip
@@ -142,3 +142,11 @@ def test_any_expression_means_what_it_means_to_the_reference(seed: int) -> None:
 @pytest.mark.parametrize("source", ["[1, 'a']", "{'a': 1, 'b': 'c'}", "cel.bind(x, 1, x)"])
 def test_kubernetes_refuses_some_of_what_the_reference_takes(source: str) -> None:
     assert ours(source) == ("error", None)
+
+
+@pytest.mark.parametrize(
+    ("source", "fine"),
+    [("'%s %d'.format([self.s, 1])", True), ("['%s %s'.format([1, 'a'])] == []", True), ("[1, dyn(1)]", False), ("[1, 'a'] == 1", False)],
+)
+def test_only_format_takes_a_list_of_several_types(source: str, fine: bool) -> None:
+    assert (ours(source)[0] == "value") == fine
