@@ -34,8 +34,12 @@ class ApiServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Static bearer tokens and whom they name."""
     client_ca: bytes = b""
     """PEM of the authority for client certificates (checked by TLS), shown to clients in kube-system."""
+    jwt: tuple[Any, ...] = ()
+    """Issuers of tokens that are trusted besides this server itself (`actors.apiserver._jwt`)."""
     anonymous: bool = True
     """Requests without credentials are `system:anonymous`; what they may do is up to RBAC."""
+    anonymous_paths: tuple[str, ...] = ()
+    """The only paths on which requests may be anonymous; empty: all."""
     authorization: str = "Node,RBAC"
     """Modes in the order in which they are asked: `Node`, `RBAC`, `AlwaysAllow`, `AlwaysDeny`."""
     bootstrap: bool = True
