@@ -11,6 +11,8 @@ from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref
 from assembly.config import CLUSTER_CIDR, ClusterConfig, machines
 from assembly.machines import CONTROL_PLANE_IP, make_machine, node_resolver
 
+WATCHED_NODES = 20
+"""So many nodes watch themselves and tell of themselves; more would cost their idle cluster too much."""
 __all__ = ["Parts", "start_apiserver", "start_rest"]
 
 
@@ -94,6 +96,7 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         kubelet_version=f"v1.{config.minor}.2",
         lease_renew_s=config.lease_renew_s,
         pods=not played,
+        watch_node=config.nodes <= WATCHED_NODES,
         resolv_conf=node_resolver(config.runtime),
     )
     refs: list[Ref] = []

@@ -22,6 +22,7 @@ from cli._serve import Interruption
 from cli._state import add_kubeconfig_option, find_kubeconfig
 from cli.kubelet import add_server_options as _add_server_options
 from cli.kubelet import serve_kubelet
+from cli.kubeletboot import bootstrap
 from cli.manageroptions import (
     add_controller_options,
     add_election_options,
@@ -94,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the component until Ctrl-C."""
     if options.verb == "proxy" and options.cleanup:
         return _clean_up(options)
+    if options.verb == "kubelet":
+        bootstrap(options)
     kubeconfig = find_kubeconfig(options)
     with Interruption() as interruption, remote_system(kubeconfig, options.verb) as (system, transport):
         system.on_failed = interruption.fail

@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from actors.kubelet._https import attributes
 from cluster import Cluster
@@ -183,3 +185,95 @@ def test_the_proxy_of_a_joined_node_shows_the_kubelets_own_api(joined: Joined) -
     assert raw == "ok"
     pods = json.loads(joined.cluster.kubectl("get", "--raw", "/api/v1/nodes/joined/proxy/pods"))
     assert "web" in [p["metadata"]["name"] for p in pods["items"]]
+
+
+def served_issuer(port: int) -> str:
+    """Who signed the certificate that the kubelet shows."""
+    from cryptography import x509
+
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    return str(x509.load_pem_x509_certificate(pem.encode()).issuer.rfc4514_string())
+
+
+def until(condition: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_node_joins_with_a_token_and_its_certificates_are_signed_by_the_cluster(tmp_path: Path) -> None:
+    with Cluster(nodes=0) as cluster:
+        client = cluster.client
+        secret = {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true"}
+        meta = {"name": "bootstrap-token-abcdef", "namespace": "kube-system"}
+        body = {"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token", "metadata": meta}
+        client.create("secrets", {**body, "stringData": secret}, "kube-system")
+        bindings = {
+            "create": "system:node-bootstrapper",
+            "approve": "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        }
+        for name, role in bindings.items():
+            ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+            subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:bootstrappers"}
+            api = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"}
+            client.create(
+                "clusterrolebindings", {**api, "metadata": {"name": name}, "roleRef": ref, "subjects": [subject]}
+            )
+        known = yaml.safe_load(Path(cluster.kubeconfig).read_text())
+        known["users"] = [{"name": u["name"], "user": {"token": "abcdef.0123456789abcdef"}} for u in known["users"]]
+        first, second = tmp_path / "first", tmp_path / "second"
+        first.write_text(yaml.safe_dump(known))
+        config = tmp_path / "config.yaml"
+        config.write_text(
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+            "maxPods: 7\nserverTLSBootstrap: true\nsystemReserved: {cpu: 500m}\n"
+        )
+        process = start_kubelet(second, "--bootstrap-kubeconfig", str(first), "--config", str(config))
+        try:
+            assert (tmp_path / "pki" / "kubelet-client-current.pem").stat().st_mode & 0o077 == 0
+            until(lambda: any(n["metadata"]["name"] == "joined" for n in client.list("nodes")))
+            node = client.get("nodes", "joined")
+            assert node["status"]["capacity"]["pods"] == "7"
+            assert node["status"]["allocatable"]["cpu"] == "31500m"
+            requests = lambda: [  # noqa: E731
+                r
+                for r in client.list("certificatesigningrequests")
+                if r["spec"]["signerName"].endswith("kubelet-serving")
+            ]
+            until(lambda: len(requests()) == 1)
+            request = requests()[0]
+            assert request["spec"]["username"] == "system:node:joined"
+            approved = {"type": "Approved", "status": "True", "reason": "ByTest", "message": ""}
+            request["status"] = {"conditions": [approved]}
+            client.update("certificatesigningrequests", request, subresource="approval")
+            port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+            until(lambda: "joined-ca" not in served_issuer(port))
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: Pod", "no KubeletConfiguration"),
+        (
+            "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPodz: 1",
+            'strict decoding error: unknown field "maxPodz"',
+        ),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    with Cluster(nodes=0) as cluster:
+        command = [sys.executable, str(ROOT / "cluster.py"), "kubelet", "--kubeconfig", str(cluster.kubeconfig)]
+        done = subprocess.run(
+            [*command, "--node-name", "x", "--port", "0", "--config", str(config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -78,7 +78,7 @@ def test_a_node_that_runs_out_evicts_and_says_so(
     world.until(lambda: world.phase() == "Running")
     world.until(lambda: world.phase() == "Failed", 60)
     images = sum(i.size_bytes for i in world.machine.images.images.values())  # they take room on the disk too
-    words = words.replace("5Gi", f"{(5 * 2**30 - images) // 1024}Ki")
+    words = words.replace(": 5Gi", f": {(5 * 2**30 - images) // 1024}Ki")
     assert (world.status()["reason"], world.status()["message"]) == ("Evicted", words)
     assert condition(world, kind) == "True"
     assert condition(world, "MemoryPressure") == "False"
