@@ -24,7 +24,7 @@ def run(source: str, self: Any = None) -> Any:
         ("[3, 1, 2].sum()", 6),
         ("[3, 1, 2].min()", 1),
         ("[1, 2, 1].lastIndexOf(1)", 2),
-        ("[dyn(1), [dyn(2), [3]]].flatten()", [1, 2, [3]]),
+        ("[[[1], [2]], [[3]]].flatten()", [[1], [2], [3]]),
         ("[[1], [2, 3]].flatten()", [1, 2, 3]),
         ("[3, 1, 2].sortBy(x, -x)", [3, 2, 1]),
         ("['a', 'b'].transformMap(i, v, v + string(i))", {0: "a0", 1: "b1"}),
