@@ -165,7 +165,10 @@ class Cluster(Served, Commands):
         host = config.ingress_address
         make = partial(IngressController, apiserver, host, config.ingress_default_certificate)
         controller = self.system.spawn(Child("ingress", make), host="ingress")
-        self.ingress = serve(self.system, controller, host, config.ingress_port, tls_port=config.ingress_tls_port)
+        network = self.system.lookup("network") if config.runtime == "simulated" else None
+        self.ingress = serve(
+            self.system, controller, host, config.ingress_port, tls_port=config.ingress_tls_port, network=network
+        )
         self.ingress_address = self.ingress.address
 
     def _serve_dns(self) -> None:

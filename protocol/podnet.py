@@ -38,7 +38,7 @@ class LookedUp(Message, frozen=True):
 
 class Dial(Message, frozen=True):
     """Connect (or, over UDP, send) from a pod to an address. `ips`: the pod's own, which its status may not
-    tell yet. Answered by `Dialed`."""
+    tell yet; with an empty `pod`, those of somebody who is no pod. Answered by `Dialed`."""
 
     namespace: str
     pod: str

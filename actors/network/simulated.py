@@ -112,7 +112,7 @@ class SimulatedNetwork(ClientActor):
         status = {**(pod.get("status") or {}), "podIP": message.ips[0], "podIPs": [{"ip": ip} for ip in message.ips]}
         return {**pod, "status": status}
 
-    def _paths(self, sender: Object, address: str, port: int) -> Paths:
+    def _paths(self, sender: Object | None, address: str, port: int) -> Paths:
         """Rules of those Services only that a packet to this place can meet."""
         from actors.network._paths import Paths
         from actors.network.policy import Policies
@@ -123,9 +123,11 @@ class SimulatedNetwork(ClientActor):
         services = [self._objects["services"][name] for name in self._fronts.get(front, {})]
         known = self._objects["pods"]
         return Paths(
-            pods=_Overlay(self._pods, dict.fromkeys(pod_ips(sender), sender)),
+            pods=self._pods if sender is None else _Overlay(self._pods, dict.fromkeys(pod_ips(sender), sender)),
             nodes=self._nodes,
-            pod=lambda space, name: sender if f"{space}/{name}" == key(sender) else known.get(f"{space}/{name}"),
+            pod=lambda space, name: (
+                sender if sender and f"{space}/{name}" == key(sender) else known.get(f"{space}/{name}")
+            ),
             node=self._objects["nodes"].get,
             services=services,
             slices=[s for service in services for s in self._slices.get(key(service), {}).values()],
@@ -142,20 +144,25 @@ class SimulatedNetwork(ClientActor):
     async def dial(self, message: Dial) -> Dialed:
         await self._ready()
         self.dials += 1
+        if not message.pod:
+            return self._send(None, message.ips[0], message.address, message.port, message.protocol)
         sender = await self._sender(message)
         return self._dial(sender, message.address, message.port, message.protocol)
 
     def _dial(self, sender: Object | None, address: str, port: int, protocol: str) -> Dialed:
-        from actors.network._paths import UnknownEnd
-
         if sender is None:
             return Dialed(LOST)
         if address.startswith("127.") or address == "::1":
             return Dialed(OPEN, key(sender), body=f"{sender['metadata']['name']}\n".encode())
+        return self._send(sender, key(sender), address, port, protocol)
+
+    def _send(self, sender: Object | None, source: str, address: str, port: int, protocol: str) -> Dialed:
+        from actors.network._paths import UnknownEnd
+
         paths = self._paths(sender, address, port)
         host = f"[{address}]" if ":" in address else address
         try:
-            journey = paths.follow(key(sender), f"{host}:{port}", "", protocol, self.random.randint(32768, 60999))
+            journey = paths.follow(source, f"{host}:{port}", "", protocol, self.random.randint(32768, 60999))
         except UnknownEnd:
             return Dialed(LOST)  # the pod has no address of this family, or its node is unknown
         return self._arrived(journey)

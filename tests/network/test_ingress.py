@@ -148,7 +148,7 @@ def test_requests_reach_a_ready_endpoint(pod_port: int) -> None:
         return "127.0.0.1", pod_port
 
     with Cluster(nodes=0, ingress_port=0) as cluster:
-        cluster.ingress.dial = dial
+        cluster.ingress.dial, cluster.ingress.network = dial, None  # a pod that really listens
         rules = (("www.example.com", "/", "Prefix", "web"), ("empty.example.com", "/", "Prefix", "none"))
         cluster.apply([service, slices, ingress("a", *rules)])
         cluster.wait(
@@ -163,3 +163,37 @@ def test_requests_reach_a_ready_endpoint(pod_port: int) -> None:
         assert set(dialled) == {("10.244.0.8", 8080)}
         assert ask(cluster.ingress_address, "GET", "/", "empty.example.com")[0] == 503
         assert ask(cluster.ingress_address, "GET", "/", "other")[0] == 404
+
+
+def test_simulated_pods_answer_with_their_names() -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+    with Cluster(nodes=1, ingress_port=0) as cluster:
+        cluster.apply([pod, service, ingress("a", ("www.example.com", "/", "Prefix", "web"))])
+        cluster.wait("pods/web", "Ready")
+        for _ in range(200):  # the controller hears of the endpoint a moment later
+            told = ask(cluster.ingress_address, "GET", "/", "www.example.com")
+            if told[0] != 503:
+                break
+        assert (told[0], told[2]) == (200, "web\n")
+        deny = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "deny"},
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+        }
+        cluster.apply(deny)
+        for _ in range(200):
+            if ask(cluster.ingress_address, "GET", "/", "www.example.com")[0] == 502:
+                return
+        raise AssertionError("the policy does not hold")

@@ -161,7 +161,7 @@ def cluster(pod: Pod) -> Iterator[Cluster]:
         "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
     }
     with Cluster(nodes=0, ingress_port=0, ingress_tls_port=0, ingress_default_certificate="default/rest") as made:
-        made.ingress.dial = lambda ip, port: pod.address
+        made.ingress.dial, made.ingress.network = lambda ip, port: pod.address, None
         made.apply([service, slices])
         yield made
 

@@ -23,6 +23,7 @@ from actors.kernel import LiveSystem, Ref
 from actors.network.ingress._actor import Certificates, GetCertificates, Route, Target
 from actors.network.ingress._certificates import Pair, certificate_for, self_signed
 from actors.network.ingress._tunnel import open_tunnel
+from protocol.podnet import OPEN, Dial, Dialed
 
 __all__ = ["Server", "serve"]
 
@@ -30,6 +31,7 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 60.0
 RETRY_S = 1.0
 SHUTDOWN_S = 2.0
+SIMULATED_IP = "172.18.0.1"  # where this server is, as simulated pods see it
 BODY_LIMIT = 2**40  # bodies pass as streams, so none is too large
 HOP_BY_HOP = frozenset(
     (
@@ -43,7 +45,7 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     )
 )
-Dial = Callable[[str, int], tuple[str, int]]
+Where = Callable[[str, int], tuple[str, int]]
 
 
 class _Tls:
@@ -80,10 +82,11 @@ def _context(pair: Pair) -> ssl.SSLContext:
 
 
 class Server:
-    """One or two listeners. `dial`: where an endpoint's address really is (tests have pods elsewhere)."""
+    """One or two listeners. `dial`: where an endpoint's address really is (tests have pods elsewhere);
+    `network`: who answers for simulated pods, which listen nowhere."""
 
-    def __init__(self, controller: Ref, dial: Dial) -> None:
-        self.controller, self.dial = controller, dial
+    def __init__(self, controller: Ref, dial: Where, network: Ref | None = None) -> None:
+        self.controller, self.dial, self.network = controller, dial, network
         self.address: tuple[str, int] = ("", 0)
         self.tls_address: tuple[str, int] = ("", 0)
         self._runner: web.AppRunner | None = None
@@ -142,6 +145,8 @@ class Server:
             return web.Response(status=404, text="default backend - 404\n")
         if target.status != 200:
             return web.Response(status=503, text=f"service {target.service} has no ready endpoint\n")
+        if self.network is not None:
+            return await self._simulated(self.network, target)
         for ip, port in target.addresses:
             place = self.dial(ip, port)
             try:
@@ -152,6 +157,13 @@ class Server:
                 continue  # nothing was sent: another endpoint may take it
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 return web.Response(status=502, text=f"{target.service}: {error}\n")
+        return web.Response(status=502, text=f"no endpoint of {target.service} takes connections\n")
+
+    async def _simulated(self, network: Ref, target: Target) -> web.StreamResponse:
+        for ip, port in target.addresses:
+            found: Dialed = await network.ask(Dial("", "", (SIMULATED_IP,), ip, port), block=False).asyncio()
+            if found.verdict == OPEN:
+                return web.Response(status=found.status, body=found.body, content_type="text/plain")
         return web.Response(status=502, text=f"no endpoint of {target.service} takes connections\n")
 
     async def _upgrade(self, request: web.Request, place: tuple[str, int]) -> web.StreamResponse:
@@ -201,12 +213,13 @@ def serve(
     controller: Ref,
     host: str = "127.0.0.1",
     port: int | None = 0,
-    dial: Dial = lambda ip, port: (ip, port),
+    dial: Where = lambda ip, port: (ip, port),
     *,
     tls_port: int | None = None,
+    network: Ref | None = None,
 ) -> Server:
     """Serve the controller's Ingresses at an address (port 0 picks one; None: not). Raises OSError."""
-    server = Server(controller, dial)
+    server = Server(controller, dial, network)
     start = server.start(host, port, tls_port, system.clock.now())
     asyncio.run_coroutine_threadsafe(start, system.loop).result(10.0)
     return server
