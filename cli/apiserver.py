@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from cli._apioptions import add_api_options, api_settings
 from cli._serve import (
     Interruption,
-    add_audit_options,
     add_serving_options,
-    audit_settings,
     kubernetes_minor,
     prepare_paths,
     start_problems,
@@ -19,7 +18,7 @@ from cli._serve import (
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     """The options of `apiserver`."""
     add_serving_options(parser)
-    add_audit_options(parser)
+    add_api_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         data_dir=data_dir,
         **store_settings(options),
-        apiserver=audit_settings(options),
+        apiserver=api_settings(options),
     )
     server = ApiServerProcess(config)
     try:

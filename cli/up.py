@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli._apioptions import add_api_options, api_settings
 from cli._errors import UsageError
 from cli._machines import add_runtime_options, runtime_settings
 from cli._serve import (
     Interruption,
-    add_audit_options,
     add_serving_options,
-    audit_settings,
     kubernetes_minor,
     port_number,
     port_problem,
@@ -56,7 +55,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         "--record", type=Path, metavar="FILE", help="record every revision here, for `kubekka replay FILE`"
     )
     add_serving_options(parser)
-    add_audit_options(parser)
+    add_api_options(parser)
     add_runtime_options(parser)
     parser.add_argument(
         "--guise",
@@ -258,7 +257,7 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         data_dir=data_dir,
         **store_settings(options),
-        apiserver=audit_settings(options),
+        apiserver=api_settings(options),
         **runtime,
         guise=options.guise,
         manage_nodes_with_annotation_selector=selector,

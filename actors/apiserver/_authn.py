@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from actors.apiserver._core import Core
     from actors.apiserver._messages import HttpCall
 
-__all__ = ["ANONYMOUS", "TokenOpinion", "authenticate", "token_opinion", "with_group"]
+__all__ = ["ANONYMOUS", "TokenOpinion", "authenticate", "bearer_of", "token_opinion", "with_group"]
 
 ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
 _AUTHENTICATED = "system:authenticated"
+
+
+def bearer_of(call: HttpCall) -> str:
+    """The token that a request shows; empty when it shows none."""
+    header = call.headers.get("authorization", "")
+    return header[7:].strip() if header[:7].lower() == "bearer " else ""
 
 
 def authenticate(core: Core, call: HttpCall) -> UserInfo:
@@ -37,7 +43,7 @@ def authenticate(core: Core, call: HttpCall) -> UserInfo:
         raise status.unauthorized()
     if call.peer is not None and not header:  # what a request says itself goes before its connection
         return with_group(call.peer)
-    if core.config.anonymous:
+    if core.config.anonymous and (not core.config.anonymous_paths or call.path in core.config.anonymous_paths):
         return ANONYMOUS
     raise status.unauthorized()
 
@@ -57,6 +63,11 @@ def token_opinion(core: Core, token: str, audiences: Sequence[str]) -> TokenOpin
         granted = [audience for audience in audiences if audience in core.config.api_audiences]
         return TokenOpinion(with_group(user), granted) if granted else TokenOpinion(None)
     user, granted, problem = core.tokens.review(token, audiences)
+    if user is None and not problem and core.issuers is not None:
+        user, problem = core.issuers.user(token)
+        granted = [audience for audience in audiences if audience in core.config.api_audiences]
+        if user is not None and not granted:
+            user, problem = None, ""
     if user is None:
         return TokenOpinion(None, (), f"[invalid bearer token, {problem}]" if problem else "invalid bearer token")
     return TokenOpinion(with_group(user), granted)

@@ -126,6 +126,8 @@ class Core:
         self.openapi_packed: dict[str, tuple[bytes, bytes]] = {}
         self._schema: Schema | None = None
         self._tokens: Any = None
+        self.issuers: Any = None
+        """Other issuers of tokens (`actors.apiserver._issuers.Issuers`); None: only this server's own count."""
 
     @property
     def schema(self) -> Schema:

@@ -156,6 +156,8 @@ def failure(core: Core, call: HttpCall, error: StatusError) -> HttpReply:
 
 
 async def _serve(server: ApiServer, core: Core, call: HttpCall, trail: Trail) -> HttpReply:
+    if core.issuers is not None:
+        await core.issuers.prepare(authn.bearer_of(call))
     try:
         user = trail.user = authn.authenticate(core, call)
     except StatusError:

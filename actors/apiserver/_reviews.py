@@ -220,6 +220,8 @@ async def _token_review(core: Core, obj: Object) -> Object:
     if not spec.get("token"):
         raise status.bad_request("token is required for TokenReview in authentication")
     audiences = list(spec.get("audiences") or core.config.api_audiences)
+    if core.issuers is not None:
+        await core.issuers.prepare(spec["token"])
     opinion = token_opinion(core, spec["token"], audiences)
     if opinion.user is None:
         obj["status"] = {"user": {}, "error": opinion.problem}
