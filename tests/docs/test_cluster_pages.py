@@ -1,4 +1,4 @@
-"""The commands of docs/services.md, run in their order, print what the page says."""
+"""The commands of pages about a running cluster, run in their order, print what the page says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,10 @@ from cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20.0
+PAGES: dict[str, dict[str, Any]] = {  # and the cluster that each is about
+    "services.md": {"nodes": 4},
+    "controllers.md": {"nodes": 3, "controllers": {"node_monitor_grace_period": 8.0}},
+}
 NAMES = (  # what differs from run to run, by kind
     (re.compile(r"KUBE-SEP-[A-Z2-7]{16}"), "KUBE-SEP-X"),
     (re.compile(r"\b10\.244\.\d+\.\d+"), "POD-IP"),
@@ -30,10 +35,10 @@ NAMES = (  # what differs from run to run, by kind
 )
 
 
-def commands() -> list[tuple[str, list[str]]]:
+def commands(page: str) -> list[tuple[str, list[str]]]:
     """(command, lines that it prints), in the order of the page."""
     found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"^```console\n(.*?)^```$", (ROOT / "docs/services.md").read_text(), re.M | re.S):
+    for block in re.findall(r"^```console\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.M | re.S):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -54,16 +59,17 @@ def agrees(printed: list[str], page: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(plain(line) + "\n" for line in printed)) is not None
 
 
-def test_the_page_is_as_the_cluster_says() -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_as_the_cluster_says(name: str) -> None:
     try:
         kubectl = find_kubectl()
     except FileNotFoundError as error:
         pytest.skip(str(error))
     functions = f'kubectl() {{ "{kubectl}" "$@"; }}; kubekka() {{ "{sys.executable}" "{ROOT / "cluster.py"}" "$@"; }}; '
-    with Cluster(nodes=4) as cluster:
+    with Cluster(**PAGES[name]) as cluster:
         environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONPATH": str(ROOT)}
-        for command, page in commands():
-            changes = re.search(r"kubectl (create|run|expose|delete|scale|set|patch|apply)", command) is not None
+        for command, page in commands(name):
+            changes = re.search(r"kubectl (create|run|expose|delete|scale|set|patch|apply|label|rollout undo)", command) is not None
             until = time.monotonic() + WAIT_S
             while True:
                 done = subprocess.run(
