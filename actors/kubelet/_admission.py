@@ -196,6 +196,8 @@ def allocated(pod: Object) -> Object:
     """The pod with the resources that its containers have, as last reported, in place of those it asks for."""
     status = pod.get("status") or {}
     spec = dict(pod["spec"])
+    if spec.get("resources") and status.get("resources") is not None:
+        spec["resources"] = status["resources"]
     for group, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
         known = {s["name"]: s["resources"] for s in status.get(statuses) or () if s.get("resources") is not None}
         if known and spec.get(group):

@@ -104,7 +104,7 @@ class Pod(Resizing):
             if new.get("image") != old.get("image") and member.state == RUNNING and member.kind == MAIN:
                 text = f"Container {member.name} definition changed, will be restarted"
                 self.aside(self._stop_then_kick(member, text))
-        if self._differing() or self.facts.resize is not None:
+        if self._differing() or self._level_differs() or self.facts.resize is not None:
             self.ref.tell(ConsiderResize())
         self._arm_deadline()
 

@@ -72,6 +72,9 @@ class Recovering(Reporting):
 
     def _recall_resize(self, known: dict[str, Object]) -> None:
         """What containers were allocated when it was last reported, and what became of a resize."""
+        level = (self.pod.get("status") or {}).get("resources")
+        if level is not None and self.facts.level is not None:
+            self.facts.level = level
         for member in self.members:
             resources = (known.get(member.name) or {}).get("resources")
             if resources is not None and resources != plain(member.spec.get("resources")):

@@ -20,10 +20,11 @@ from actors.kubelet._eviction import (
     use_by_pod,
     victims,
 )
+from actors.kubelet._local_storage import excess, is_bounded
 from actors.kubelet._messages import Evict
 from actors.kubelet._spec import is_deleting, is_terminal
 from actors.kubelet._tidying import Tidying
-from protocol.cri import ListContainerStats, ListImages
+from protocol.cri import CriError, ListContainerStats, ListImages, ListVolumeUsage
 
 __all__ = ["Relief"]
 
@@ -44,6 +45,8 @@ class Relief(Tidying):
         """Evict one pod if the node runs out of something, and those that exceed a limit of storage.
         Nodes whose pods' use cannot be told from their requests (none is scripted) are not looked at: that
         keeps thousands of them cheap."""
+        if self.node.features is not None:
+            await self._keep_local_limits()
         if not self.pressures and not self.node.pods.scripted:
             return
         uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
@@ -73,6 +76,23 @@ class Relief(Tidying):
             if now - self.soft_since[short.signal] >= self.config.eviction_soft_grace_s.get(short.signal, 0.0):
                 self._evict_one(short, uses, self.config.eviction_max_pod_grace_s)
                 return
+
+    async def _keep_local_limits(self) -> None:
+        """Evict pods that store more on a real machine than they may."""
+        bounded = [uid for uid, p in self.node.pods.items() if is_bounded(p) and not (is_deleting(p) or is_terminal(p))]
+        if not bounded:
+            return
+        try:
+            uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
+            for uid in bounded:
+                volumes = await self.ask(self.node.runtime, ListVolumeUsage(uid))
+                held = {name: usage.used_bytes for name, usage in volumes.items()}
+                pod = self.node.pods.get(uid)
+                words, signal = excess(pod, uses.get(uid, {}), held) if pod is not None else ("", "")
+                if words:
+                    self._evict(uid, words, 0, signal)
+        except CriError as error:  # the next look tells
+            self.log.info("local_storage_unknown", node=self.node.name, error=error.message)
 
     def _evict_one(self, short: Shortage, uses: dict[str, Use], grace_s: int) -> None:
         for pod in victims(self.node.pods, uses, short.resource):

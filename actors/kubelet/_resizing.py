@@ -42,12 +42,16 @@ class Resizing(Recovering):
             and plain(specs[m.name].get("resources")) != plain(m.spec.get("resources"))
         ]
 
+    def _level_differs(self) -> bool:
+        """Whether the pod as a whole asks for other resources than it has."""
+        return plain(self.pod["spec"].get("resources")) != plain(self.facts.level)
+
     @handles(ConsiderResize, serial=lambda m: "resize")
     async def consider_resize(self, message: ConsiderResize) -> None:
         """Ask for what the spec wants; give it to the containers, or say why not yet."""
         if self.ending or self.done or self.gone or self.recover:
             return
-        if not self._differing():
+        if not self._differing() and not self._level_differs():
             if self.facts.resize is not None:  # taken back
                 self.facts.resize = None
                 self.flush()
@@ -75,13 +79,15 @@ class Resizing(Recovering):
 
     async def _actuate(self, pod: Object, generation: int) -> None:
         changes = self._differing()
-        before = [(m, m.spec) for m, _ in changes]
+        before, level = [(m, m.spec) for m, _ in changes], self.facts.level
+        self.facts.level = pod["spec"].get("resources")
         try:
             for member, resources in changes:
                 old, member.spec = member.spec, with_resources(member.spec, resources)
                 if member.state == RUNNING:
                     await self._resize_member(member, old)
         except (CriError, ActorDead, AskTimeout) as error:
+            self.facts.level = level
             for member, spec in before:
                 member.spec = spec
             self.facts.resize = (RESIZE_IN_PROGRESS, "Error", str(error), generation)

@@ -67,6 +67,8 @@ class Starting(Granting):
             return False
         pod, spec, meta = self.pod, self.pod["spec"], self.pod["metadata"]
         hostname, full_name = pod_hostname(pod, self.node.config.cluster_domain)
+        if spec.get("hostNetwork"):  # the machine's own name space of names too
+            hostname, full_name = self.node.name[:MAX_HOSTNAME], ""
         if len(hostname) > MAX_HOSTNAME:
             text = (
                 f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {hostname} is too long "

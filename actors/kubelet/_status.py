@@ -80,6 +80,7 @@ class PodFacts:
         "extra_conditions",
         "host_ips",
         "ips",
+        "level",
         "message",
         "prefix",
         "reason",
@@ -104,6 +105,8 @@ class PodFacts:
         self.message = ""
         self.extra_conditions: tuple[Object, ...] = ()
         self.resize: tuple[str, str, str, int] | None = None
+        self.level: Object | None = None
+        """Resources of the pod as a whole, as they are allocated."""
         self.devices: Mapping[str, list[Object]] = {}
         """By container: the resources that are devices, with the health of each."""
 
@@ -135,7 +138,7 @@ def container_status(pod: Object, member: Member, prefix: str, devices: Mapping[
 
 def _resources(member: Member, status: Object) -> None:
     resources = member.spec.get("resources") or {}
-    if member.state == RUNNING:
+    if member.state == RUNNING or member.kind in (MAIN, SIDECAR):
         status["resources"] = {k: v for k, v in resources.items() if v} if resources else {}
         if resources.get("requests"):
             status["allocatedResources"] = resources["requests"]
@@ -315,6 +318,10 @@ def pod_status(pod: Object, members: Sequence[Member], facts: PodFacts, now: flo
     if ephemeral:
         status["ephemeralContainerStatuses"] = ephemeral
     status["qosClass"] = old.get("qosClass") or qos_class(pod)
+    if facts.level and facts.sandbox_ready:
+        status["resources"] = {k: v for k, v in facts.level.items() if v}
+        if facts.level.get("requests"):
+            status["allocatedResources"] = facts.level["requests"]
     return status
 
 

@@ -66,6 +66,7 @@ class WorkerBase(Actor):
         self.noted = recover
         self.probed: Counter[tuple[str, str, str]] | None = None  # (container, kind of probe, result)
         self._make_members()
+        self.facts.level = self.pod["spec"].get("resources")
         if refusal is not None:  # the node does not take the pod: nothing of it is ever begun
             self.facts.rejected = True
             self.facts.reason, self.facts.message = refusal[0], f"Pod was rejected: {refusal[1]}"

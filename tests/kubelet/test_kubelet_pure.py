@@ -21,6 +21,7 @@ from actors.kubelet._cgroups import (
 )
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._env import ConfigError, environment, expand, service_variables
+from actors.kubelet._local_storage import excess, is_bounded
 from actors.kubelet._node_status import allocatable, parse_capacity
 from actors.kubelet._nodes import node_ip, node_pod_cidr
 from actors.kubelet._probes import LIVENESS, READINESS, STARTUP, Probe
@@ -407,3 +408,19 @@ def test_nodes_have_addresses_of_their_own() -> None:
     assert len({node_pod_cidr(n) for n in range(count)}) == len({node_ip(n) for n in range(count)}) == count
     assert node_pod_cidr(3) == "10.244.3.0/24"
     assert not [n for n in range(count) if node_pod_cidr(n).startswith("10.96.")]
+
+
+def test_a_pod_that_stores_more_than_it_may_has_to_go() -> None:
+    volumes = [{"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "free", "emptyDir": {}}]
+    p = pod({"limits": {"ephemeral-storage": "4Mi"}}, volumes=volumes)
+    mebi = 1 << 20
+    assert is_bounded(p)
+    assert not is_bounded(pod(None, volumes=volumes[1:]))
+    assert excess(p, {"c0": {"ephemeral-storage": mebi}}, {"cache": mebi, "free": mebi}) == ("", "")
+    words = 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+    assert excess(p, {}, {"cache": mebi + 1}) == (words, "emptydirfs.limit")
+    words = "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. "
+    assert excess(p, {"c0": {"ephemeral-storage": mebi}}, {"free": 4 * mebi}) == (words, "ephemeralpodfs.limit")
+    two = pod({"limits": {"ephemeral-storage": "1Mi"}}, None)
+    words = 'Container c0 exceeded its local ephemeral storage limit "1Mi". '
+    assert excess(two, {"c0": {"ephemeral-storage": 2 * mebi}}, {}) == (words, "ephemeralcontainerfs.limit")

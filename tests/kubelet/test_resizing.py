@@ -126,3 +126,42 @@ def test_only_the_resource_whose_policy_says_so_restarts_the_container(world: Wo
             )
         )
     )
+
+
+def level(world: World, cpu_request: str) -> None:
+    body = {"spec": {"resources": {"requests": {"cpu": cpu_request}}}}
+    world.do(
+        world.client.patch(
+            "pods", "web", "default", body, patch_type="application/strategic-merge-patch+json", subresource="resize"
+        )
+    )
+
+
+def test_the_pod_as_a_whole_can_be_resized(make_world: Callable[..., World]) -> None:
+    world = make_world(capacity={"cpu": "4", "memory": "8Gi", "pods": "10"})
+    amounts = {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"cpu": "8", "memory": "64Mi"}}
+    world.pod(resources=amounts)
+    world.until(world.ready)
+    assert world.status()["resources"] == amounts
+    assert world.status()["allocatedResources"] == amounts["requests"]
+    level(world, "2")
+    world.until(lambda: world.status()["allocatedResources"]["cpu"] == "2")
+    assert "ResizeCompleted" in world.reasons()
+    world.pod("other", container={"resources": {"requests": {"cpu": "1500m"}}})
+    world.until(lambda: world.ready("other"))
+    level(world, "3")
+    world.until(lambda: pending(world, "web") is not None)
+    assert (pending(world, "web") or {})["reason"] == "Deferred"
+    world.sim.crash(world.kubelet)
+    world.sim.advance(3)
+    assert world.status()["allocatedResources"]["cpu"] == "2", "what was given outlives the kubelet"
+    world.do(world.client.delete("pods", "other", "default", grace_period_s=0))
+    world.until(lambda: world.status()["allocatedResources"]["cpu"] == "3")
+    assert pending(world, "web") is None
+
+
+def test_a_container_that_has_ended_keeps_what_was_allocated_to_it(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.pod("web", "true", restartPolicy="Never", container={"resources": cpu("1")})
+    world.until(lambda: world.phase() == "Succeeded")
+    assert world.container()["resources"] == cpu("1")
