@@ -110,5 +110,5 @@ def _request(kubeconfig: Path, method: str, path: str, body: Any = None) -> Any:
     except orjson.JSONDecodeError:
         found = {"message": answer.decode(errors="replace")[:200]}
     if response.status >= 400:
-        raise Failed(found.get("error") or found.get("message") or f"HTTP {response.status}")
+        raise Failed(found.get("message") or f"HTTP {response.status}")
     return found

@@ -3,18 +3,21 @@
     GET    /kubekka/chaos           the verbs, and what was injected
     POST   /kubekka/chaos           {"verb": "kill", "target": "scheduler", "for": "20s"}
     DELETE /kubekka/chaos/3         end a fault (without a number: all)
-    POST   /kubekka/clock           {"advance": "5m"} for a virtual clock, or {"auto": true}
+    POST   /kubekka/clock           {"advance": "5m"} for a virtual clock, or {"auto": true};
+                                    answers when that time has come, and all is done that was due
 
 Whoever may use these paths may break everything: RBAC gives them to the administrator alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 
-from actors.kernel import Actor, LiveSystem, TimeKeeper, VirtualClock, handles
+from actors.kernel import Actor, Future, LiveSystem, TimeKeeper, VirtualClock, handles
+from protocol import status
 from protocol.conditions import PathCall, PathReply
 from simulation._faults import VERBS, FaultError, Faults
 from simulation._schema import read_duration
@@ -35,9 +38,9 @@ class ChaosDesk(Actor):
         try:
             return PathReply(200, orjson.dumps(await self._answer(message)))
         except (FaultError, ValueError) as error:
-            return PathReply(400, orjson.dumps({"error": str(error)}))
+            return PathReply(400, orjson.dumps(status.bad_request(str(error)).status))
         except LookupError as error:
-            return PathReply(404, orjson.dumps({"error": str(error)}))
+            return PathReply(404, orjson.dumps(status.failure(404, "NotFound", str(error)).status))
 
     async def _answer(self, message: PathCall) -> Any:
         _, _, kind, *rest = message.path.split("/")
@@ -67,10 +70,18 @@ class ChaosDesk(Actor):
             keeper = system.world.setdefault("keeper", TimeKeeper(system))
             if "advance" in given:
                 seconds = read_duration(given["advance"])
-                system.loop.create_task(keeper.pass_time(seconds))  # this answer is one of the things waited for
+                await self._done(system.loop.create_task(keeper.pass_time(seconds, excused=1)))
             if "auto" in given:
                 system.loop.create_task(keeper.set_auto(bool(given["auto"])))
         return {"now": system.clock.rfc3339_micro()}
+
+    @staticmethod
+    async def _done(task: asyncio.Task[None]) -> None:
+        """Wait for a task of the loop."""
+        future: Future[None] = Future()
+        task.add_done_callback(lambda _: future.set(None))
+        await future
+        task.result()
 
     @staticmethod
     def _body(message: PathCall) -> dict[str, Any]:

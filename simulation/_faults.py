@@ -74,7 +74,7 @@ VERBS: dict[str, Verb] = {
         {"code": (int, None), "after": (bool, False), **_SCOPE},
     ),
     "api-delay": Verb("requests take longer", {"seconds": (float, None), **_SCOPE}),
-    "break-watches": Verb("open watches end", {"rate": (float, 1.0), "every": (float, 0.0), "resources": (str, "*")}),
+    "break-watches": Verb("open watches end", {"rate": (float, 1.0), "every": (float, 0.0), "users": (str, "*"), "resources": (str, "*")}),
     "compact": Verb("all resource versions but the latest expire", {}),
     "registry-down": Verb("image pulls fail", {"images": (str, "*")}),
     "registry-slow": Verb("image pulls take longer", {"seconds": (float, None), "images": (str, "*")}),
@@ -387,9 +387,9 @@ class Faults:
     ) -> End:
         return self._api(ApiFault(0, rate, seconds, _words(users), _words(verbs), _words(resources)))
 
-    async def _do_break_watches(self, injection: Injection, rate: float, every: float, resources: str) -> End | None:
+    async def _do_break_watches(self, injection: Injection, rate: float, every: float, users: str, resources: str) -> End | None:
         apiserver, over = self._ref("apiserver"), False
-        message = BreakWatches(rate, resources=_words(resources))
+        message = BreakWatches(rate, _words(users), _words(resources))
 
         def strike() -> None:
             if not over:

@@ -62,7 +62,8 @@ def break_watches(server: ApiServer, message: BreakWatches) -> int:
     watches = server.core.watches
     broken = 0
     for watch in list(watches.open.values()):
-        if matches(message.resources, watch.cache.resource) and server.random.random() < message.rate:
+        meant = matches(message.resources, watch.cache.resource) and matches(message.users, watch.user)
+        if meant and server.random.random() < message.rate:
             watches.close(watch, "connection reset")
             broken += 1
     return broken

@@ -119,7 +119,7 @@ async def other_path(
     paths = server.system.world.get(PATHS, {})
     for prefix in paths:  # ours alone; RBAC has had its say
         if path == prefix or path.startswith(prefix + "/"):
-            answer = await server.ask(paths[prefix], PathCall(call.method, path, call.query, call.body), 60.0)
+            answer = await server.ask(paths[prefix], PathCall(call.method, path, call.query, call.body), None)
             return HttpReply(answer.code, JSON, answer.body)
     if path == "/":
         return HttpReply(200, JSON, orjson.dumps({"paths": _root_paths(core)}, option=orjson.OPT_INDENT_2))

@@ -198,6 +198,7 @@ class Watch:
         "serial",
         "since",
         "timer",
+        "user",
         "watch_id",
     )
 
@@ -223,6 +224,7 @@ class Watch:
         self.since = 0
         self.seq = 0
         self.timer: Any = None
+        self.user = ""
         self.closed = False
 
     def offer(self, change: Change) -> None:

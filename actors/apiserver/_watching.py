@@ -59,6 +59,7 @@ async def open_watch(
     watch: Watch = make(
         serial, address, watch_id, served.cache, selection(request), renderer, bookmarks, (kind.kind, kind.api_version)
     )
+    watch.user = request.user.name
     core.watches.add(watch)
     watch.timer = core.actor.after(_timeout(core, options), WatchExpired(serial))
     initial = options.get("sendInitialEvents")

@@ -44,6 +44,8 @@ class Links:
         self._links: dict[tuple[str, str], Link] = {}
         self._isolated: set[str] = set()
         self._last_arrival: dict[tuple[str, str], float] = {}
+        self.dropped = 0  # messages that were lost by chance, so far
+        self.duplicated = 0
 
     def set(self, a: str, b: str, link: Link) -> None:
         """Both directions between `a` and `b` behave as `link`."""
@@ -97,8 +99,10 @@ class Links:
             return False
         link = self._links.get((source, target), PERFECT)
         if link.drop and self._rng.random() < link.drop:
+            self.dropped += 1
             return False
         if link.duplicate and self._rng.random() < link.duplicate:
+            self.duplicated += 1
             once = deliver
 
             def deliver() -> None:

@@ -33,6 +33,7 @@ class TimeKeeper:
         self.system = system
         self.clock = system.clock
         self.grace_s = grace_s
+        self._excused = 0  # exchanges that wait for time to pass, and end with it
         self._auto: asyncio.Task[None] | None = None
         self._moving = asyncio.Lock()
         self._seen_moves = 0
@@ -90,12 +91,17 @@ class TimeKeeper:
                 moved = self._jump(float("inf"))
             await asyncio.sleep(0.0 if moved else self.grace_s)
 
-    async def pass_time(self, seconds: float) -> None:
-        """As `advance`, on the loop."""
-        async with self._moving:
-            end = self.clock.monotonic() + seconds
-            await self._move_until(end)
-            self.clock.jump_to(end)
+    async def pass_time(self, seconds: float, *, excused: int = 0) -> None:
+        """As `advance`, on the loop. `excused` exchanges under way are answered when this returns, so
+        that time does not wait for them."""
+        self._excused += excused
+        try:
+            async with self._moving:
+                end = self.clock.monotonic() + seconds
+                await self._move_until(end)
+                self.clock.jump_to(end)
+        finally:
+            self._excused -= excused
 
     async def _move_until(self, end: float) -> None:
         await self.quiet()
@@ -135,7 +141,7 @@ class TimeKeeper:
             if system.is_busy() or activity.moves != seen:
                 pending_since = None
                 continue
-            if activity.pending > 0:
+            if activity.pending > self._excused:
                 now = time.monotonic()
                 pending_since = pending_since or now
                 if now - pending_since < PATIENCE_S:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from cli.kubectl import find_kubectl
 from cluster import Cluster, SimulatedCluster
 from protocol.api import StatusError
+from protocol.conditions import BreakWatches
 from simulation import FaultError
 
 CRON = """
@@ -183,6 +186,125 @@ def test_a_skewed_host_writes_wrong_times() -> None:
     made = cluster.client.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "late"}})
     assert made["metadata"]["creationTimestamp"].startswith("2026-01-01T01:")
     cluster.faults.stop(fault)
+
+
+def config_map(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
+
+
+def seconds_of(cluster: SimulatedCluster, work: Callable[[], object]) -> float:
+    """How much of the cluster's time passes over a piece of work."""
+    before = cluster.clock.monotonic()
+    work()
+    return cluster.clock.monotonic() - before
+
+
+def test_messages_over_a_delayed_link_take_as_long_as_told_both_ways() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=1)
+    assert seconds_of(cluster, lambda: cluster.client.create("configmaps", config_map("a"), "default")) < 0.1
+    fault = cluster.faults.delay("apiserver", "etcd", 0.5)
+    assert 1.0 <= seconds_of(cluster, lambda: cluster.client.create("configmaps", config_map("b"), "default")) < 1.5
+    cluster.faults.stop(fault)
+    assert seconds_of(cluster, lambda: cluster.client.create("configmaps", config_map("c"), "default")) < 0.1
+
+
+def test_delays_up_to_a_most_differ_and_order_is_kept() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=1)
+    cluster.faults.delay("apiserver", "etcd", 0.1, most=2.0)
+    took = [seconds_of(cluster, lambda n=n: cluster.client.create("configmaps", config_map(f"m{n}"), "default"))  # type: ignore[misc]
+            for n in range(8)]  # fmt: skip
+    assert all(0.2 <= seconds <= 4.1 for seconds in took)
+    assert len({round(seconds, 3) for seconds in took}) > 4
+    made = sorted(cluster.client.list("configmaps", "default", label_selector=""), key=version_of)
+    assert [m["metadata"]["name"] for m in made if m["metadata"]["name"][0] == "m"] == [f"m{n}" for n in range(8)]
+
+
+def version_of(obj: dict[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def test_a_node_whose_messages_are_all_lost_is_found_out() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=2)
+    fault = cluster.faults.drop("node-1", "apiserver")
+    cluster.clock.advance(100)
+    assert [c["status"] for c in cluster.client.get("nodes", "node-1")["status"]["conditions"] if c["type"] == "Ready"] == ["Unknown"]
+    assert [c["status"] for c in cluster.client.get("nodes", "node-0")["status"]["conditions"] if c["type"] == "Ready"] == ["True"]
+    cluster.faults.stop(fault)
+    cluster.wait("nodes/node-1", "Ready", timeout_s=120)
+
+
+def test_a_rollout_ends_though_a_third_of_a_nodes_messages_are_lost() -> None:
+    cluster = SimulatedCluster(seed=3, nodes=1)
+    links = cluster.sim.links
+    cluster.faults.drop("node-0", "apiserver", 0.3)
+    cluster.apply(WEB)
+    cluster.wait("deployments/web", "Available", timeout_s=900)
+    assert links.dropped > 0
+
+
+def test_a_message_that_comes_twice_is_done_once() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=2)
+    for a, b in (("apiserver", "controllers"), ("apiserver", "scheduler"), ("apiserver", "node-0"), ("apiserver", "node-1")):
+        cluster.faults.duplicate(a, b)
+    cluster.apply(WEB)
+    cluster.wait("deployments/web", "Available", timeout_s=120)
+    cluster.clock.advance(60)
+    pods = cluster.client.list("pods", label_selector="app=web")
+    assert len(pods) == 4
+    assert cluster.sim.links.duplicated > 0
+    assert all(p["status"]["containerStatuses"][0]["restartCount"] == 0 for p in pods)
+
+
+def test_pulls_take_longer_while_the_registry_is_slow_for_the_images_that_are_meant() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=1)
+    cluster.wait("serviceaccounts/default")
+    cluster.faults.registry_slow(45, images="nginx*")
+    cluster.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {containers: [{name: c, image: busybox}]}\n")
+    assert seconds_of(cluster, lambda: cluster.wait("pods/other", "Ready", timeout_s=60)) < 10
+    cluster.apply(WEB)
+    took = seconds_of(cluster, lambda: cluster.wait("deployments/web", "Available", timeout_s=300))
+    assert took >= 45
+    [message] = {e["message"] for e in cluster.client.list("events") if e["reason"] == "Pulled" and "nginx" in e["message"]
+                 and "already present" not in e["message"]}  # fmt: skip
+    assert "45s" in message
+
+
+def test_requests_that_are_meant_take_longer_and_others_do_not() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=1)
+    fault = cluster.faults.api_delay(3.0, resources="configmaps", verbs="create")
+    assert 3.0 <= seconds_of(cluster, lambda: cluster.client.create("configmaps", config_map("a"), "default")) < 3.5
+    assert seconds_of(cluster, lambda: cluster.client.list("configmaps", "default")) < 0.1
+    cluster.faults.stop(fault)
+    assert seconds_of(cluster, lambda: cluster.client.create("configmaps", config_map("b"), "default")) < 0.1
+
+
+def test_only_the_watches_of_the_users_that_are_meant_break() -> None:
+    cluster = SimulatedCluster(seed=1, nodes=2)
+    apiserver = cluster.parts.apiserver
+    assert cluster.sim.ask(apiserver, BreakWatches(users=("nobody",))) == 0
+    schedulers = cluster.sim.ask(apiserver, BreakWatches(users=("system:kube-sched*",)))
+    assert schedulers > 0
+    cluster.clock.advance(30)
+    assert cluster.sim.ask(apiserver, BreakWatches()) > schedulers
+    cluster.clock.advance(30)
+    assert cluster.sim.ask(apiserver, BreakWatches(users=("system:kube-sched*",))) == schedulers  # all are open again
+    cluster.faults.break_watches(users="system:kube-scheduler", resources="pods")
+    cluster.apply(WEB)
+    cluster.wait("deployments/web", "Available", timeout_s=120)
+
+
+def test_the_clock_over_http_answers_when_the_time_has_come(cluster: Cluster) -> None:
+    from cli._errors import Failed
+    from cli.chaos import _request
+
+    cluster.apply(CRON)
+    before = cluster.clock.now()
+    answer = _request(cluster.kubeconfig, "POST", "/kubekka/clock", {"advance": "5m"})
+    assert cluster.clock.now() == pytest.approx(before + 300)
+    assert datetime.fromisoformat(answer["now"]).timestamp() == pytest.approx(before + 300)
+    assert len(cluster.client.list("jobs")) == 5
+    with pytest.raises(Failed, match="is no duration"):
+        _request(cluster.kubeconfig, "POST", "/kubekka/clock", {"advance": "-5m"})
 
 
 @pytest.mark.parametrize(
