@@ -9,6 +9,7 @@ import pytest
 from actors.apiserver.crd._node import node_of
 from actors.apiserver.crd._schema_rules import check_schema
 from actors.apiserver.crd._values import check_unique, check_value
+from actors.apiserver.crd._was import Was
 
 Object = dict[str, Any]
 
@@ -69,3 +70,34 @@ def test_schemas_are_judged_in_upstreams_words(schema: Object, texts: list[str])
     path = "spec.validation.openAPIV3Schema"
     errors = check_schema({"openAPIV3Schema": schema}, "spec.validation", False)
     assert [f"{error.field.removeprefix(path)}: {error.message}" for error in errors] == texts
+
+
+KEYED = {
+    "type": "array",
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["k"],
+    "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}, "n": {"type": "integer", "minimum": 5}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "old", "new", "texts"),
+    [
+        ({"a": {"type": "integer", "minimum": 5}, "b": {}}, {"a": 1, "b": 1}, {"a": 1, "b": 2}, []),
+        ({"a": {"type": "integer", "minimum": 5}}, {"a": 1}, {"a": 2}, ["f.a: Invalid value: 2: f.a in body should be greater than or equal to 5"]),
+        ({"l": KEYED}, {"l": [{"k": "x", "n": 1}, {"k": "y", "n": 1}]}, {"l": [{"k": "y", "n": 1}, {"k": "x", "n": 1}, {"k": "z", "n": 5}]}, []),
+        ({"l": {**KEYED, "x-kubernetes-list-type": "atomic"}}, {"l": [{"k": "x", "n": 1}]}, {"l": [{"k": "x", "n": 1}, {"k": "y"}]},
+         ["f.l[0].n: Invalid value: 1: f.l[0].n in body should be greater than or equal to 5"]),
+    ],
+)  # fmt: skip
+def test_what_was_wrong_may_stay_where_it_did_not_change(schema: Object, old: Object, new: Object, texts: list[str]) -> None:
+    root = {"type": "object", "properties": {"f": {"type": "object", "properties": schema}}}
+    errors = check_value(root, {"f": new}, "", Was({"f": new}, {"f": old}, root))
+    assert [f"{error.field}: {error.message}" for error in errors] == texts
+
+
+def test_what_lacked_before_lacks_still_when_its_object_changes() -> None:
+    root = {"type": "object", "properties": {"f": {"type": "object", "required": ["a"], "properties": {"a": {}, "b": {}}}}}
+    new, old = {"f": {"b": 2}}, {"f": {"b": 1}}
+    assert [error.field for error in check_value(root, new, "", Was(new, old, root))] == ["f.a"]
+    assert check_value(root, old, "", Was(old, old, root)) == []

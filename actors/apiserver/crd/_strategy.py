@@ -14,6 +14,7 @@ from actors.apiserver.crd._embedded import check_embedded
 from actors.apiserver.crd._paths import PathProblem, find, parse
 from actors.apiserver.crd._rules import blocked, check_rules
 from actors.apiserver.crd._values import check_unique, check_value
+from actors.apiserver.crd._was import Was
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
 from actors.apiserver.strategies._errors import invalid
 from actors.apiserver.strategies._meta import validate_meta, validate_meta_update
@@ -107,10 +108,8 @@ class CustomStrategy(Strategy):
         return self.validate_update(new, old)
 
     def _judge(self, errors: Errors, new: Object, old: Object | None) -> Errors:
-        found = check_value(self.node.schema, new, "")
-        if found and old is not None:
-            before = set(check_value(self.node.schema, old, ""))
-            found = [error for error in found if error not in before]
+        was = Was(new, old, self.node.schema) if old is not None else None
+        found = check_value(self.node.schema, new, "", was)
         errors = errors + found + self._scale_errors(new)
         if self.node.any_embedded:
             errors = errors + check_embedded(new, self.node)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from actors.apiserver.crd._node import Node
+from actors.apiserver.crd._was import Was
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import (
     duplicate,
@@ -33,6 +34,7 @@ _FORMATS: dict[str, Collection[str]] = {
     "": FORMATS, "string": FORMATS, "integer": ("int32", "int64"), "number": ("float", "double")
 }  # fmt: skip
 """Which formats mean something, by type."""
+_HEADER = ("apiVersion", "kind", "metadata")
 
 
 def compile_pattern(pattern: str) -> Callable[[str], Any]:
@@ -56,9 +58,10 @@ def _word(value: Any) -> str:
     return "object" if isinstance(value, dict) else "array"
 
 
-def check_value(schema: Schema, value: Any, path: str) -> Errors:
-    """All errors of a value. `path`: as in `spec.size`; empty at the root."""
-    return _check(schema, value, path).errors
+def check_value(schema: Schema, value: Any, path: str, was: Was | None = None) -> Errors:
+    """All errors of a value. `path`: as in `spec.size`; empty at the root. `was`: what it was before a
+    change; what is wrong and did not change is no error."""
+    return _check_part(schema, value, path, was).errors
 
 
 class _Result:
@@ -96,22 +99,29 @@ def _unplaced(text: str) -> FieldError:
     return invalid("<nil>", "", text)
 
 
-def _check(schema: Schema, value: Any, path: str) -> _Result:
+def _check_part(schema: Schema, value: Any, path: str, was: Was | None) -> _Result:
+    result = _check(schema, value, path, was)
+    if result.errors and was is not None and was.unchanged:
+        return _Result(matches=result.matches)
+    return result
+
+
+def _check(schema: Schema, value: Any, path: str, was: Was | None) -> _Result:
     result = _check_type(schema, value, path)
     if value is None:
         result.add(_check_enum(schema, value, path))
         return result
-    _check_junctors(schema, value, path, result)
+    _check_junctors(schema, value, path, result)  # inside, all of the value counts
     result.matches += 2  # enumerations and the schema itself
     if isinstance(value, str):
         _check_string(schema, value, path, result)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_number(schema, value, path, result)
     elif isinstance(value, list):
-        _check_list(schema, value, path, result)
+        _check_list(schema, value, path, was, result)
     result.add(_check_enum(schema, value, path))
     if isinstance(value, dict):
-        _check_object(schema, value, path, result)
+        _check_object(schema, value, path, was, result)
     return result
 
 
@@ -263,11 +273,11 @@ def _multiple(value: Any, factor: Any, path: str) -> Errors:
     return [invalid(_field(path), _plain(value), words)]
 
 
-def _check_list(schema: Schema, value: list[Any], path: str, result: _Result) -> None:
+def _check_list(schema: Schema, value: list[Any], path: str, was: Was | None, result: _Result) -> None:
     items, fewest, most = schema.get("items"), schema.get("minItems"), schema.get("maxItems")
     if isinstance(items, dict):
         for i, item in enumerate(value):
-            result.merge(_check(items, item, f"{path}[{i}]"))
+            result.merge(_check_part(items, item, f"{path}[{i}]", was and was.index(i)))
     if fewest is not None and len(value) < fewest:
         result.add([invalid(_field(path), len(value), f"{path} in body should have at least {fewest} items")])
     if most is not None and len(value) > most:
@@ -275,7 +285,7 @@ def _check_list(schema: Schema, value: list[Any], path: str, result: _Result) ->
     result.matches += 2
 
 
-def _check_object(schema: Schema, value: dict[str, Any], path: str, result: _Result) -> None:
+def _check_object(schema: Schema, value: dict[str, Any], path: str, was: Was | None, result: _Result) -> None:
     fewest, most = schema.get("minProperties"), schema.get("maxProperties")
     if fewest is not None and len(value) < fewest:
         words = f"{path} in body should have at least {fewest} properties"
@@ -287,9 +297,10 @@ def _check_object(schema: Schema, value: dict[str, Any], path: str, result: _Res
         sub = properties.get(key)
         if sub is not None:
             if path or key != "metadata":
-                result.merge(_check(sub, value[key], f"{path}.{key}" if path else key))
+                before = was.key(key) if was is not None and (path or key not in _HEADER) else None
+                result.merge(_check_part(sub, value[key], f"{path}.{key}" if path else key, before))
         elif isinstance(extra, dict):
-            result.merge(_check(extra, value[key], f"{path}.{key}"))
+            result.merge(_check_part(extra, value[key], f"{path}.{key}", was and was.key(key)))
     for name in schema.get("required") or ():
         if name not in value:
             result.add([required(_field(f"{path}.{name}"))])
@@ -307,7 +318,7 @@ def _check_junctors(schema: Schema, value: Any, path: str, result: _Result) -> N
     if any_of:
         failures = []
         for sub in any_of:
-            found = _check(sub, value, path)
+            found = _check(sub, value, path, None)
             if not found.errors:
                 result.merge(found)
                 break
@@ -316,7 +327,7 @@ def _check_junctors(schema: Schema, value: Any, path: str, result: _Result) -> N
             result.add([_unplaced(f'"{path}" must validate at least one schema (anyOf)')])
             result.merge(_best(failures))
     if one_of:
-        tried = [_check(sub, value, path) for sub in one_of]
+        tried = [_check(sub, value, path, None) for sub in one_of]
         passing = [found for found in tried if not found.errors]
         if len(passing) == 1:
             result.merge(passing[0])
@@ -326,13 +337,13 @@ def _check_junctors(schema: Schema, value: Any, path: str, result: _Result) -> N
             if not passing:
                 result.merge(_best(tried))
     if all_of:
-        tried = [_check(sub, value, path) for sub in all_of]
+        tried = [_check(sub, value, path, None) for sub in all_of]
         for found in tried:
             result.merge(found)
         if any(found.errors for found in tried):
             none = ". None validated" if all(found.errors for found in tried) else ""
             result.add([_unplaced(f'"{path}" must validate all the schemas (allOf){none}')])
-    if not_ is not None and not _check(not_, value, path).errors:
+    if not_ is not None and not _check(not_, value, path, None).errors:
         result.add([_unplaced(f'"{path}" must not validate the schema (not)')])
 
 
