@@ -3,14 +3,19 @@
 API objects are trees of dicts: reference counts free them, and each full pass of the collector
 over a hundred thousand of them finds nothing. With Python's own thresholds a rollout of 1,000 pods
 spends almost half of its time there. So the collector comes by itself only after many new objects,
-and a live system that has nothing else to do has it look at the young ones (`due`, `tidy`). The
-thresholds return when the last system has shut down.
+and a live system that has nothing else to do has it look at the young ones (`due`, `tidy`).
+
+What has survived a pass is set aside (`gc.freeze`) and not walked over again: a pass over all that
+30,000 pods consist of stops the whole cluster for four seconds and finds four hundred objects. Until
+the last system has shut down, circles among such objects are not found. Then they are, and the
+thresholds return.
 """
 
 from __future__ import annotations
 
 import gc
 import threading
+from typing import Any
 
 __all__ = ["due", "relax", "restore", "tidy"]
 
@@ -33,6 +38,7 @@ def relax() -> None:
             _before = gc.get_threshold()
             if 0 < _before[0] < RELAXED[0]:  # somebody may have switched it off, or gone further
                 gc.set_threshold(*RELAXED)
+                gc.callbacks.append(_set_aside)
 
 
 def restore() -> None:
@@ -40,8 +46,19 @@ def restore() -> None:
     global _systems
     with _lock:
         _systems -= 1
-        if _systems == 0 and gc.get_threshold() == RELAXED:
+        if _systems > 0:
+            return
+        if _set_aside in gc.callbacks:
+            gc.callbacks.remove(_set_aside)
+            gc.unfreeze()
+        if gc.get_threshold() == RELAXED:
             gc.set_threshold(*_before)
+
+
+def _set_aside(phase: str, info: dict[str, Any]) -> None:
+    """Called by the collector, after a pass over the young ones."""
+    if phase == "stop" and info["generation"] == 0 and gc.get_threshold() == RELAXED:
+        gc.freeze()
 
 
 def due() -> bool:

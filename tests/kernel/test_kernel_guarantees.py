@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 from hypothesis import given, settings
@@ -178,6 +179,27 @@ def test_many_systems_live_side_by_side() -> None:
     finally:
         for system in systems:
             system.shutdown()
+
+
+def test_what_survived_the_collector_is_walked_over_again_only_when_the_last_system_has_gone() -> None:
+    import gc
+
+    class Knot:
+        pass
+
+    system = LiveSystem("tidy").start_thread()
+    frozen = gc.get_freeze_count()
+    knot = Knot()
+    knot.itself = knot  # type: ignore[attr-defined]
+    gone = weakref.ref(knot)
+    gc.collect(0)
+    assert gc.get_freeze_count() > frozen
+    del knot
+    gc.collect()
+    assert gone() is not None
+    system.shutdown()
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_collectors_thresholds_return_with_the_last_system() -> None:
