@@ -44,7 +44,7 @@ __all__ = ["ReplicaController"]
 
 BURST = 500
 INTERVAL_PER_POD_S = 50e-6
-INTERVAL_MAX_S = 0.1
+INTERVAL_MAX_S = 0.5
 NAMESPACE_TERMINATING = "NamespaceTerminating"
 
 
