@@ -14,11 +14,12 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from actors.apiserver._cache import Change
 from actors.apiserver._forward import Forward, Forwarders, ForwardFailure
 from actors.apiserver._messages import HttpCall, HttpReply
 from actors.apiserver._negotiate import JSON, choose
 from actors.apiserver._request import parse_path, parse_query, verb_of
-from actors.kernel import ActorDead, AskTimeout
+from actors.kernel import ActorDead, AskTimeout, Future
 from protocol import status
 from protocol.api import ADMIN, ApiRequest, Resource, ServeGroup, StatusError, UserInfo
 
@@ -63,7 +64,16 @@ class Aggregation:
         self.server = server
         self.core = core
         self.forwarders = Forwarders(server)
-        self._checking = False
+        self._checked: Future[None] | None = None
+        """Set while the other servers are being asked."""
+        self._again = False
+        """Something has changed meanwhile."""
+        self._watched: set[tuple[str, str]] = set()
+        """The Services of other servers, by namespace and name."""
+        core.store.cache(GROUP, "apiservices").listeners.append(self._registered)
+        core.store.cache("", "services").listeners.append(lambda change: self._moved(change, ""))
+        slices = core.store.cache("discovery.k8s.io", "endpointslices")
+        slices.listeners.append(lambda change: self._moved(change, "kubernetes.io/service-name"))
         self._provided: dict[tuple[str, str], ServeGroup] = {}
 
     def find(self, group: str, version: str) -> Object | None:
@@ -130,7 +140,10 @@ class Aggregation:
         here = self.provider(service["spec"].get("group", ""), service["spec"]["version"])
         if here is not None:
             return await self._answer_here(call, user, here)
-        if _condition(service).get("status") == "False":
+        if not _condition(service):  # new: nobody has asked it yet
+            await self.check()
+            service = self.core.get(GROUP, "apiservices", "", service["metadata"]["name"]) or service
+        if _condition(service).get("status") != "True":
             return _failed("service unavailable")
         try:
             message = self._message(call, user, service, call.stream if streams else None)
@@ -162,23 +175,53 @@ class Aggregation:
 
     # --- whether the other servers are there ------------------------------------------------
 
+    def _registered(self, change: Change) -> None:
+        """An APIService has come, or says something else than before."""
+        new, old = ((entry.object.get("spec") or {}) if entry is not None else {} for entry in (change.new, change.old))
+        if new != old and (new.get("service") or old.get("service")):
+            self._wake()
+
+    def _moved(self, change: Change, label: str) -> None:
+        """A Service or its endpoints have changed: those of another server, perhaps."""
+        entry = change.new or change.old
+        if entry is None or not self._watched:
+            return
+        name = (entry.object["metadata"].get("labels") or {}).get(label, "") if label else entry.name
+        if (entry.namespace, name) in self._watched:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._again = True
+        if self._checked is None and self.server.ready.done:
+            self.server.background(self.check())
+
     async def check(self) -> None:
         """Ask every other server what it serves; write down whether it answered."""
-        if self._checking:
-            return
-        self._checking = True
+        self._again = True
+        while self._checked is not None:
+            await self._checked
+        if not self._again:
+            return  # who was first has seen it
+        done = self._checked = Future()
         try:
-            known: dict[tuple[str, str], list[Object]] = {}
-            for service in list(self.core.list(GROUP, "apiservices")):
-                spec = service.get("spec") or {}
-                if spec.get("service"):
-                    condition, resources = await self._check(service)
-                    if resources is not None:
-                        known[spec.get("group", ""), spec["version"]] = resources
-                    await self._tell(service, condition)
-            self.core.resources.set_remote(known)
+            while self._again:
+                self._again = False
+                await self._check_all()
         finally:
-            self._checking = False
+            self._checked = None
+            done.set(None)
+
+    async def _check_all(self) -> None:
+        known: dict[tuple[str, str], list[Object]] = {}
+        remote = [service for service in self.core.list(GROUP, "apiservices") if (service.get("spec") or {}).get("service")]
+        places = (service["spec"]["service"] for service in remote)
+        self._watched = {(place.get("namespace", ""), place.get("name", "")) for place in places}
+        for service in remote:
+            condition, resources = await self._check(service)
+            if resources is not None:
+                known[service["spec"].get("group", ""), service["spec"]["version"]] = resources
+            await self._tell(service, condition)
+        self.core.resources.set_remote(known)
 
     async def _check(self, service: Object) -> tuple[Object, list[Object] | None]:
         spec = service["spec"]
@@ -190,18 +233,20 @@ class Aggregation:
         name = f'service/{where["name"]} in "{where["namespace"]}"'
         if self.core.get("", "services", where["namespace"], where["name"]) is None:
             return {"status": "False", "reason": "ServiceNotFound", "message": f"{name} is not present"}, None
+        lacking = self._lacking(where, name)
+        if lacking:
+            return {"status": "False", **lacking}, None
         path = f"/apis/{spec['group']}/{spec['version']}"
         call = HttpCall("GET", path, "", {"accept": "application/json"}, b"")
         try:
             message = self._message(call, UserInfo("system:kube-aggregator", ("system:masters",)), service, timeout_s=_CHECK_TIMEOUT_S)
-        except ForwardFailure:
-            text = f"endpoints for {name} have no addresses with port {where.get('port', 443)}"
-            return {"status": "False", "reason": "MissingEndpoints", "message": text}, None
+        except ForwardFailure as error:
+            return {"status": "False", "reason": "FailedDiscoveryCheck", "message": str(error)}, None
         url = f"https://{message.host}:{message.port}{path}"
         wrong = f"failing or missing response from {url}: "
         try:
             reply, _ = await self.forwarders.send(message)
-            if reply.status != 200:
+            if not 200 <= reply.status < 300:
                 wrong += f"bad status from {url}: {reply.status}"
                 return {"status": "False", "reason": "FailedDiscoveryCheck", "message": wrong}, None
             resources = orjson.loads(reply.body)["resources"]
@@ -210,6 +255,31 @@ class Aggregation:
             return {"status": "False", "reason": "FailedDiscoveryCheck", "message": wrong}, None
         fine = [entry for entry in resources if isinstance(entry, dict) and entry.get("name") and entry.get("kind")]
         return {"status": "True", "reason": "Passed", "message": "all checks passed"}, fine
+
+    def _lacking(self, where: Object, name: str) -> Object:
+        """What a Service with an address of its own lacks to be another server's."""
+        service = self.core.get("", "services", where["namespace"], where["name"]) or {}
+        spec = service.get("spec") or {}
+        if spec.get("type", "ClusterIP") != "ClusterIP":
+            return {}
+        number = where.get("port") or 443
+        port = next((port for port in spec.get("ports") or () if port.get("port") == number), None)
+        if port is None:
+            return {"reason": "ServicePortError", "message": f"{name} is not listening on port {number}"}
+        slices = [
+            piece
+            for piece in self.core.list("discovery.k8s.io", "endpointslices", where["namespace"])
+            if (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == where["name"]
+        ]
+        if not slices:
+            return {"reason": "EndpointsNotFound", "message": f"cannot find endpointslices for {name}"}
+        called = port.get("name") or ""
+        for piece in slices:
+            ready = any((e.get("conditions") or {}).get("ready") is not False for e in piece.get("endpoints") or ())
+            if ready and any((p.get("name") or "") == called and p.get("port") for p in piece.get("ports") or ()):
+                return {}
+        text = f'endpointslices for {name} have no addresses with port name "{called}"'
+        return {"reason": "MissingEndpoints", "message": text}
 
     async def _tell(self, service: Object, condition: Object) -> None:
         old = _condition(service)

@@ -98,6 +98,23 @@ def make(https: ApiServerProcess, resource: Resource, namespace: str, body: Any)
     https.apiserver.ask(ApiRequest("create", resource, namespace, body=body), timeout=10)
 
 
+def patch(https: ApiServerProcess, resource: Resource, name: str, body: Any) -> None:
+    request = ApiRequest("patch", resource, "default", name, body=body, patch_type="application/merge-patch+json")
+    https.apiserver.ask(request, timeout=10)
+
+
+def reasons(https: ApiServerProcess, name: str, wanted: str) -> str:
+    """The message of the condition once its reason is the wanted one: it follows soon."""
+    path = f"/apis/apiregistration.k8s.io/v1/apiservices/{name}"
+    deadline = time.monotonic() + 10
+    while True:
+        conditions = json.loads(call(https, "GET", path)[1]).get("status", {}).get("conditions") or [{}]
+        if conditions[0].get("reason") == wanted:
+            return str(conditions[0]["message"])
+        assert time.monotonic() < deadline, conditions
+        time.sleep(0.05)
+
+
 def call(https: ApiServerProcess, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
     context = ssl.create_default_context(cadata=https.authority.certificate.decode())
     connection = http.client.HTTPSConnection("127.0.0.1", https.port, context=context, timeout=20)
@@ -155,6 +172,20 @@ def test_a_server_that_is_not_there_is_unavailable(https: ApiServerProcess) -> N
         },
     })
     assert call(https, "GET", "/apis/none.example.com/v1/things") == (503, b"service unavailable\n")
+    assert reasons(https, "v1.none.example.com", "ServiceNotFound") == 'service/none in "default" is not present'
+    service = {"metadata": {"name": "none"}, "spec": {"clusterIP": "", "ports": [{"name": "s", "port": 444}]}}
+    make(https, Resource("", "v1", "services"), "default", service)
+    assert reasons(https, "v1.none.example.com", "ServicePortError") == 'service/none in "default" is not listening on port 443'
+    body = {"spec": {"ports": [{"name": "s", "port": 443}]}}
+    patch(https, Resource("", "v1", "services"), "none", body)
+    text = 'cannot find endpointslices for service/none in "default"'
+    assert reasons(https, "v1.none.example.com", "EndpointsNotFound") == text
+    make(https, Resource("discovery.k8s.io", "v1", "endpointslices"), "default", {
+        "metadata": {"name": "none", "labels": {"kubernetes.io/service-name": "none"}}, "addressType": "IPv4",
+        "endpoints": [], "ports": [{"name": "s", "port": 9}],
+    })
+    text = 'endpointslices for service/none in "default" have no addresses with port name "s"'
+    assert reasons(https, "v1.none.example.com", "MissingEndpoints") == text
     https.apiserver.ask(ApiRequest("delete", services, "", "v1.none.example.com"), timeout=10)
     assert call(https, "GET", "/apis/none.example.com/v1/things")[0] == 404
 
