@@ -81,6 +81,7 @@ CONTROLLERS: tuple[Entry, ...] = (
     Entry("persistentvolumeclaim-protection-controller", "volumeprotection:ClaimProtection"),
     Entry("persistentvolume-protection-controller", "volumeprotection:VolumeProtection"),
     Entry("volumeattributesclass-protection-controller", "volumeprotection:AttributesClassProtection"),
+    Entry("selinux-warning-controller", "selinuxwarning:SELinuxWarningController", on=False),
     Entry("ephemeral-volume-controller", "ephemeralvolume:EphemeralVolumeController", syncs="concurrent-ephemeralvolume-syncs"),
     Entry("resourceclaim-controller", "resourceclaim:ResourceClaimController", syncs="concurrent-resource-claim-syncs"),
     Entry(
@@ -98,12 +99,11 @@ CONTROLLERS: tuple[Entry, ...] = (
 )
 
 # What kube-controller-manager can be told to run or not to run and is not here: what a cloud is needed
-# for, what serves alpha APIs, and what warns of SELinux labels (off by default). Naming one to be left out is no error.
+# for, and what serves alpha APIs. Naming one to be left out is no error.
 ABSENT = (
     "cloud-node-lifecycle-controller",
     "node-route-controller",
     "pod-checkpoint-controller",
-    "selinux-warning-controller",
     "storageversion-garbage-collector-controller",
 )
 
