@@ -17,6 +17,7 @@ __all__ = [
     "PATHS",
     "PROBES",
     "REGISTRY",
+    "REQUESTS",
     "ApiFault",
     "BreakWatches",
     "ForgetHistory",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 API, DISK, PATHS, PROBES, REGISTRY = "api", "disk", "paths", "probes", "registry"
+REQUESTS = "requests"
+"""`world[REQUESTS]`, if anybody wants to know: called with verb, resource, seconds and code of each request of
+a component once it is answered, as that component saw it."""
 
 
 class SlowDisk(Message, frozen=True):

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from simulation._run import Result
+from simulation._run import Result, percentile
 
-__all__ = ["compared", "figures", "percentile", "svg_of", "text_of"]
-
-
-def percentile(values: list[float], share: float) -> float:
-    """A percentile of sorted values; 0 of none."""
-    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+__all__ = ["compared", "figures", "svg_of", "text_of"]
 
 
 def figures(result: Result) -> list[tuple[str, str]]:
     """Names and values, in order."""
     converged = "no" if result.converged_s is None else f"{result.converged_s:g} s"
     starts = result.pod_start_s
+    refused = ", ".join(f"{n} x {code}" for code, n in sorted(result.codes.items()) if code >= 400) or "none"
     return [
         ("converged after the last disturbance", converged),
         *((f"availability of {name}", f"{share:.2%}") for name, share in result.availability.items()),
         ("pods started", str(len(starts))),
         *((f"pod start p{round(s * 100)}", f"{percentile(starts, s):g} s") for s in (0.5, 0.9, 0.99)),
+        *(
+            (f"API {what} ({len(times)}) p50, p90, p99, most", f"{', '.join(f'{percentile(times, s) * 1000:g}' for s in (0.5, 0.9, 0.99, 1.0))} ms")
+            for what, times in (("reads", result.read_s), ("writes", result.write_s))
+        ),
+        ("API requests refused", refused),
         ("CPU requested", f"{result.utilisation:.1%}"),
         ("spread (most - fewest pods of a node)", str(result.spread)),
         ("messages handled", str(result.steps)),

@@ -14,10 +14,12 @@ from typing import Any
 
 import orjson
 
+from protocol.conditions import REQUESTS
 from simulation._faults import Faults
+from simulation._invariants import Invariant
 from simulation._schema import RANDOM_VERBS, Scenario
 
-__all__ = ["Result", "faults_of", "run_scenario"]
+__all__ = ["Result", "faults_of", "percentile", "run_scenario"]
 
 SLICE_S = 0.5  # how often the cluster is looked at, in virtual seconds
 Object = dict[str, Any]
@@ -25,7 +27,8 @@ Object = dict[str, Any]
 
 @dataclass
 class Result:
-    """What came of a run. Times in virtual seconds; `pod_start_s` from creation to Ready."""
+    """What came of a run. Times in virtual seconds; `pod_start_s` from creation to Ready, `read_s` and
+    `write_s` from a component's request to its answer, `codes` how many were answered so."""
 
     name: str
     seed: int
@@ -39,6 +42,14 @@ class Result:
     spread: int = 0
     steps: int = 0
     running: list[tuple[float, int, int]] = field(default_factory=list)
+    read_s: list[float] = field(default_factory=list)
+    write_s: list[float] = field(default_factory=list)
+    codes: dict[int, int] = field(default_factory=dict)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """A percentile of sorted values; 0 of none."""
+    return values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
 
 
 def faults_of(scenario: Scenario, seed: int) -> list[dict[str, Any]]:
@@ -87,6 +98,10 @@ class _Run:
         for fault in faults:
             self._at(fault["at"], ("fault", fault))
         self.timeline.sort(key=lambda entry: entry[:2])
+        self.invariants = [
+            (check, Invariant(check["text"])) for check in scenario.checks if check["kind"] in ("always", "finally")
+        ]
+        self.sim.world[REQUESTS] = self._answered
 
     def _at(self, at: float, what: Any) -> None:
         self.timeline.append((float(at), len(self.timeline), what))
@@ -124,6 +139,12 @@ class _Run:
         for name, zone in zones.items():
             labels = {"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}}
             cluster.client.patch("nodes", name, "", labels)
+
+    def _answered(self, verb: str, resource: str, seconds: float, code: int) -> None:
+        """A component's request. Watches are no requests whose end anybody waits for."""
+        if verb != "watch":
+            (self.result.read_s if verb in ("get", "list") else self.result.write_s).append(round(seconds, 6))
+            self.result.codes[code] = self.result.codes.get(code, 0) + 1
 
     def play(self) -> Result:
         end_s = self.scenario.duration_s
@@ -201,6 +222,16 @@ class _Run:
             self.unconverged_s = now
         for check in self.scenario.checks:
             self._watch(check, now, pods, deployments)
+        for check, invariant in self.invariants:
+            if check["kind"] == "always" and check["from"] <= now <= check["until"]:
+                self._hold(check, invariant, now)
+
+    def _hold(self, check: Object, invariant: Invariant, now: float) -> None:
+        problem = invariant.problem(now, self._objects)
+        if problem and invariant.text not in self.counted:
+            self.counted.add(invariant.text)
+            name = f"{check['name']}: " if check["name"] else ""
+            self.result.broken.append(f"t={now:.1f} {name}{invariant.text} {problem}")
 
     def _watch(self, check: Object, now: float, pods: list[Object], deployments: list[Object]) -> None:
         if check["kind"] == "never-more-than":
@@ -225,13 +256,21 @@ class _Run:
         if self.unconverged_s < now:
             result.converged_s = round(max(0.0, self.unconverged_s - self.disturbed_s), 3)
         result.availability = {n: round(sum(s) / len(s), 6) for n, s in sorted(self.samples.items())}
-        result.pod_start_s.sort()
+        for times in (result.pod_start_s, result.read_s, result.write_s):
+            times.sort()
+        for check, invariant in self.invariants:
+            if check["kind"] == "finally":
+                self._hold(check, invariant, now)
         for check in self.scenario.checks:
             if check["kind"] == "converged" and (result.converged_s is None or result.converged_s > check["seconds"]):
                 took = "not at all" if result.converged_s is None else f"after {result.converged_s:g} s"
                 result.broken.append(f"converged {took}, expected within {check['seconds']:g} s")
+            if check["kind"] == "api-p99":
+                p99 = percentile(sorted(result.read_s + result.write_s), 0.99)
+                if p99 > check["seconds"]:
+                    result.broken.append(f"99 % of requests take up to {p99:g} s, expected {check['seconds']:g} s")
             if check["kind"] == "pod-start-p99" and result.pod_start_s:
-                p99 = result.pod_start_s[min(len(result.pod_start_s) - 1, int(0.99 * len(result.pod_start_s)))]
+                p99 = percentile(result.pod_start_s, 0.99)
                 if p99 > check["seconds"]:
                     result.broken.append(f"99 % of pods start within {p99:g} s, expected {check['seconds']:g} s")
         self._schedule_quality()

@@ -18,6 +18,9 @@
     - {available: web, at-least: 2, from: 30s}
     - {never-more-than: 12, what: pods}
     - {pod-start-p99: 10s}
+    - {api-p99: 1s}
+    - {always: "pods.all(p, p.status.phase != 'Failed')", name: no pod fails, from: 30s}     # CEL
+    - {finally: "nodes.all(n, !has(n.spec.taints))"}
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ CHECKS = {
     "available": ("at-least", "from", "until"),
     "never-more-than": ("what",),
     "pod-start-p99": (),
+    "api-p99": (),
+    "always": ("name", "from", "until"),
+    "finally": ("name",),
 }
 RANDOM_VERBS: dict[str, dict[str, Any]] = {
     "kill": {"target": "node/*"},
@@ -241,7 +247,10 @@ def _check(reader: _Reader, item: Any) -> dict[str, Any]:
     kind = kinds[0]
     given = reader.keys(item, (kind, *CHECKS[kind]), f"the check {kind}")
     made: dict[str, Any] = {"kind": kind}
-    if kind in ("converged", "pod-start-p99"):
+    if kind in ("always", "finally"):
+        made.update(text=_invariant(reader, given, kind), name=str(given.get("name", "")))
+        made.update({"from": reader.seconds(given, "from", 0.0), "until": reader.seconds(given, "until", 1e12)})
+    elif kind in ("converged", "pod-start-p99", "api-p99"):
         made["seconds"] = reader.seconds(given, kind)
     elif kind == "available":
         made.update(workload=str(given[kind]), least=int(reader.number(given, "at-least")))
@@ -249,6 +258,16 @@ def _check(reader: _Reader, item: Any) -> dict[str, Any]:
     else:
         made.update(most=int(reader.number(given, kind)), what=str(given.get("what", "pods")))
     return made
+
+
+def _invariant(reader: _Reader, given: dict[str, Any], kind: str) -> str:
+    """An expression that compiles."""
+    from simulation._invariants import Invariant, InvariantError
+
+    try:
+        return Invariant(str(given[kind])).text
+    except InvariantError as error:
+        raise reader.wrong(given["__lines__"][kind], f"{kind}: {error}") from None
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from protocol.api import (
     WatchClosed,
     WatchEvents,
 )
+from protocol.conditions import REQUESTS
 from protocol.kinds import resource_for
 from protocol.objects import Object, metadata
 
@@ -356,6 +357,19 @@ class Client:
         )
 
     async def _ask(self, request: ApiRequest) -> Any:
+        told = self.actor.system.world.get(REQUESTS)
+        if told is None:
+            return await self._answer(request)
+        began, code = self.actor.clock.monotonic(), 200
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            code = error.code
+            raise
+        finally:
+            told(request.verb, request.resource.resource, self.actor.clock.monotonic() - began, code)
+
+    async def _answer(self, request: ApiRequest) -> Any:
         """Ask once, waiting as told while the server says 429 with `retryAfterSeconds`."""
         for attempt in range(THROTTLE_ATTEMPTS):
             try:

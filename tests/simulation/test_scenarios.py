@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulation import ScenarioError, explore, load_scenario, run_scenario, shrink
+from simulation._report import text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.yaml") if "\nduration:" in p.read_text())
@@ -86,6 +87,42 @@ checks:
     assert result.broken
 
 
+def test_a_check_in_cel_tells_when_it_first_failed_and_what_it_could_not_judge(tmp_path: Path) -> None:
+    checks = """
+checks:
+- {always: "size(pods) < 3", name: few pods}
+- {always: "size(pods) < 3", from: 200s}
+- {always: "seconds < 1000.0 && pods.all(p, !has(p.spec.nodeName) || nodes.exists(n, n.metadata.name == p.spec.nodeName))"}
+- {finally: "deployments.all(d, d.status.availableReplicas == 3)"}
+- {finally: "deployments.exists(d, d.metadata.name == 'other')"}
+- {finally: "services.all(s, s.spec.nothing == 1)"}
+"""
+    broken = run_scenario(load_scenario(write(tmp_path, SHORT + checks)), 1).broken
+    assert len(broken) == 3
+    assert re.fullmatch(r"t=0\.\d few pods: size\(pods\) < 3 does not hold", broken[0])
+    assert broken[1] == "t=90.0 deployments.exists(d, d.metadata.name == 'other') does not hold"
+    assert broken[2] == "t=90.0 services.all(s, s.spec.nothing == 1) cannot be judged (no such key: nothing)"
+
+
+def test_the_report_tells_how_long_requests_took_and_which_were_refused(tmp_path: Path) -> None:
+    faults = """
+faults:
+- {at: 0s, verb: api-delay, seconds: 2, verbs: create, resources: pods}
+- {at: 0s, verb: api-error, code: 503, rate: 0.5, resources: leases, for: 60s}
+checks:
+- {api-p99: 1s}
+- {api-p99: 3s}
+"""
+    result = run_scenario(load_scenario(write(tmp_path, SHORT + faults)), 1)
+    assert result.write_s[-3:] == [2.0, 2.0, 2.0]
+    assert set(result.read_s) == {0.0}
+    assert result.codes[503] > 3
+    assert result.broken == ["99 % of requests take up to 2 s, expected 1 s"]
+    report = text_of(result)
+    assert re.search(r"API writes \(\d+\) p50, p90, p99, most: 0, 0, 2000, 2000 ms", report)
+    assert re.search(r"API requests refused: .*\d x 503", report)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "word"),
     [
@@ -93,6 +130,8 @@ checks:
         ("faults:\n- {at: 3s, verb: explode}\n", 16, "explode"),
         ("faults:\n- {at: 3x, verb: compact}\n", 16, "duration"),
         ("checks:\n- {converged: 3s, most: 3}\n", 16, "most"),
+        ("checks:\n- {always: 'podz.size() > 3'}\n", 16, "undeclared reference to 'podz'"),
+        ("checks:\n- {finally: '3'}\n", 16, "true or false"),
     ],
 )
 def test_what_is_wrong_in_a_scenario_is_named_with_its_line(tmp_path: Path, text: str, line: int, word: str) -> None:
