@@ -48,6 +48,7 @@ __all__ = [
     "ListContainers",
     "ListImages",
     "ListPodSandbox",
+    "ListVolumeUsage",
     "Mount",
     "PodSandboxConfig",
     "PodSandboxStatus",
@@ -590,6 +591,13 @@ class ListContainerStats(Message, frozen=True):
     """Answered by a tuple of `ContainerStats` of what runs; of one pod if `pod_uid`."""
 
     pod_uid: str = ""
+
+
+class ListVolumeUsage(Message, frozen=True):
+    """Asked of a runtime with real files: what a pod's emptyDirs hold. Answered by a dict from volume to
+    `FilesystemUsage`."""
+
+    pod_uid: str
 
 
 class ContainerStats(Message, frozen=True):

@@ -20,7 +20,7 @@ from actors.runtime._cri_client import message as message_class
 from actors.runtime._cri_configs import NODE, container_config, mount_config, resources_config, sandbox_config
 from actors.runtime._cri_figures import RUNNING, UID, CriFigures
 from actors.runtime._cri_machine import CriMachine, why_no_cri
-from actors.runtime._cri_streams import EXITED, later
+from actors.runtime._cri_streams import EXITED
 from actors.runtime._idmap import free_base
 from actors.runtime._log_files import tail_text
 from actors.runtime._oci_spec import lowest_oom_score
@@ -28,6 +28,7 @@ from actors.runtime._pod_files import etc_files
 from actors.runtime._pod_mounts import pod_mounts, termination_message
 from actors.runtime._process_io import tell
 from actors.runtime._real_machine import if_there
+from actors.runtime._sessions import later
 from protocol import cri
 from protocol.message import Message
 

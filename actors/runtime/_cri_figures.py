@@ -13,9 +13,10 @@ from typing import Any
 from actors.kernel import Future, handles
 from actors.runtime._cri_configs import NODE
 from actors.runtime._cri_machine import CriMachine
-from actors.runtime._cri_streams import CriStreams, later
+from actors.runtime._cri_streams import CriStreams
 from actors.runtime._images import normal_reference
 from actors.runtime._linux import LinuxError
+from actors.runtime._sessions import later
 from actors.runtime.images import ImageError
 from protocol import cri
 

@@ -18,16 +18,15 @@ import orjson
 
 from actors.kernel import Child, Future, Restart, ThreadActor, handles
 from actors.runtime._cri_machine import CriMachine
-from actors.runtime._docker_streams import later
 from actors.runtime._process_io import Deliver, probe_port, tell
 from actors.runtime._real import RealRuntime
-from actors.runtime._sessions import Session, internal_error
+from actors.runtime._sessions import Session, internal_error, later
 from actors.runtime._spdy_client import SpdyConnection
 from protocol import cri
 from protocol.message import Address
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData, StreamOpened
 
-__all__ = ["CriStreams", "later"]
+__all__ = ["CriStreams"]
 
 EXITED = 2
 COMMAND_MARGIN_S = 10.0

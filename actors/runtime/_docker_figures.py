@@ -6,14 +6,17 @@ Owns answers to questions, and how images get into the daemon.
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from actors.kernel import Future, handles
 from actors.runtime._docker_machine import POD_UID, TYPE, seconds
-from actors.runtime._docker_streams import DockerStreams, later
+from actors.runtime._docker_streams import DockerStreams
 from actors.runtime._images import normal_reference
 from actors.runtime._linux import started_ticks
 from actors.runtime._real_machine import features, if_there
+from actors.runtime._sessions import later
+from actors.runtime._volume_mounts import directory_usage
 from actors.runtime.images import ImageError
 from protocol import cri
 
@@ -55,7 +58,7 @@ class DockerFigures(DockerStreams):
         return cri.ContainerStats(
             info["Id"], config.name, info["Config"]["Labels"][POD_UID], self.clock.now(), cpu, rate, max(0, usage - inactive), usage,
             int(held.get("throttled_periods", 0)), int(held.get("throttled_time", 0)), int(held.get("periods", 0)),
-            pids=int(figures.get("pids_stats", {}).get("current", 0)),
+            writable_layer=_writable_layer(info), pids=int(figures.get("pids_stats", {}).get("current", 0)),
         )  # fmt: skip
 
     @handles(cri.ProcessTree)
@@ -110,6 +113,12 @@ class DockerFigures(DockerStreams):
     @handles(cri.Version)
     def version(self, message: cri.Version) -> cri.VersionResponse:
         return cri.VersionResponse("0.1.0", "docker", str(self.machine.api.version()["Version"]), "v1", features())
+
+
+def _writable_layer(info: dict[str, Any]) -> cri.FilesystemUsage:
+    """What a container wrote outside of volumes, where the daemon keeps that in a directory."""
+    upper = ((info.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+    return directory_usage(Path(upper)) if upper else cri.FilesystemUsage(0, 0)
 
 
 def _image(info: dict[str, Any]) -> cri.Image:

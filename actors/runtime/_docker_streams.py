@@ -22,29 +22,16 @@ from actors.runtime._docker_machine import DockerMachine, docker_error
 from actors.runtime._linux import connect_inside
 from actors.runtime._process_io import forward_ports, probe_port
 from actors.runtime._real import RealRuntime
-from actors.runtime._sessions import Session, internal_error
+from actors.runtime._sessions import Session, internal_error, later
 from protocol import cri
 from protocol.message import Address
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData, StreamOpened
 
-__all__ = ["DockerStreams", "later"]
+__all__ = ["DockerStreams"]
 
 HEAD = struct.Struct(">BxxxL")
 CHUNK = 1 << 16
 COMMAND_NOT_STARTED = (126, 127)
-
-
-def later(future: Future[Any], work: Callable[[], Any]) -> Future[Any]:
-    """Do `work` on a thread of its own, and answer with what it returns or raises."""
-
-    def run() -> None:
-        try:
-            future.resolve(work())
-        except Exception as error:
-            future.fail(error)
-
-    threading.Thread(target=run, name="later", daemon=True).start()
-    return future
 
 
 def frames(connection: socket.socket, tty: bool) -> Iterator[tuple[int, bytes]]:

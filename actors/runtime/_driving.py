@@ -204,8 +204,8 @@ class Driving(Actor):
             if network is not None:
                 question = effect.question(self.record.config, tuple(self.record.ips))
                 answer = await self.ask(network, question, timeout=NETWORK_TIMEOUT_S)
-        except (ActorDead, AskTimeout) as error:
-            self.log.debug("network_away", error=str(error))
+        except (ActorDead, AskTimeout):
+            answer = effect.lost  # the machine is cut off
         if run.token == token and (self.record.runs or {}).get(run.id) is run:
             self._drive(run, answer)
 

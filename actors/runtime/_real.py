@@ -15,7 +15,7 @@ from actors.kernel import Child, Future, handles
 from actors.runtime._log_files import Position, follow, read_file
 from actors.runtime._process_io import Relay, tell
 from actors.runtime._real_machine import RealMachine
-from actors.runtime._sessions import Session, Sessions
+from actors.runtime._sessions import Session, Sessions, later
 from actors.runtime._volume_mounts import VOLUME_REFRESH_S
 from protocol import cri
 from protocol.message import Message
@@ -97,6 +97,10 @@ class RealRuntime(Sessions):
     @handles(cri.ReadFile)
     def read_file(self, message: cri.ReadFile) -> bytes | None:
         return self.machine.volumes.read(message.host_path, message.path)
+
+    @handles(cri.ListVolumeUsage)
+    def list_volume_usage(self, message: cri.ListVolumeUsage) -> Future[dict[str, cri.FilesystemUsage]]:
+        return later(Future(), lambda: self.machine.volumes.usage(message.pod_uid))
 
     @handles(Refresh)
     def refresh(self, message: Refresh) -> None:

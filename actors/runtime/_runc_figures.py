@@ -13,6 +13,7 @@ from actors.runtime._images import normal_reference
 from actors.runtime._real_machine import features
 from actors.runtime._runc_machine import OciContainer
 from actors.runtime._runc_streams import RuncStreams
+from actors.runtime._volume_mounts import directory_usage
 from actors.runtime.images import ImageError, LocalImage
 from protocol import cri
 
@@ -53,7 +54,7 @@ class RuncFigures(RuncStreams):
             figures["throttled"],
             figures["throttled_ns"],
             figures["periods"],
-            _usage(self.machine.place(container) / "upper"),
+            directory_usage(self.machine.place(container) / "upper"),
             figures["pids"],
         )
 
@@ -107,7 +108,7 @@ class RuncFigures(RuncStreams):
 
     @handles(cri.ImageFsInfo)
     def image_fs_info(self, message: cri.ImageFsInfo) -> cri.ImageFsInfoResponse:
-        usage = _usage(self.machine.images.root)
+        usage = directory_usage(self.machine.images.root)
         return cri.ImageFsInfoResponse(usage.used_bytes, usage.inodes_used)
 
     @handles(cri.Version)
@@ -116,16 +117,6 @@ class RuncFigures(RuncStreams):
         return cri.VersionResponse(
             "0.1.0", self.machine.prefix, words[2] if len(words) > 2 else "", "v1", features(*FEATURES)
         )
-
-
-def _usage(directory: Path) -> cri.FilesystemUsage:
-    """What a directory holds, in bytes and entries."""
-    used = count = 0
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):
-            used += path.lstat().st_size
-            count += 1
-    return cri.FilesystemUsage(used, count)
 
 
 def _parent(pid: int) -> int:

@@ -6,17 +6,18 @@ Owns which stream leads where. What a stream does with its input, its `Session` 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from actors.kernel import Ref, ThreadActor, handles
+from actors.kernel import Future, Ref, ThreadActor, handles
 from actors.runtime._process_io import Deliver, tell
 from protocol.message import Address
 from protocol.node import RESIZE, STDIN, StreamClosed, StreamData
 
-__all__ = ["Session", "Sessions", "internal_error"]
+__all__ = ["Session", "Sessions", "internal_error", "later"]
 
 
 class Session:
@@ -65,6 +66,19 @@ class Sessions(ThreadActor):
         if session is not None:
             with contextlib.suppress(Exception):
                 session.close()
+
+
+def later(future: Future[Any], work: Callable[[], Any]) -> Future[Any]:
+    """Do `work` on a thread of its own, and answer with what it returns or raises."""
+
+    def run() -> None:
+        try:
+            future.resolve(work())
+        except Exception as error:
+            future.fail(error)
+
+    threading.Thread(target=run, name="later", daemon=True).start()
+    return future
 
 
 def internal_error(problem: str) -> dict[str, Any]:

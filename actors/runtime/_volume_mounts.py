@@ -21,7 +21,7 @@ from actors.runtime._pod_files import write_volume
 from actors.runtime._sub_path import open_beneath, sub_path_mount
 from protocol import cri
 
-__all__ = ["VOLUME_REFRESH_S", "VolumeMounts"]
+__all__ = ["VOLUME_REFRESH_S", "VolumeMounts", "directory_usage"]
 
 VOLUME_TIMEOUT_S = 10.0
 VOLUME_REFRESH_S = 20.0
@@ -109,6 +109,11 @@ class VolumeMounts:
                 os.close(root)
         return None
 
+    def usage(self, uid: str) -> dict[str, cri.FilesystemUsage]:
+        """What the pod's emptyDirs hold."""
+        place = self.root / f"{KUBELETS.strip('/')}/pods/{uid}/volumes/kubernetes.io~empty-dir"
+        return {folder.name: directory_usage(folder) for folder in place.glob("*")}
+
     def remove(self, uid: str) -> None:
         """The pod has gone: its volumes go, what they hold in memory included."""
         place = self.root / f"{KUBELETS.strip('/')}/pods/{uid}"
@@ -127,6 +132,21 @@ class VolumeMounts:
                 self.sources.pop(place, None)
             except Exception as error:
                 log.debug("volume_unreadable", volume=volume.name, error=str(error))
+
+
+def directory_usage(directory: Path) -> cri.FilesystemUsage:
+    """What a directory holds, in bytes and entries; a file that has several names counts once."""
+    used = count = 0
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                info = os.lstat(os.path.join(folder, name))
+                if info.st_nlink == 1 or (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    used += info.st_blocks * 512 or info.st_size
+                    count += 1
+    return cri.FilesystemUsage(used, count)
 
 
 def _host_path(path: Path, kind: str) -> None:

@@ -60,7 +60,7 @@ def events(up: Up, name: str) -> str:
 
 
 def test_logs_are_cut_followed_and_remembered(up: Up) -> None:
-    script = "for i in 1 2 3 4 5; do echo line $i; done; echo wrong >&2; sleep 1; echo last; exit 3"
+    script = "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.5; echo wrong >&2; sleep 0.5; echo last; exit 3"
     up.kubectl("apply", "-f", "-", stdin=pod("log", script, spec="  restartPolicy: Never"))
     until(lambda: "line 5" in up.tried("logs", "log"))
     assert up.kubectl("logs", "-f", "log").splitlines()[-1] == "last"
@@ -71,7 +71,7 @@ def test_logs_are_cut_followed_and_remembered(up: Up) -> None:
     assert "line 1" in up.kubectl("logs", "log", "--since=1h")
     assert up.kubectl("logs", "log", "--since-time=2100-01-01T00:00:00Z") == ""
     assert sorted(up.kubectl("logs", "log").splitlines())[-1] == "wrong"
-    up.kubectl("delete", "pod", "log", "--now")
+    up.kubectl("delete", "pod", "log", "--now", "--wait=false")
 
 
 def test_the_log_of_the_container_before_is_kept(up: Up) -> None:
@@ -83,7 +83,7 @@ def test_the_log_of_the_container_before_is_kept(up: Up) -> None:
     until(lambda: up.field(".status.containerStatuses[0].restartCount", "twice") == "1")
     until(lambda: up.tried("logs", "twice") == "second\n")
     assert up.kubectl("logs", "twice", "--previous") == "first\n"
-    up.kubectl("delete", "pod", "twice", "--now")
+    up.kubectl("delete", "pod", "twice", "--now", "--wait=false")
 
 
 def test_a_terminal_is_as_large_as_its_window_and_files_are_copied(up: Up, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_terminal_is_as_large_as_its_window_and_files_are_copied(up: Up, tmp_p
     assert (tmp_path / "back").read_bytes() == (tmp_path / "folder" / "f").read_bytes()
     assert up.run("exec", "term", "--", "sh", "-c", "exit 5").returncode == 5
     assert "no-such" in up.run("exec", "term", "--", "no-such").stderr
-    up.kubectl("delete", "pod", "term", "--now")
+    up.kubectl("delete", "pod", "term", "--now", "--wait=false")
 
 
 def test_one_attaches_to_what_runs(up: Up) -> None:
@@ -127,7 +127,7 @@ def test_one_attaches_to_what_runs(up: Up) -> None:
         terminal.until("got end")
         terminal.end()
     until(lambda: "got word" in up.kubectl("logs", "att"))
-    up.kubectl("delete", "pod", "att", "--now")
+    up.kubectl("delete", "pod", "att", "--now", "--wait=false")
 
 
 def test_a_debugger_sees_the_processes_of_its_target(up: Up) -> None:
@@ -138,7 +138,7 @@ def test_a_debugger_sees_the_processes_of_its_target(up: Up) -> None:
     )  # fmt: skip
     until(lambda: "sleep 4321" in up.tried("logs", "target", "-c", "debugger"))
     assert up.field(".status.ephemeralContainerStatuses[0].state.running.startedAt", "target")
-    up.kubectl("delete", "pod", "target", "--now")
+    up.kubectl("delete", "pod", "target", "--now", "--wait=false")
 
 
 def test_who_takes_too_much_memory_is_killed(up: Up) -> None:
@@ -149,7 +149,7 @@ def test_who_takes_too_much_memory_is_killed(up: Up) -> None:
     ended = up.field(".status.containerStatuses[0].state.terminated", "oom")
     assert '"reason":"OOMKilled"' in ended
     assert '"exitCode":137' in ended
-    up.kubectl("delete", "pod", "oom", "--now")
+    up.kubectl("delete", "pod", "oom", "--now", "--wait=false")
 
 
 def limit_files(uid: str, ident: str, name: str) -> list[str]:
@@ -178,7 +178,7 @@ def test_a_resize_reaches_the_groups_of_a_running_container(up: Up) -> None:
     until(lambda: '"cpu":"300m"' in up.field(".status.containerStatuses[0].resources", "grow"))
     assert up.field(".status.containerStatuses[0].restartCount", "grow") == "0"
     until(lambda: re.search(r"grow +(2\d\d|3[0-4]\d)m", up.tried("top", "pod", "grow", "--no-headers")), "kubectl top")
-    up.kubectl("delete", "pod", "grow", "--now")
+    up.kubectl("delete", "pod", "grow", "--now", "--wait=false")
 
 
 def test_volumes_belong_to_the_pods_group_and_to_its_user(up: Up) -> None:
@@ -201,9 +201,7 @@ def test_volumes_belong_to_the_pods_group_and_to_its_user(up: Up) -> None:
     assert said("stat -L -c %g:%a /own/name; cat /own/name") == "2000:440\nowner"
     assert "No space left" in said("dd if=/dev/zero of=/mem/f bs=1k count=2000 2>&1; true")
     assert "10.9.8.7\talias" in said("cat /etc/hosts")
-    up.kubectl("delete", "pod", "owner", "--now")
-    uid = "none"
-    until(lambda: uid == "none" or not list(CGROUPS.glob(f"**/pod{uid}")))
+    up.kubectl("delete", "pod", "owner", "--now", "--wait=false")
 
 
 def test_what_stands_in_the_way_is_told_in_the_kubelets_words(up: Up) -> None:
@@ -233,7 +231,7 @@ def test_what_stands_in_the_way_is_told_in_the_kubelets_words(up: Up) -> None:
     else:
         until(lambda: up.field(".status.reason", "confined") == "AppArmor")
         assert "Cannot enforce AppArmor: AppArmor is not enabled on the host" in up.field(".status.message", "confined")
-    up.kubectl("delete", "pod", "root", "path", "confined", "--now")
+    up.kubectl("delete", "pod", "root", "path", "confined", "--now", "--wait=false")
 
 
 def test_a_pod_may_have_users_of_its_own(up: Up) -> None:
@@ -251,7 +249,7 @@ def test_a_pod_may_have_users_of_its_own(up: Up) -> None:
         until(
             lambda: "can't set `spec.hostUsers: false`, runtime does not support user namespaces" in events(up, "users")
         )
-    up.kubectl("delete", "pod", "users", "--now")
+    up.kubectl("delete", "pod", "users", "--now", "--wait=false")
 
 
 def test_a_claim_is_a_directory_or_a_device_of_the_node(up: Up, tmp_path: Path) -> None:
@@ -279,6 +277,17 @@ spec:
     up.apply(volume + pod("claims", "echo kept > /v/f; while :; do sleep 1; done", mounts, spec), "claims")
     until(lambda: (tmp_path / "disk" / "f").exists())
     assert (tmp_path / "disk" / "f").read_text() == "kept\n"
-    up.kubectl("delete", "pod", "claims", "--now")
+    up.kubectl("delete", "pod", "claims", "--now", "--wait=false")
     up.kubectl("delete", "pvc", "claim")
     up.kubectl("delete", "pv", "pv")
+
+
+def test_a_pod_that_fills_its_volume_is_evicted(up: Up) -> None:
+    spec = "  restartPolicy: Never\n  volumes: [{name: cache, emptyDir: {sizeLimit: 1Mi}}]"
+    mounts = "    volumeMounts: [{name: cache, mountPath: /cache}]"
+    script = "dd if=/dev/zero of=/cache/f bs=1k count=2000; sleep 600"
+    up.kubectl("apply", "-f", "-", stdin=pod("filler", script, mounts, spec))
+    until(lambda: up.field(".status.reason", "filler") == "Evicted")
+    assert up.field(".status.message", "filler") == 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+    assert up.field(".status.phase", "filler") == "Failed"
+    up.kubectl("delete", "pod", "filler", "--now", "--wait=false")
