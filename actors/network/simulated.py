@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from actors.client import Client, ClientActor, Informer
@@ -152,8 +153,6 @@ class SimulatedNetwork(ClientActor):
     def _dial(self, sender: Object | None, address: str, port: int, protocol: str) -> Dialed:
         if sender is None:
             return Dialed(LOST)
-        if address.startswith("127.") or address == "::1":
-            return Dialed(OPEN, key(sender), body=f"{sender['metadata']['name']}\n".encode())
         return self._send(sender, key(sender), address, port, protocol)
 
     def _send(self, sender: Object | None, source: str, address: str, port: int, protocol: str) -> Dialed:
@@ -165,7 +164,19 @@ class SimulatedNetwork(ClientActor):
             journey = paths.follow(source, f"{host}:{port}", "", protocol, self.random.randint(32768, 60999))
         except UnknownEnd:
             return Dialed(LOST)  # the pod has no address of this family, or its node is unknown
-        return self._arrived(journey)
+        return Dialed(LOST) if self._interrupted(journey) else self._arrived(journey)
+
+    def _interrupted(self, journey: Journey) -> bool:
+        """Whether a host on the way has gone silent, or a link between two of them is cut."""
+        hosts = [hop.host for hop in journey.hops]
+        if any(_silent(self._objects["nodes"][host]) for host in hosts[1:]):
+            return True
+        return any(self._cut(a, b) for a, b in pairwise(hosts))
+
+    def _cut(self, source: str, target: str) -> bool:
+        """A simulation's faults are its network's faults too."""
+        links = getattr(self.system, "links", None)
+        return links is not None and (links.is_cut(source, target) or links.is_cut(target, source))
 
     def _arrived(self, journey: Journey) -> Dialed:
         outcome = journey.hops[-1].outcome
@@ -228,8 +239,9 @@ class SimulatedNetwork(ClientActor):
         dns = self.system.lookup(self.dns)
         server = message.nameservers[0] if message.nameservers else ""
         if server:
-            asked = self._dial(await self._sender(message), server, 53, "udp")
-            if asked.verdict != OPEN:
+            sender = await self._sender(message)
+            node = ((sender or {}).get("spec") or {}).get("nodeName", "")
+            if self._dial(sender, server, 53, "udp").verdict != OPEN or self._cut(node, self.dns):
                 return LookedUp(message.name, code="LOST")
         conf = ResolvConf(message.nameservers, message.search, message.options)
         code = "NXDOMAIN"
@@ -304,6 +316,12 @@ def _ended(pod: Object) -> bool:
 def _runs(pod: Object) -> bool:
     states = [s.get("state") or {} for s in (pod.get("status") or {}).get("containerStatuses") or ()]
     return any("running" in state for state in states)
+
+
+def _silent(node: Object) -> bool:
+    """Whether nothing was heard of a node for its grace period."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "Unknown" for c in conditions)
 
 
 def _service_of(endpoint_slice: Object | None) -> str:

@@ -224,3 +224,26 @@ def test_a_pod_with_its_nodes_resolver_knows_no_services(town: Town) -> None:
     assert town.run("cat /etc/resolv.conf", "plain")[0] == "nameserver 172.18.0.1\n"
     assert town.run("wget -qO- http://web; echo $?", "plain")[0] == "wget: bad address 'web'\n1\n"
     assert town.run("wget -q --spider http://example.com; echo $?", "plain")[0] == "0\n"
+
+
+def test_a_partition_keeps_packets_and_names_from_passing(town: Town) -> None:
+    pods = town.cluster.client.list("pods", "default")
+    hosts = {p["metadata"]["name"]: p["spec"]["nodeName"] for p in pods}
+    other = next(node for node in ("node-0", "node-1") if node != hosts["client"])
+    town.pod("far", {"nodeName": other})
+    town.cluster.wait("pods/far", "Ready")
+    town.settle()
+    sim, ask = town.cluster.sim, f"nc -w 2 -z {town.ip('far')} 80; echo $?"
+    assert town.run(ask)[0] == "0\n"
+    sim.partition(hosts["client"], other)
+    assert town.run(ask)[0] == "nc: timed out\n1\n"
+    assert town.run("wget -qO- localhost")[0] == "client\n"
+    sim.heal()
+    sim.partition(hosts["client"], "dns")
+    assert ";; connection timed out" in town.run("nslookup web")[0]
+    sim.heal()
+    sim.partition(hosts["client"], "network")
+    assert town.run(ask)[0].endswith("1\n"), "a machine that is cut off reaches nobody"
+    assert town.run("wget -qO- localhost")[0] == "client\n"
+    sim.heal()
+    assert town.run(ask)[0] == "0\n"
