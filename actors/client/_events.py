@@ -35,6 +35,8 @@ SERIES_FINISH_S = 360.0
 SEND_ATTEMPTS = 4
 BUSY_S = 0.005
 GIVE_WAY_MAX_S = 1.0
+FEW = 50
+"""So many events are nobody's burden: whoever looks expects to see them at once."""
 COMBINED = "(combined from similar events): "
 NOTE_MAX = 1024
 
@@ -258,8 +260,8 @@ class EventRecorder:
                 began = self.actor.clock.monotonic()
                 await self._send(self._queue.popleft())
                 took_s = self.actor.clock.monotonic() - began
-                if took_s > BUSY_S:
-                    # The server has more important things to do: give way.
+                if took_s > BUSY_S and len(self._queue) > FEW:
+                    # The server has more important things to do than a burst of these: give way.
                     await self.actor.sleep(min(10.0 * took_s, GIVE_WAY_MAX_S))
         finally:
             self._sending = False
