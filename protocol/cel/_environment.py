@@ -19,7 +19,7 @@ from protocol.cel._checker import Checked, Structs, check
 from protocol.cel._interpreter import compile_code
 from protocol.cel._macros import MacroProblem, expand
 from protocol.cel._parser import NotCel, parse
-from protocol.cel._run import PER_CALL_LIMIT, Cancelled, Run
+from protocol.cel._run import PER_CALL_LIMIT, Broken, Cancelled, Run
 from protocol.cel._types import DYN, Type, full_name
 from protocol.cel._values import Failure
 
@@ -44,7 +44,7 @@ class CelError(Exception):
 
 
 _STATUS = re.compile(r"^(?:[A-Z_]+): (?=ERROR: )|\s*\[[A-Z_]+\]\s*$")
-_UNPLACED = re.compile(r"ERROR: <input>:4294967295:0: .*|CANCELLED: .*")
+_UNPLACED = re.compile(r"\s*ERROR: <input>:4294967295:0: .*|CANCELLED: .*")
 _QUOTED_NAME = re.compile(r"`[A-Za-z0-9_.\-/ ]+`")
 
 
@@ -61,8 +61,8 @@ def _syntax_problem(text: str) -> str:
     try:
         _reference().compile(text, disable_check=True)
     except Exception as error:
-        found = _STATUS.sub("", _STATUS.sub("", str(error).strip())).strip()
-        if found and _UNPLACED.match(found) is None:
+        found = _UNPLACED.sub("", _STATUS.sub("", _STATUS.sub("", str(error).strip()))).strip()
+        if found:
             return found
         return "ERROR: <input>:-1:0: expression recursion limit exceeded: 250"
     quoted = _QUOTED_NAME.search(text)
@@ -115,7 +115,7 @@ class Program:
             value = self._code(run)
             if run.cost > limit:
                 raise Cancelled
-        except Failure as failure:
+        except (Failure, Broken) as failure:
             raise CelError(str(failure), run.cost) from None
         except Cancelled as cancelled:
             raise CelError(str(cancelled), run.cost, True) from None

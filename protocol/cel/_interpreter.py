@@ -17,7 +17,7 @@ from protocol.cel._ast import Expr, Fold
 from protocol.cel._checker import Checked
 from protocol.cel._library import Overload
 from protocol.cel._operators import OPERATORS, convert, find, inside, select
-from protocol.cel._run import MAX_TEXT, Cancelled, Run, weight
+from protocol.cel._run import MAX_TEXT, Broken, Cancelled, Run, weight
 from protocol.cel._runtime_costs import call_cost
 from protocol.cel._types import Type
 from protocol.cel._values import (
@@ -39,6 +39,10 @@ __all__ = ["Code", "compile_code"]
 Code = Callable[[Run], Any]
 _LIST, _MAP, _STRUCT = 10, 30, 40
 _MISSING: Any = object()
+
+
+_FAILED: Any = type("_Failed", (), {})()
+"""Stands for an operand that failed, where only its price is asked for."""
 
 
 class _Error:
@@ -102,14 +106,14 @@ class _Compiler:
         if not expr.optional:
 
             def plain(run: Run) -> list[Any]:
-                made = [code(run) for code in codes]
                 run.charge(_LIST)
-                return made
+                return [code(run) for code in codes]
 
             return plain
         optional = expr.optional
 
         def some(run: Run) -> list[Any]:
+            run.charge(_LIST)
             made = []
             for place, code in enumerate(codes):
                 value = code(run)
@@ -119,7 +123,6 @@ class _Compiler:
                         continue
                     value = value.value
                 made.append(value)
-            run.charge(_LIST)
             return made
 
         return some
@@ -133,6 +136,7 @@ class _Compiler:
         message = expr.name
 
         def build(run: Run) -> dict[Any, Any]:
+            run.charge(units)
             made: dict[Any, Any] = {}
             for key_code, name, code, optional in entries:
                 key = name if key_code is None else key_code(run)
@@ -145,7 +149,6 @@ class _Compiler:
                 if key in made and key_code is not None:
                     raise Failure(f"Failed with repeated key: {key}")
                 made[key] = value
-            run.charge(units)
             if message:
                 made = Message(made)
                 made.name = message
@@ -236,9 +239,11 @@ class _Compiler:
         def maybe(run: Run) -> Optional:
             holder = operand(run)
             found = key if place is None else place(run)
-            run.cost += units
             held, value = find(holder, found)
-            return Optional(True, value) if held else NONE
+            if not held:
+                return NONE
+            run.cost += units
+            return Optional(True, value)
 
         return maybe
 
@@ -287,6 +292,8 @@ class _Compiler:
 
     def _inside(self, args: list[Expr], overloads: tuple[Overload, ...]) -> Code:
         item, holder = self.code(args[0]), self.constant(args[1])
+        if isinstance(holder, list) and not holder:
+            return lambda run: False
         if isinstance(holder, list) and all(isinstance(v, (str, int, float)) for v in holder):
             texts = frozenset(value for value in holder if type(value) is str)
 
@@ -299,7 +306,7 @@ class _Compiler:
         counted = len(overloads) == 1 and overloads[0].id == "in_list"
 
         def contained(run: Run) -> bool:
-            value, found = item(run), items(run)
+            value, found = _pair(run, item, items, _one_unit)
             size = len(found) if isinstance(found, list) else 1
             run.charge(size if counted else 1)
             run.walk(size)
@@ -465,25 +472,30 @@ def _collection(fold: Fold, over: Code, condition: Code | None, item_code: Code,
         items = _items(over(run), bool(second))
         variables, bound = run.variables, _Bound(run, first, second)
         made: list[Any] = []
+        failure: Failure | None = None
         try:
             for item in items:
                 if second:
                     variables[first], variables[second] = item
                 else:
                     variables[first] = item
-                if condition is not None:
-                    chosen = condition(run)
-                    if chosen is False:
-                        if run.cost > run.limit:
-                            raise Cancelled
-                        continue
-                    if chosen is not True:
-                        raise Failure("no such overload")
-                made.append(item_code(run))
-                run.charge(units)
+                try:
+                    if condition is not None:
+                        chosen = condition(run)
+                        if chosen is False:
+                            run.charge(0)
+                            continue
+                        if chosen is not True:
+                            raise Failure("no such overload")
+                    run.charge(units)
+                    made.append(item_code(run))
+                except Failure as problem:
+                    failure = failure or problem
         finally:
             bound.restore()
         run.charge(1)
+        if failure is not None:
+            raise failure
         return made
 
     return collect
@@ -491,7 +503,6 @@ def _collection(fold: Fold, over: Code, condition: Code | None, item_code: Code,
 
 def _folded(fold: Fold, over: Code, start: Code, condition: Code, step: Code, result: Code) -> Code:
     first, second, name = fold.variable, fold.variable2, fold.accumulator
-    lenient = fold.condition.name == "@not_strictly_false"
     inserts = fold.step.name == "cel.@mapInsert" or any(arg.name == "cel.@mapInsert" for arg in fold.step.args)
 
     def loop(run: Run) -> Any:
@@ -510,8 +521,6 @@ def _folded(fold: Fold, over: Code, start: Code, condition: Code, step: Code, re
                     variables[name] = step(run)
                 except Failure as failure:
                     variables[name] = _Error(failure)
-                    if not lenient:
-                        break
                 run.charge(0)
                 if inserts:
                     run.walk(len(variables[name]) if isinstance(variables[name], dict) else 1)
@@ -616,7 +625,7 @@ def _equality(left: Code, right: Code, types: list[Type], negated: bool) -> Code
     assert rule is not None
 
     def compare(run: Run) -> bool:
-        a, b = left(run), right(run)
+        a, b = _pair(run, left, right, rule)
         run.charge(rule([a, b]))
         if not plain and isinstance(a, (dict, list)) and a is not b:
             run.walk(weight(a) * _COMPARED)
@@ -625,21 +634,43 @@ def _equality(left: Code, right: Code, types: list[Type], negated: bool) -> Code
     return compare
 
 
-def _operator(act: Callable[..., Any], codes: list[Code], rule: Any) -> Code:
+def _one_unit(values: list[Any]) -> int:
+    return 1
+
+
+def _pair(run: Run, left: Code, right: Code, rule: Callable[[list[Any]], int]) -> tuple[Any, Any]:
+    """Two operands. Both are evaluated and the operation is paid for, even when one fails."""
+    try:
+        a = left(run)
+    except Failure as failure:
+        try:
+            b = right(run)
+        except Failure:
+            b = _FAILED
+        run.charge(_priced(rule, [_FAILED, b]))
+        raise failure from None
+    try:
+        return a, right(run)
+    except Failure:
+        run.charge(_priced(rule, [a, _FAILED]))
+        raise
+
+
+def _operator(act: Callable[..., Any], codes: list[Code], rule: Callable[[list[Any]], int] | None) -> Code:
     if len(codes) == 1:
         only = codes[0]
 
         def unary(run: Run) -> Any:
-            value = only(run)
             run.charge(1)
-            return act(value)
+            return act(only(run))
 
         return unary
     left, right = codes
+    price = rule or _one_unit
 
     def binary(run: Run) -> Any:
-        a, b = left(run), right(run)
-        run.charge(1 if rule is None else rule([a, b]))
+        a, b = _pair(run, left, right, price)
+        run.charge(price([a, b]))
         if isinstance(a, (list, str)):
             run.walk(len(a))
         return act(a, b)
@@ -655,14 +686,41 @@ def _makes_much(name: str, overloads: tuple[Overload, ...]) -> bool:
 
 
 def _function(name: str, codes: list[Code], act: Callable[..., Any], rule: Any, heavy: bool) -> Code:
+    if name in ("distinct", "sort"):
+        codes = [_list_or_nothing(codes[0])]
+    elif name == "@sortByAssociatedKeys":
+        codes = [codes[0], _list_or_nothing(codes[1])]
+
     def call(run: Run) -> Any:
-        values = [code(run) for code in codes]
+        failure: Failure | None = None
+        values = []
+        for code in codes:
+            try:
+                values.append(code(run))
+            except Failure as problem:
+                failure = failure or problem
+                values.append(_FAILED)
         run.charge(1 if rule is None else _priced(rule, values))
+        if failure is not None:
+            raise failure
         if heavy:
             _count(run, name, values)
         return act(*values)
 
     return call
+
+
+def _list_or_nothing(code: Code) -> Code:
+    """A list whose price cel-go tells by its items: it does not survive a list that is an error."""
+
+    def items(run: Run) -> Any:
+        try:
+            return code(run)
+        except Failure:
+            words = "internal error: interface conversion: *types.Err is not traits.Lister: missing method Add"
+            raise Broken(words) from None
+
+    return items
 
 
 def _priced(rule: Callable[[list[Any]], int], values: list[Any]) -> int:

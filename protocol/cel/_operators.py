@@ -80,7 +80,7 @@ def add(a: Any, b: Any) -> Any:
         if name == other == _SPANS[1]:
             return _duration(int(a) + int(b))
         if name != other:
-            return checked(int(a) + int(b))
+            return checked(int(a) + int(b), (a if name == _SPANS[0] else b).offset_s)
     if name not in ("string", "bytes", "double", "list", "int", "uint", *_SPANS):
         raise Failure("no such overload: _+_")
     return _uint(int(a) + int(b)) if _numeric(a, b) == "uint" else _int(a + b)
@@ -113,7 +113,7 @@ def subtract(a: Any, b: Any) -> Any:
     name, other = type_name(a), type_name(b)
     if name in _SPANS and other in _SPANS:
         if name == _SPANS[0]:
-            return _duration(int(a) - int(b)) if other == name else checked(int(a) - int(b))
+            return _duration(int(a) - int(b)) if other == name else checked(int(a) - int(b), a.offset_s)
         if other == name:
             return _duration(int(a) - int(b))
     if name not in ("int", "uint", "double", *_SPANS):

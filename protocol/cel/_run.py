@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PER_CALL_LIMIT", "Cancelled", "Run"]
+__all__ = ["PER_CALL_LIMIT", "Broken", "Cancelled", "Run"]
 
 PER_CALL_LIMIT = 1_000_000
 MAX_WORK = 5_000_000
@@ -22,6 +22,10 @@ class Cancelled(Exception):
 
     def __init__(self) -> None:
         super().__init__("operation cancelled: actual cost limit exceeded")
+
+
+class Broken(Exception):
+    """An expression failed where upstream's evaluation breaks off: nothing in it can handle that either."""
 
 
 class Run:

@@ -64,22 +64,26 @@ def parse_timestamp(text: str) -> Timestamp:
     whole = datetime.fromisoformat(f"{day}T{clock}{offset}")
     delta = whole - _EPOCH
     nanos = int((fraction or "0").ljust(9, "0")[:9])
-    return Timestamp((delta.days * 86400 + delta.seconds) * SECOND + nanos)
+    ahead = whole.utcoffset() or timedelta()
+    return Timestamp((delta.days * 86400 + delta.seconds) * SECOND + nanos, ahead.days * 86400 + ahead.seconds)
 
 
-def checked(value: int) -> Timestamp:
+def checked(value: int, offset_s: int = 0) -> Timestamp:
     """A moment within the years 1 to 9999. Raises `Failure`."""
     if not _LEAST <= value <= _MOST:
         raise Failure("timestamp overflow")
-    return Timestamp(value)
+    return Timestamp(value, offset_s)
 
 
-def timestamp_text(value: int) -> str:
-    """A moment in RFC 3339, in UTC."""
-    seconds, nanos = divmod(value, SECOND)
-    whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+def timestamp_text(value: Timestamp) -> str:
+    """A moment in RFC 3339, by the clock that told it."""
+    seconds, nanos = divmod(int(value), SECOND)
+    whole = (_EPOCH + timedelta(seconds=seconds + value.offset_s)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
     fraction = f".{nanos:09d}".rstrip("0") if nanos else ""
-    return f"{whole}{fraction}Z"
+    if not value.offset_s:
+        return f"{whole}{fraction}Z"
+    hours, minutes = divmod(abs(value.offset_s) // 60, 60)
+    return f"{whole}{fraction}{'-' if value.offset_s < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
 def moment(value: int, zone: str = "UTC") -> datetime:

@@ -32,9 +32,15 @@ def no_overload() -> Failure:
 
 
 class Timestamp(int):
-    """A moment, as nanoseconds since the epoch."""
+    """A moment, as nanoseconds since the epoch. `offset_s`: of the clock by which it was told."""
 
-    __slots__ = ()
+    offset_s: int
+
+    def __new__(cls, nanoseconds: int, offset_s: int = 0) -> Timestamp:
+        """A moment, told by a clock that is so many seconds ahead of UTC."""
+        made = super().__new__(cls, nanoseconds)
+        made.offset_s = offset_s
+        return made
 
 
 class Duration(int):
