@@ -111,7 +111,9 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
 
             # the node's own address is not one of this machine's
             mode = {"clusterCIDR": CLUSTER_CIDR, "mode": config.apply_services, "nodePortAddresses": ["0.0.0.0/0"]}
-            proxy = applying_proxy(name, apiserver, mode, policies=True, serving=own_ports(mode))
+            others = tuple(other for other, _, _ in machines(config) if other != name)
+            serving = own_ports(mode)
+            proxy = applying_proxy(name, apiserver, mode, policies=True, serving=serving, neighbours=others)
         refs.append(system.spawn(Child(f"kube-proxy-{name}", proxy), host=name))
     selector = config.manage_nodes_with_annotation_selector
     if selector:

@@ -48,7 +48,8 @@ class ProxyConfig(msgspec.Struct, frozen=True):
     `local_match`: the iptables match of traffic that comes from this cluster's (or node's) pods,
     as option and value (`("-s", "10.244.0.0/16")`), or None when there is no way to tell.
     `node_port_ips`: None when node ports are served on every local address, else the addresses.
-    `service_cidrs`: where cluster IPs come from, for the mode nftables.
+    `service_cidrs`: where cluster IPs come from, for the mode nftables. `neighbours`: other nodes that
+    share this one's kernel, so that their pods are as local.
     """
 
     node_name: str = ""
@@ -61,12 +62,18 @@ class ProxyConfig(msgspec.Struct, frozen=True):
     localhost_node_ports: bool = True
     node_port_ips: tuple[str, ...] | None = None
     service_cidrs: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     tcp_liberal: bool = False
     random_fully: bool = True
     large_cluster_endpoints: int = 1000
     mode: str = "iptables"
     sync_period_s: float = 30.0
     min_sync_period_s: float = 1.0
+
+    @property
+    def local_nodes(self) -> frozenset[str]:
+        """The nodes whose pods are on this machine."""
+        return frozenset((self.node_name, *self.neighbours)) - {""}
 
     @property
     def masquerade_mark(self) -> str:

@@ -6,7 +6,7 @@ kubernetes pkg/proxy/endpointslicecache.go and topology.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ class Usable(msgspec.Struct, frozen=True):
     serving: tuple[str, ...] = ()
 
 
-def view_of(endpoint_slice: Mapping[str, Any], family: str, node_name: str) -> SliceView | None:
+def view_of(endpoint_slice: Mapping[str, Any], family: str, local_nodes: Container[str]) -> SliceView | None:
     """Read a slice; None for one that this proxy does not serve."""
     meta = endpoint_slice["metadata"]
     labels = meta.get("labels") or {}
@@ -73,7 +73,7 @@ def view_of(endpoint_slice: Mapping[str, Any], family: str, node_name: str) -> S
         if (port.get("name") is None and "name" in port) or not port.get("port"):
             continue
         key = (port.get("name") or "", (port.get("protocol") or "TCP").lower())
-        read = tuple(_endpoint(e, port["port"], node_name) for e in raw if _usable_address(e, family))
+        read = tuple(_endpoint(e, port["port"], local_nodes) for e in raw if _usable_address(e, family))
         ports[key] = ports.get(key, ()) + read
     return SliceView((meta.get("namespace", ""), service), ports)
 
@@ -83,12 +83,12 @@ def _usable_address(endpoint: Mapping[str, Any], family: str) -> bool:
     return bool(addresses) and family_of(addresses[0]) == family
 
 
-def _endpoint(endpoint: Mapping[str, Any], port: int, node_name: str) -> Endpoint:
+def _endpoint(endpoint: Mapping[str, Any], port: int, local_nodes: Container[str]) -> Endpoint:
     conditions, hints = endpoint.get("conditions") or {}, endpoint.get("hints") or {}
     return Endpoint(
         ip=endpoint["addresses"][0],
         port=port,
-        local=bool(node_name) and endpoint.get("nodeName") == node_name,
+        local=endpoint.get("nodeName") in local_nodes,
         ready=conditions.get("ready") is not False,
         serving=conditions.get("serving") is not False,
         terminating=conditions.get("terminating") is True,

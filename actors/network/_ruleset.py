@@ -138,6 +138,7 @@ class RuleSet:
 
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
+        self._local_nodes = config.local_nodes
         self.total_endpoints = 0
         self._large = False
         self._services: dict[Key, _Service] = {}
@@ -159,7 +160,7 @@ class RuleSet:
         """An EndpointSlice was added or changed."""
         meta = endpoint_slice["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
-        view = view_of(endpoint_slice, self.config.family, self.config.node_name)
+        view = view_of(endpoint_slice, self.config.family, self._local_nodes)
         delta = self._no_change()
         before = self._slices.get(key)
         if before is not None and (view is None or view.service != before):

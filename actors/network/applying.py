@@ -53,16 +53,19 @@ def applying_proxy(
     netns: str = "",
     policies: bool = False,
     serving: tuple[tuple[str, str, int], ...] = (),
+    neighbours: tuple[str, ...] = (),
 ) -> Callable[[], Actor]:
     """What makes a kube-proxy that writes to the kernel, for both address families. `netns`: a path; empty
-    for this namespace. `serving`: as `own_ports` says; health check node ports are answered anyway."""
+    for this namespace. `serving`: as `own_ports` says; health check node ports are answered anyway.
+    `neighbours`: other nodes whose pods are in the same namespace's reach."""
     mode = config.get("mode") or "iptables"
     make = NftApplier if mode == "nftables" else IptablesApplier
     both = families(mode)
     agent = None
     if policies:
         appliers = {f: Child(_name(f), partial(PolicyApplier, f, netns=netns)) for f in families()}
-        agent = Child("policies", partial(NetworkPolicyAgent, node_name, apiserver, appliers=appliers))
+        make_agent = partial(NetworkPolicyAgent, node_name, apiserver, appliers=appliers, neighbours=neighbours)
+        agent = Child("policies", make_agent)
     return partial(
         KubeProxy,
         node_name,
@@ -72,6 +75,7 @@ def applying_proxy(
         policies=agent,
         ports=Child("ports", partial(HealthPorts, netns)),
         serving=serving,
+        neighbours=neighbours,
     )
 
 

@@ -67,6 +67,7 @@ class KubeProxy(RuleKeeper):
     `policies`: a `NetworkPolicyAgent` to run below, where nothing else enforces policies. `ports`: how to
     start a `HealthPorts`; `serving`: (purpose, address, port) of its own ports, the purposes being
     `healthz` and `metrics`; `service_ports`: answer at Services' health check node ports there too.
+    `neighbours`: other nodes on the same machine.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class KubeProxy(RuleKeeper):
         ports: Child | None = None,
         serving: tuple[tuple[str, str, int], ...] = (),
         service_ports: bool = True,
+        neighbours: tuple[str, ...] = (),
     ) -> None:
         super().__init__(families or tuple(appliers or ()) or ("IPv4",), appliers)
         self._children = [child for child in (policies,) if child is not None]
@@ -93,15 +95,14 @@ class KubeProxy(RuleKeeper):
         self.client = Client(self, apiserver, user=user, user_agent=USER_AGENT)
         self.recorder = EventRecorder(self.client, "kube-proxy", node_name)
         self.backend = backend
-        self.rule_sets: dict[str, RuleSet] = {
-            family: rules_for(ProxyConfig.load(self.given, None, node_name, family)) for family in self.sides
-        }
+        self._neighbours = neighbours
+        self._node: Object | None = None
+        self._cidrs: dict[str, tuple[str, ...]] = {}
+        self.rule_sets: dict[str, RuleSet] = {family: rules_for(self._config(family)) for family in self.sides}
         self._deltas: dict[str, list[Delta]] = {family: [] for family in self.sides}
         self.syncs = 0
         self.metrics = ProxyMetrics()
         self._noted: dict[tuple[str, str], Object | None] = {}
-        self._node: Object | None = None
-        self._cidrs: dict[str, tuple[str, ...]] = {}
         self._backend_written = False
         self._listening: Mapping[Place, str] = {}
         self._inform("services", label_selector=OURS)
@@ -206,11 +207,14 @@ class KubeProxy(RuleKeeper):
             else:
                 self._cidrs[name] = tuple((obj.get("spec") or {}).get("cidrs") or ())
         for family, rules in self.rule_sets.items() if about else ():
-            config = ProxyConfig.load(self.given, self._node, self.node_name, family)
-            ranges = sorted({c for cidrs in self._cidrs.values() for c in cidrs if family_of(c) == family})
-            if rules.reconfigure(msgspec.structs.replace(config, service_cidrs=tuple(ranges))):
+            if rules.reconfigure(self._config(family)):
                 self.sides[family].written = self._backend_written = False
                 self._deltas[family] = []
+
+    def _config(self, family: str) -> ProxyConfig:
+        config = ProxyConfig.load(self.given, self._node, self.node_name, family)
+        ranges = sorted({c for cidrs in self._cidrs.values() for c in cidrs if family_of(c) == family})
+        return msgspec.structs.replace(config, service_cidrs=tuple(ranges), neighbours=self._neighbours)
 
     # -- answers -----------------------------------------------------------------------------------
 

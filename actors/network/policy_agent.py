@@ -33,12 +33,14 @@ class GetPolicyRules(Message, frozen=True):
 
 
 class NetworkPolicyAgent(RuleKeeper):
-    """`appliers`: `PolicyApplier`s, see `RuleKeeper`."""
+    """`appliers`: `PolicyApplier`s, see `RuleKeeper`. `neighbours`: other nodes on the same machine."""
 
-    def __init__(self, node_name: str, apiserver: Ref, *, appliers: Appliers | None = None) -> None:
+    def __init__(
+        self, node_name: str, apiserver: Ref, *, appliers: Appliers | None = None, neighbours: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(tuple(appliers or ()) or ("IPv4",), appliers)
         self.client = Client(self, apiserver, user=USER, user_agent="network-policy")
-        self.rule_sets = {family: PolicyRules(node_name, family) for family in self.sides}
+        self.rule_sets = {family: PolicyRules(node_name, family, neighbours) for family in self.sides}
         self._last = dict.fromkeys(self.sides, "")
         for what in ("networkpolicies", "namespaces", "pods"):
             self._inform(what)

@@ -54,8 +54,8 @@ def _ips(pod: Object, family: str) -> list[str]:
 class PolicyRules:
     """Policies, Namespaces and Pods in (`objects[resource][key]`); `iptables-restore` text out."""
 
-    def __init__(self, node_name: str, family: str = "IPv4") -> None:
-        self.node_name, self.family = node_name, family
+    def __init__(self, node_name: str, family: str = "IPv4", neighbours: tuple[str, ...] = ()) -> None:
+        self.nodes, self.family = frozenset((node_name, *neighbours)), family
         self.policies: dict[str, Object] = {}
         self.namespaces: dict[str, Object] = {}
         self.pods: dict[str, Object] = {}
@@ -71,7 +71,7 @@ class PolicyRules:
         for key in sorted(self.pods):
             pod = self.pods[key]
             ips = _ips(pod, self.family)
-            if (pod.get("spec") or {}).get("nodeName") != self.node_name or not ips:
+            if (pod.get("spec") or {}).get("nodeName") not in self.nodes or not ips:
                 continue
             for kind in DIRECTIONS:
                 self._pod(found, top, pod, key, ips, kind)

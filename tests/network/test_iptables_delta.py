@@ -134,3 +134,19 @@ def test_setting_the_same_objects_again_changes_nothing() -> None:
             rules.set_slice(endpoint_slice("s", "a", [1, 2], True)),
         )
     assert not any(first)
+
+
+def test_pods_of_nodes_on_the_same_machine_are_local() -> None:
+    endpoint_slice = {
+        "metadata": {"namespace": "d", "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "", "port": 8080}],
+        "endpoints": [{"addresses": [f"10.244.{n}.2"], "nodeName": f"node-{n}"} for n in range(3)],
+    }
+    spec = {"clusterIP": "10.96.0.9", "internalTrafficPolicy": "Local", "ports": [{"port": 80}]}
+    found = {}
+    for neighbours in ((), ("node-1",)):
+        rules = RuleSet(ProxyConfig(node_name="node-0", neighbours=neighbours))
+        rules.set_slice(endpoint_slice)
+        rules.set_service({"metadata": {"namespace": "d", "name": "web"}, "spec": spec})
+        found[neighbours] = [ip for ip in ("10.244.0.2", "10.244.1.2", "10.244.2.2") if f"{ip}:8080" in rules.text()]
+    assert found == {(): ["10.244.0.2"], ("node-1",): ["10.244.0.2", "10.244.1.2"]}

@@ -111,6 +111,15 @@ def test_chains_of_policies_that_have_gone_are_deleted() -> None:
     assert [c for c in tables.chains["mangle"] if c.startswith("KUBE")] == ["KUBE-NETPOL"]
 
 
+def test_policies_hold_for_pods_of_all_nodes_on_the_machine() -> None:
+    far = pod("far", "10.244.9.9")
+    far["spec"]["nodeName"] = "node-2"
+    for neighbours, held in (((), False), (("node-2",), True)):
+        rules = PolicyRules("node", neighbours=neighbours)
+        rules.pods, rules.policies = {"a/far": far}, {"a/deny": policy("deny", policyTypes=["Ingress"])}
+        assert ("-d 10.244.9.9" in rules.restore_text()) is held
+
+
 LABELS = st.sampled_from([{}, {"matchLabels": {"role": "web"}}, {"matchLabels": {"role": "db"}}])
 TEAMS = st.sampled_from([{}, {"matchLabels": {"team": "x"}}, {"matchLabels": {"team": "y"}}])
 PEER = st.one_of(
