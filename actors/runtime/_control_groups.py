@@ -24,6 +24,7 @@ V1 = ("cpu", "cpuacct", "memory", "pids", "hugetlb")
 V2 = ("cpuset", "cpu", "memory", "hugetlb", "pids")
 """The controllers that a kubelet wants."""
 FIGURES = (("cpuacct.usage", "cpu_ns"), ("memory.usage_in_bytes", "memory"), ("memory.current", "memory"))
+CEILINGS = ("cpu.cfs_quota_us", "memory.limit_in_bytes", "cpu.max", "memory.max")
 COUNTED = ("cpu_ns", "memory", "inactive", "periods", "throttled", "throttled_ns", "oom_kills", "pids")
 
 
@@ -86,6 +87,15 @@ class ControlGroups:
             self.shares[path] = resources.cpu_shares or MIN_SHARES
         for place in self._places(path):
             for name, content in self.files(resources).items():
+                if (place / name).exists():
+                    with contextlib.suppress(OSError):
+                        (place / name).write_text(content)
+
+    def loosen(self, path: str) -> None:
+        """Lift the ceilings of a group, so that what is below may get more; they are set again by `limit`."""
+        lifted = {name: text for name, text in self.files(ContainerResources()).items() if name in CEILINGS}
+        for place in self._places(path):
+            for name, content in lifted.items():
                 if (place / name).exists():
                     with contextlib.suppress(OSError):
                         (place / name).write_text(content)

@@ -293,6 +293,10 @@ class CriRuntime(CriFigures):
     @handles(cri.UpdateContainerResources)
     def update_container_resources(self, message: cri.UpdateContainerResources) -> None:
         linux = resources_config(message.resources, lowest_oom_score(message.resources.oom_score_adj))
+        key = self.machine.call("ContainerStatus", container_id=message.container_id).status.annotations.get(KEY, "")
+        with if_there():  # the kubelet says later what the pod has now
+            pod = self._pod(self.machine.call("PodSandboxStatus", pod_sandbox_id=key.partition("-")[0]).status)
+            self.machine.groups.loosen(self.machine.group_of_pod(pod))
         self.machine.call("UpdateContainerResources", container_id=message.container_id, linux=linux)
 
 

@@ -273,6 +273,9 @@ class DockerRuntime(DockerFigures):
     @handles(cri.UpdateContainerResources)
     def update_container_resources(self, message: cri.UpdateContainerResources) -> None:
         resources = message.resources
+        labels = self.machine.inspect(message.container_id, "container")["Config"]["Labels"]
+        pod = self.machine.sandbox_config(self.machine.inspect(labels[SANDBOX], "sandbox"))
+        self.machine.groups.loosen(self.machine.group_of_pod(pod))  # the kubelet says later what the pod has now
         try:
             self.machine.api.update_container(
                 message.container_id,

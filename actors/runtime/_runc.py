@@ -254,11 +254,11 @@ class RuncRuntime(RuncBundles):
         sandbox = machine.sandboxes.get(container.sandbox_id)
         try:
             if sandbox is not None:  # a pod's group must hold what its containers get
-                machine.groups.make(machine.group_of_pod(sandbox.config), cri.ContainerResources())
+                machine.groups.loosen(machine.group_of_pod(sandbox.config))
             machine.oci("update", "--resources", "-", container.id, given=orjson.dumps(resources))
         except LinuxError as error:
             raise cri.CriError("Unknown", f"failed to update resources: {error}") from error
-        if sandbox is not None:
+        if sandbox is not None and sandbox.config.resources is None:  # else the kubelet says what the pod has now
             self.limit_pod(sandbox)
         machine.save(container)
 

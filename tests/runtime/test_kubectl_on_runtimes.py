@@ -280,14 +280,3 @@ spec:
     up.kubectl("delete", "pod", "claims", "--now", "--wait=false")
     up.kubectl("delete", "pvc", "claim")
     up.kubectl("delete", "pv", "pv")
-
-
-def test_a_pod_that_fills_its_volume_is_evicted(up: Up) -> None:
-    spec = "  restartPolicy: Never\n  volumes: [{name: cache, emptyDir: {sizeLimit: 1Mi}}]"
-    mounts = "    volumeMounts: [{name: cache, mountPath: /cache}]"
-    script = "dd if=/dev/zero of=/cache/f bs=1k count=2000; sleep 600"
-    up.kubectl("apply", "-f", "-", stdin=pod("filler", script, mounts, spec))
-    until(lambda: up.field(".status.reason", "filler") == "Evicted")
-    assert up.field(".status.message", "filler") == 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
-    assert up.field(".status.phase", "filler") == "Failed"
-    up.kubectl("delete", "pod", "filler", "--now", "--wait=false")

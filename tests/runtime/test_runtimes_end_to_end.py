@@ -108,3 +108,35 @@ def test_a_killed_cluster_takes_its_containers_up_again(image_store: Any, tmp_pa
     finally:
         up.stop()
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+FILLER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  restartPolicy: Never
+  volumes: [{name: cache, emptyDir: {sizeLimit: 1Mi}}]
+  containers:
+  - name: a
+    image: localhost/busybox:test
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "dd if=/dev/zero of=/cache/f bs=1k count=2000; sleep 600"]
+    volumeMounts: [{name: cache, mountPath: /cache}]
+"""
+
+
+def test_a_pod_that_fills_its_volume_is_evicted(image_store: Any, tmp_path: Path) -> None:
+    try:
+        check_runtime("runc")
+    except UsageError as missing:
+        pytest.skip(str(missing))
+    up = Up(tmp_path, *runtime_options("runc", images=image_store.root))
+    up.start()
+    try:
+        up.kubectl("apply", "-f", "-", stdin=FILLER)
+        until(lambda: up.field(".status.reason") == "Evicted")
+        assert up.field(".status.message") == 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+        assert up.field(".status.phase") == "Failed"
+    finally:
+        up.stop()
