@@ -82,12 +82,13 @@ def _dial(address: str, port: int, protocol: str = "tcp") -> Asked:
 
 
 def _look_up(shell: Shell, name: str, families: tuple[str, ...] = ("A", "AAAA")) -> Asked:
-    """-> LookedUp, or None where there is no network. Addresses and /etc/hosts need no server."""
+    """-> LookedUp, or None where there is no network. Addresses and /etc/hosts need no server; `localhost`
+    needs no file either, so that the kubelet need not repeat a probe that asks nothing else."""
     try:
         return LookedUp(name, (str(ipaddress.ip_address(name.strip("[]"))),))
     except ValueError:
         pass
-    found = yield from _in_hosts(shell, name)
+    found = LOOPBACK.get(name) or (yield from _in_hosts(shell, name))
     if found:
         return LookedUp(name, found)
 
@@ -105,7 +106,7 @@ def _in_hosts(shell: Shell, name: str) -> Asked:
     try:
         text = (yield from shell.files.read("/etc/hosts")).decode(errors="replace")
     except FileError:
-        return LOOPBACK.get(name, ())
+        return ()
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
     return tuple(words[0] for words in lines if name in words[1:] and ":" not in words[0])
 

@@ -202,6 +202,19 @@ def test_a_program_that_starts_at_once_has_a_network(town: Town) -> None:
     assert town.cluster.client.get("pods", "job", "default")["status"]["phase"] == "Succeeded"
 
 
+def test_a_probe_of_the_loopback_asks_nobody_and_touches_nothing() -> None:
+    from actors.runtime._commands import COMMANDS
+    from actors.runtime._files import Files
+    from actors.runtime._shell import Shell
+
+    shell = Shell({}, Files({}, [], {}, {}), COMMANDS, None, hostname="web-1")
+    for line in ("wget -q -O - http://localhost:8080/health >/dev/null", "nc -z localhost 80", "nc -z 127.0.0.1 80"):
+        with pytest.raises(StopIteration) as end:
+            next(shell.main(("sh", "-c", line)))
+        assert end.value.value == 0, line
+    assert not shell.files.used
+
+
 def test_where_no_network_is_clients_find_what_they_look_for() -> None:
     from actors.runtime._commands import COMMANDS
     from actors.runtime._commands_network import NetCall
