@@ -114,12 +114,10 @@ class Pool:
     async def open(self) -> Connection:
         """A new connection. Raises `OSError`."""
         name = self.server_name if self.tls is not None else None
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):  # wait_for swallows a cancellation that comes as it ends
+            reader, writer = await asyncio.open_connection(
                 self.host, self.port, ssl=self.tls, server_hostname=name, limit=HEADER_LIMIT
-            ),
-            CONNECT_TIMEOUT_S,
-        )
+            )
         return Connection(reader, writer)
 
     def take_idle(self) -> Connection | None:

@@ -146,7 +146,8 @@ class HttpTransport(Actor):
     async def _exchange(self, message: ApiRequest) -> Any:
         async with self.places:
             try:
-                return await asyncio.wait_for(self._try_exchange(message), REQUEST_TIMEOUT_S)
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    return await self._try_exchange(message)
             except TimeoutError:
                 raise status.timeout("the API server did not answer") from None
             except (OSError, EOFError, ValueError) as error:
