@@ -134,7 +134,7 @@ class _Run:
                 number += 1
         if number:
             cluster.client.wait(
-                "nodes", lambda nodes: len(nodes) >= number and all(_is(n, "Ready") for n in nodes), timeout_s=600.0
+                "nodes", lambda nodes: len(nodes) >= number and all(map(_takes_pods, nodes)), timeout_s=600.0
             )
         for name, zone in zones.items():
             labels = {"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}}
@@ -309,6 +309,12 @@ class _Run:
 def _is(obj: Object, condition: str) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return any(c["type"] == condition and c["status"] == "True" for c in conditions)
+
+
+def _takes_pods(node: Object) -> bool:
+    """Whether the node is Ready and the controllers have seen so: until then a taint keeps pods away, and
+    those that wait would all go to the first nodes without it."""
+    return _is(node, "Ready") and not node["spec"].get("taints")
 
 
 def _settled(deployment: Object) -> bool:

@@ -54,6 +54,12 @@ def test_an_example_holds_its_checks(path: Path) -> None:
     assert run_scenario(scenario, 1).broken == []
 
 
+def test_a_workload_that_comes_with_the_nodes_is_spread_over_all_of_them(tmp_path: Path) -> None:
+    text = SHORT.replace("nodes: 3", "nodes: 12").replace("replicas: 3", "replicas: 12").replace("90s", "20s")
+    result = run_scenario(load_scenario(write(tmp_path, text)), 1)
+    assert (len(result.pod_start_s), result.spread) == (12, 0)
+
+
 def test_a_seed_gives_one_hash_in_every_process_whatever_its_hash_seed() -> None:
     example = str(ROOT / "examples" / "compaction-partition.yaml")
     lines = [simulate(example, "--seed", "3", hash_seed=h).stdout.splitlines()[-1] for h in ("0", "1", "4242")]
