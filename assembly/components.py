@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.kernel import Actor, ActorSystem, Child, LiveSystem, Ref
 from assembly.config import CLUSTER_CIDR, ClusterConfig, machines
-from assembly.machines import CONTROL_PLANE_IP, make_machine, node_resolver
+from assembly.machines import CONTROL_PLANE_IP, machine_facts, make_machine, node_resolver
 
 WATCHED_NODES = 20
 """So many nodes watch themselves and tell of themselves; more would cost their idle cluster too much."""
@@ -92,7 +92,9 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
 
         stages = load_stages(config.stages)
         played = any(stage.kind == "Pod" for stage in stages)
+    facts = machine_facts() if config.runtime != "simulated" else {}  # nodes on one machine tell no capacity of it
     settings = KubeletConfig(
+        **{name: facts[name] for name in ("os_image", "kernel_version") if name in facts},
         kubelet_version=f"v1.{config.minor}.2",
         lease_renew_s=config.lease_renew_s,
         pods=not played,

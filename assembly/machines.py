@@ -12,7 +12,7 @@ from actors.kernel import Actor, Child
 from assembly.config import CLUSTER_CIDR, ClusterConfig, default_data_dir
 from protocol.resolv import ResolvConf
 
-__all__ = ["CONTROL_PLANE_IP", "make_machine", "node_resolver"]
+__all__ = ["CONTROL_PLANE_IP", "machine_facts", "make_machine", "node_resolver"]
 
 CONTROL_PLANE_IP = "172.18.0.1"  # where the cluster's DNS is, and what simulated nodes ask about other names
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
@@ -31,6 +31,46 @@ def node_resolver(runtime: str) -> ResolvConf:
             continue
         if any(not server.startswith("127.") and server != "::1" for server in found.nameservers):
             return found
+    return found
+
+
+def machine_facts() -> dict[str, Any]:
+    """This machine as fields of `KubeletConfig`, for a node with real containers."""
+    import os
+    import platform
+
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        name = platform.system()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    disk = os.statvfs("/")
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{memory >> 10}Ki",
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize >> 10}Ki",
+        "pods": "110",
+        **_huge_pages(),
+    }
+    return {
+        "os_image": name,
+        "kernel_version": platform.release(),
+        "capacity": capacity,
+        "resolv_conf": node_resolver("real"),
+    }
+
+
+def _huge_pages() -> dict[str, str]:
+    """Huge pages by size, as the kernel has set them aside."""
+    found = {}
+    for place in sorted(Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")):
+        kibi = int(place.name.removeprefix("hugepages-").removesuffix("kB"))
+        size = f"{kibi >> 20}Gi" if kibi >= 1 << 20 else f"{kibi >> 10}Mi" if kibi >= 1 << 10 else f"{kibi}Ki"
+        try:
+            pages = int((place / "nr_hugepages").read_text())
+        except (OSError, ValueError):
+            continue
+        found[f"hugepages-{size}"] = f"{pages * kibi >> 10}Mi" if pages else "0"
     return found
 
 

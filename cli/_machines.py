@@ -14,7 +14,6 @@ __all__ = [
     "add_image_store_option",
     "add_runtime_options",
     "check_runtime",
-    "machine_facts",
     "runtime_settings",
 ]
 
@@ -82,30 +81,3 @@ def check_runtime(name: str, program: str = "runc", endpoint: str = "") -> None:
         missing = runtimes.why_no_cri(endpoint)
     if missing:
         raise UsageError(f"--runtime {name} cannot run containers here: {missing}")
-
-
-def machine_facts() -> dict[str, Any]:
-    """This machine as fields of `KubeletConfig`, for a node with real containers."""
-    import os
-    import platform
-
-    from assembly.machines import node_resolver
-
-    try:
-        name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    except OSError:
-        name = platform.system()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    disk = os.statvfs("/")
-    capacity = {
-        "cpu": str(os.cpu_count() or 1),
-        "memory": f"{memory >> 10}Ki",
-        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize >> 10}Ki",
-        "pods": "110",
-    }
-    return {
-        "os_image": name,
-        "kernel_version": platform.release(),
-        "capacity": capacity,
-        "resolv_conf": node_resolver("real"),
-    }

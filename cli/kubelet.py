@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actors.client import authority_of, load_kubeconfig
 from actors.kernel import Child, LiveSystem, Ref
 from cli._errors import UsageError
-from cli._machines import machine_facts, runtime_settings
+from cli._machines import runtime_settings
 from cli._state import default_data_dir, find_kubeconfig
 from cli.kubeletboot import installer, read_config_file
 
@@ -108,7 +108,7 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
     )
     from actors.kubelet._config import DEFAULT_CAPACITY
     from assembly.config import ClusterConfig
-    from assembly.machines import make_machine
+    from assembly.machines import machine_facts, make_machine
 
     runtime = runtime_settings(options)
     kubeconfig = find_kubeconfig(options)
