@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from protocol.cgroups import MAX_SHARES, MIN_SHARES, cpu_weight
 from protocol.cri import ContainerResources
 
@@ -61,6 +63,16 @@ class ControlGroups:
         if self.unified:
             return [self.root / inner]
         return [self.root / controller / inner for controller in V1 if (self.root / controller).is_dir()]
+
+    def known(self, resources: ContainerResources) -> ContainerResources:
+        """Without what no controller of this machine counts: OCI runtimes would refuse the container for it."""
+        if self.unified:
+            there = "hugetlb" in (self.root / "cgroup.controllers").read_text().split()
+        else:
+            there = (self.root / "hugetlb").is_dir()
+        if there or not resources.hugepage_limits:
+            return resources
+        return msgspec.structs.replace(resources, hugepage_limits={})
 
     def make(self, path: str, resources: ContainerResources) -> list[Path]:
         """Make a group and set its limits; answers where processes have to be entered."""

@@ -247,7 +247,7 @@ class RuncRuntime(RuncBundles):
     @handles(cri.UpdateContainerResources)
     def update_container_resources(self, message: cri.UpdateContainerResources) -> None:
         container, machine = self._running(message.container_id), self.machine
-        resources = resources_spec(message.resources, machine.groups.unified)
+        resources = resources_spec(machine.groups.known(message.resources), machine.groups.unified)
         resources["cpu"].setdefault("quota", -1)
         resources.setdefault("memory", {"limit": -1})
         container.config = msgspec.structs.replace(container.config, resources=message.resources)

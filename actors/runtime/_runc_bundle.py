@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 from actors.kernel import handles
@@ -60,6 +61,7 @@ class RuncBundles(RuncFigures):
         self, ident: str, place: Path, sandbox: OciSandbox, config: cri.ContainerConfig, image: LocalImage
     ) -> cri.CreateContainerResponse:
         machine = self.machine
+        config = msgspec.structs.replace(config, resources=machine.groups.known(config.resources))
         rootfs = machine.mount_image(image, ident, place, sandbox, writable=True)
         defaults = image.config.get("config") or {}
         who = identity(rootfs, config, str(defaults.get("User") or ""))

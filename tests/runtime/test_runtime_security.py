@@ -188,3 +188,10 @@ def test_hosts_knows_the_aliases_and_the_pods_domain(node: World) -> None:
     (address,) = node.ask(cri.GetPodSandboxStatus(sandbox)).ips
     assert f"{address}\tweb.sub.ns.svc.cluster.local\tweb" in hosts
     assert "# Entries added by HostAliases.\n10.1.2.3\tone\ttwo" in hosts
+
+
+def test_limits_of_huge_pages_keep_no_container_from_starting(node: World) -> None:
+    resources = cri.ContainerResources(102, hugepage_limits={"2MB": 4 << 20})
+    ident = node.start(node.sandbox(), "sh", "-c", "echo up", resources=resources)
+    node.end_of(ident)
+    assert node.log(ident) == b"up\n"
