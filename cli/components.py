@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.client import authority_of
+from actors.client import AccountTransports, authority_of, load_kubeconfig
 from actors.kernel import Actor, Child, Ref
 from cli._errors import Failed, UsageError
 from cli._files import scheduler_config
@@ -104,6 +104,9 @@ def run(options: argparse.Namespace) -> int:
             serve_kubelet(options, system, transport)
         else:
             try:
+                if options.verb == "controllers" and options.use_service_account_credentials:
+                    accounts = partial(AccountTransports, transport, load_kubeconfig(kubeconfig))
+                    transport = system.spawn(Child("accounts", accounts))
                 factory = _COMPONENTS[options.verb](options, transport)
             except ValueError as error:
                 raise UsageError(str(error)) from None

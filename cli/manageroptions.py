@@ -165,6 +165,15 @@ def add_manager_options(parser: argparse.ArgumentParser) -> None:
             name = f"--cluster-signing-{signer}-{part}-file"
             parser.add_argument(name, type=Path, metavar="FILE", help=f"the same for the signer {signer} alone")
     parser.add_argument(
+        "--use-service-account-credentials",
+        type=_switch,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="true|false",
+        help="each controller acts as its own service account, within its role (false: as the kubeconfig's user)",
+    )
+    parser.add_argument(
         "--cluster-signing-duration", type=seconds, metavar="DURATION", help="how long such certificates last (1y)"
     )
 

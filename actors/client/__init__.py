@@ -7,6 +7,7 @@ API server. Nothing here knows which, nor any kind beyond its metadata (events a
 
 from typing import TYPE_CHECKING, Any
 
+from actors.client._accounts import AccountTransports
 from actors.client._client import Client, ClientActor, resource
 from actors.client._events import EventRecorder
 from actors.client._expectations import EXPIRY_S, Expectations, UidExpectations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXPIRY_S",
+    "AccountTransports",
     "Backoff",
     "Changes",
     "Client",

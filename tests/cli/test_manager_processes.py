@@ -97,6 +97,26 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield where / "kubeconfig"
 
 
+def test_with_credentials_of_their_own_controllers_keep_within_their_roles(kubeconfig: Path) -> None:
+    binding = "system:controller:deployment-controller"
+    with ExitStack() as stack:
+        client = stack.enter_context(remote_client(kubeconfig))
+        bound = client.get("clusterrolebindings", binding)
+        client.delete("clusterrolebindings", binding)
+        arguments = ("--leader-elect=false", "--use-service-account-credentials")
+        stack.enter_context(process("controllers", "--kubeconfig", str(kubeconfig), *arguments))
+        client.create("replicasets", {**deployment("direct"), "kind": "ReplicaSet"}, "default")
+        client.create("deployments", deployment("barred"), "default")
+        eventually(lambda: len(client.list("pods", "default", label_selector="app=direct")) == 2)
+        assert client.list("replicasets", "default", label_selector="app=barred") == []
+        client.create("clusterrolebindings", {k: bound[k] for k in ("kind", "apiVersion", "roleRef", "subjects")} | {"metadata": {"name": binding}})
+        eventually(lambda: len(client.list("pods", "default", label_selector="app=barred")) == 2)
+        # An account that is made anew has other tokens.
+        client.delete("serviceaccounts", "replicaset-controller", "kube-system")
+        client.create("replicasets", {**deployment("again"), "kind": "ReplicaSet"}, "default")
+        eventually(lambda: len(client.list("pods", "default", label_selector="app=again")) == 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
