@@ -8,6 +8,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admi
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def _fields(path: Path) -> dict[str, int]:
         return {n: int(v) for n, v in (line.split() for line in path.read_text().splitlines())}
     except (OSError, ValueError):
         return {}
+
+
+def _names(place: Path) -> list[str]:
+    """The groups of pods in a group; others may come and go meanwhile."""
+    try:
+        return [name for name in os.listdir(place) if name.startswith("pod")]
+    except OSError:
+        return []
 
 
 class ControlGroups:
@@ -146,9 +155,9 @@ class ControlGroups:
         total = sum(n for path, n in self.shares.items() if f"/{path.strip('/')}".startswith(f"/{BURSTABLE}/"))
         if not self.unified:
             total = 0
-            for place in (self.root / "cpu" / BURSTABLE).glob("pod*/cpu.shares"):
+            for name in _names(self.root / "cpu" / BURSTABLE):
                 with contextlib.suppress(OSError, ValueError):
-                    total += int(place.read_text())
+                    total += int((self.root / "cpu" / BURSTABLE / name / "cpu.shares").read_text())
         for path, shares in ((BEST_EFFORT, MIN_SHARES), (BURSTABLE, max(MIN_SHARES, min(total, MAX_SHARES)))):
             content = str(cpu_weight(shares) if self.unified else shares)
             for place in self._places(path):

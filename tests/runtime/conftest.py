@@ -353,7 +353,8 @@ def leftovers(root: Path) -> list[str]:
     """Mounts, groups and processes of this test's pods that are still there."""
     mark = f"t{os.getpid()}-"
     found = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(root) in line]
-    found += [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/pod{mark}*")]
+    for folder, folders, _ in os.walk("/sys/fs/cgroup"):  # unlike glob it bears that others remove theirs meanwhile
+        found += [f"{folder}/{name}" for name in folders if name.startswith(f"pod{mark}")]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if str(root).encode() in path.read_bytes():

@@ -193,6 +193,11 @@ def fetch(port: int, path: str) -> bytes:
     return answer
 
 
+def groups_of(uid: str) -> list[str]:
+    """The control groups of a pod that there are; other pods' may come and go meanwhile."""
+    return [f"{folder}/pod{uid}" for folder, folders, _ in os.walk("/sys/fs/cgroup") if f"pod{uid}" in folders]
+
+
 def runtime_options(name: str, endpoint: str = "", images: Path | None = None) -> list[str]:
     """The options that choose a runtime; `crun` is `runc` with another program."""
     options = ["--runtime", "runc" if name == "crun" else name]

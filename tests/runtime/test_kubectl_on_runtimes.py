@@ -160,7 +160,8 @@ def limit_files(uid: str, ident: str, name: str) -> list[str]:
     else:
         files = (CGROUPS / "cpu", "cpu.cfs_quota_us"), (CGROUPS / "memory", "memory.limit_in_bytes")
     for root, file in files:
-        (parent,) = root.glob(f"kubepods/**/pod{uid}")
+        tiers = (root / "kubepods" / tier / f"pod{uid}" for tier in ("", "burstable", "besteffort"))
+        parent = next(place for place in tiers if place.is_dir())
         own = next(p for p in parent.iterdir() if p.is_dir() and (p.name == name or ident in p.name))
         found += [(place / file).read_text().split()[0] for place in (parent, own)]
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_clusters import WAIT_S, Up, fetch, runtime_options, until
+from real_clusters import WAIT_S, Up, fetch, groups_of, runtime_options, until
 
 from cli._errors import UsageError
 from cli._machines import check_runtime
@@ -85,7 +85,7 @@ def test_a_pod_lives_and_dies_under_kubectl(up: Up, tmp_path: Path) -> None:
         Path(f"/tmp/{mark}").unlink(missing_ok=True)  # without images /tmp is the machine's
         assert up.field(".status.podIP") == address
     up.kubectl("delete", "pod", "web")
-    until(lambda: not list(Path("/sys/fs/cgroup").glob(f"**/pod{uid}")), "a control group was left")
+    until(lambda: not groups_of(uid), "a control group was left")
     assert up.stop() == 0
 
 
