@@ -28,7 +28,7 @@ from actors.kubelet._security import unenforceable
 from actors.kubelet._spec import BEST_EFFORT, BURSTABLE, is_critical, pod_requests, qos_class
 from protocol.quantity import parse_quantity
 
-__all__ = ["Admission", "allocated"]
+__all__ = ["Admission", "allocated", "resources_by_name"]
 
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]
@@ -192,16 +192,29 @@ class Admission:
             self.used[name] -= amount
 
 
-def allocated(pod: Object) -> Object:
-    """The pod with the resources that its containers have, as last reported, in place of those it asks for."""
-    status = pod.get("status") or {}
+def resources_by_name(pod: Object) -> Object:
+    """What the pod's containers ask for, by name, and under "" the pod as a whole."""
+    spec = pod["spec"]
+    found = {c["name"]: c.get("resources") for g in ("containers", "initContainers") for c in spec.get(g) or ()}
+    return {**found, "": spec.get("resources")}
+
+
+def allocated(pod: Object, resources: Object | None) -> Object:
+    """The pod with the resources that it and its containers have (`resources_by_name`) in place of those it asks
+    for; without, those that its status last told."""
+    if resources is None:
+        status = pod.get("status") or {}
+        groups = ("containerStatuses", "initContainerStatuses")
+        told = {s["name"]: s.get("resources") for g in groups for s in status.get(g) or ()}
+        resources = {**{k: v for k, v in told.items() if v is not None}}
+        if pod["spec"].get("resources") and status.get("resources") is not None:
+            resources[""] = status["resources"]
     spec = dict(pod["spec"])
-    if spec.get("resources") and status.get("resources") is not None:
-        spec["resources"] = status["resources"]
-    for group, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
-        known = {s["name"]: s["resources"] for s in status.get(statuses) or () if s.get("resources") is not None}
-        if known and spec.get(group):
-            spec[group] = [{**c, "resources": known.get(c["name"], c.get("resources"))} for c in spec[group]]
+    if "" in resources:
+        spec["resources"] = resources[""] or {}
+    for group in ("containers", "initContainers"):
+        if spec.get(group):
+            spec[group] = [{**c, "resources": resources.get(c["name"], c.get("resources")) or {}} for c in spec[group]]
     return {**pod, "spec": spec}
 
 

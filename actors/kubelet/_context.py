@@ -47,6 +47,7 @@ class NodeContext:
 
     __slots__ = (
         "allocatable",
+        "allocations",
         "apiserver",
         "book",
         "claims",
@@ -85,5 +86,7 @@ class NodeContext:
         self.book = DeviceBook()
         self.cpus: CpuBook | None = None
         self.plugin_host: Ref | None = None
+        self.allocations: dict[str, Object] = {}
+        """By pod uid: the resources that the pod and its containers have, by container name, the pod's own under ""."""
         self.claims: dict[str, dict[str, Object]] = {}
         """By pod uid, by the pod's name for it: the ResourceClaims that have been prepared."""

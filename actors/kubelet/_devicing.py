@@ -13,8 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from actors.kernel import ActorDead, AskTimeout, Child, Ref, ThreadActor, handles
-from actors.kubelet._messages import CpusChanged, MirrorChanged
+from actors.kubelet._messages import AllocationChanged, CpusChanged, MirrorChanged
 from actors.kubelet._relief import Relief
 from actors.kubelet._spec import SIDECAR, container_kinds, container_resources, is_terminal
 from actors.kubelet.devices import AllocationError, CpuBook, DeviceBook, Granted
@@ -36,6 +38,7 @@ Object = dict[str, Any]
 Refusal = tuple[str, str]
 DEVICES, UNHEALTHY = "kubekka.dev/devices", "kubekka.dev/unhealthy-devices"
 CHECKPOINT, CPU_STATE = "device-plugins/kubelet_internal_checkpoint", "cpu_manager_state"
+ALLOCATED = "allocated_pods_state"
 PLUGIN_S = 60.0
 
 
@@ -59,7 +62,7 @@ class StateFolder(ThreadActor):
 
     @handles(Load)
     def load(self, message: Load) -> dict[str, bytes]:
-        paths = [self.directory / name for name in (CHECKPOINT, CPU_STATE)]
+        paths = [self.directory / name for name in (CHECKPOINT, CPU_STATE, ALLOCATED)]
         return {str(p.relative_to(self.directory)): p.read_bytes() for p in paths if p.is_file()}
 
     @handles(Save)
@@ -75,8 +78,8 @@ class StateFolder(ThreadActor):
 class Devicing(Relief):
     """See the module."""
 
-    files: dict[str, bytes]
-    """What outlives this actor, by name."""
+    files: dict[str, Any]
+    """What outlives this actor, by name: bytes, and what pods were allocated as it is."""
 
     def begin_devices(self) -> None:
         """Nothing is known at the start."""
@@ -91,6 +94,7 @@ class Devicing(Relief):
         if config.state_directory:
             self.folder = self.spawn(Child("state", lambda: StateFolder(Path(config.state_directory))))
             self.files.update(await self.ask(self.folder, Load()))
+        self._restore_allocations()
         known = self.files.get(CHECKPOINT)
         if known is not None:
             try:
@@ -110,6 +114,31 @@ class Devicing(Relief):
             host = Child("device-plugins", lambda: PluginHost(folder / "device-plugins", kubelet))
             self.node.plugin_host = self.spawn(host)
             self.spawn(Child("pod-resources", lambda: PodResources(folder / "pod-resources", kubelet)))
+
+    def _restore_allocations(self) -> None:
+        known = self.files.get(ALLOCATED)
+        if isinstance(known, bytes):
+            try:
+                known = orjson.loads(known)
+            except ValueError as error:
+                self.log.warning("allocations_unreadable", error=str(error))
+                known = {}
+        self.node.allocations = self.files[ALLOCATED] = known or {}
+
+    def allocate(self, uid: str, resources: Object | None) -> None:
+        """Note what a pod has, or that it is gone."""
+        if resources is None:
+            if self.node.allocations.pop(uid, None) is None:
+                return
+        else:
+            self.node.allocations[uid] = resources
+        if self.folder is not None:
+            self.folder.tell(Save(ALLOCATED, orjson.dumps(self.node.allocations)))
+
+    @handles(AllocationChanged)
+    def allocation_changed(self, message: AllocationChanged) -> None:
+        if message.uid in self.node.pods:
+            self.allocate(message.uid, message.resources)
 
     def _start_cpus(self) -> None:
         config = self.config
@@ -263,6 +292,8 @@ class Devicing(Relief):
         for uid in [*self.book.held, *(cpus.held if cpus is not None else ())]:
             if uid not in self.node.pods or is_terminal(self.node.pods[uid]):
                 self.give_back(uid)
+        for uid in [u for u in self.node.allocations if u not in self.node.pods]:
+            self.allocate(uid, None)
 
     def _cores_changed(self) -> None:
         assert self.node.cpus is not None

@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.client import Client, EventRecorder, Informer
 from actors.kernel import Child, Future, Ref, handles
-from actors.kubelet._admission import Admission, allocated
+from actors.kubelet._admission import Admission, allocated, resources_by_name
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
 from actors.kubelet._devicing import Devicing
@@ -95,7 +95,7 @@ class Kubelet(Devicing):
         apiserver: Ref,
         runtime: Ref,
         config: KubeletConfig | None = None,
-        files: dict[str, bytes] | None = None,
+        files: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.files = {} if files is None else files
@@ -233,7 +233,7 @@ class Kubelet(Devicing):
         if uid in self.preempting:
             self.node.pods[uid] = pod
             return
-        recovering = uid in self.found_sandboxes
+        recovering = uid in self.found_sandboxes or uid in self.node.allocations
         self.found_sandboxes.discard(uid)
         if is_terminal(pod) and not recovering and not pod["metadata"].get("deletionTimestamp"):
             self.node.pods[uid] = pod
@@ -248,8 +248,12 @@ class Kubelet(Devicing):
             if refusal is not None and self._make_room(pod):
                 self.node.tallies.preemptions[refusal[0].removeprefix("OutOf")] += 1
                 return
+            elif refusal is None:
+                resources = resources_by_name(pod)
+                if any(resources.values()):
+                    self.allocate(uid, resources)
         elif recovering and not is_terminal(pod):
-            self.admission.hold(allocated(pod))
+            self.admission.hold(allocated(pod, self.node.allocations.get(uid)))
         fresh = [not recovering and not (pod.get("status") or {}).get("startTime")]
 
         def make() -> Pod:
@@ -341,6 +345,7 @@ class Kubelet(Devicing):
         self.node.workers.pop(message.uid, None)
         pod = self.node.pods.forget(message.uid)
         self.node.claims.pop(message.uid, None)
+        self.allocate(message.uid, None)
         self.node.removed.discard(message.uid)
         self.evicted.discard(message.uid)
         self._room(message.uid)

@@ -24,6 +24,13 @@ class MirrorChanged(Message, frozen=True):
     """The pod is a static one, and the API's mirror of it has changed."""
 
 
+class AllocationChanged(Message, frozen=True):
+    """The pod and its containers have these resources now (`NodeContext.allocations`)."""
+
+    uid: str
+    resources: Object
+
+
 class CpusChanged(Message, frozen=True):
     """The cores that containers without cores of their own share are others now."""
 

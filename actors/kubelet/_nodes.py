@@ -98,7 +98,7 @@ class SimulatedNode(Actor):
         self.make_runtime = make_runtime
         self.config = config
         self.kubelet: Ref | None = None
-        self.files: dict[str, bytes] = {}
+        self.files: dict[str, Any] = {}
         """What kubelets of this machine have written down."""
 
     def on_start(self) -> None:

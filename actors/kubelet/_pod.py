@@ -41,7 +41,6 @@ from protocol.cri import (
     CriError,
     ReadVolume,
     UpdateContainerResources,
-    UpdatePodSandbox,
 )
 
 __all__ = ["Pod"]
@@ -70,8 +69,7 @@ class Pod(Resizing):
         old_notes = before["metadata"].get("annotations")
         notes = self.pod["metadata"].get("annotations")
         if notes != old_notes and self.sandbox_id and self.facts.sandbox_ready:
-            self.node.runtime.tell(UpdatePodSandbox(self.sandbox_id, notes or {}))
-            self.unsettle()
+            self.tell_annotations(old_notes or {})
         if self.pod["spec"] is not before["spec"] and self.pod["spec"] != before["spec"]:
             self._spec_changed()
         if is_deleting(self.pod) and self.ending:

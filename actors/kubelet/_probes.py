@@ -20,11 +20,13 @@ class Probe:
 
     `result`: True, False, or None while nothing is known (ready: no; alive: yes; started: no).
     `token` tells an outdated timer from the current one. `settled_at`: the moment up to which the answers are
-    counted that are not asked for any more.
+    counted that are not asked for any more. `doubted`: something changed while it was `busy`, so that its answer may
+    be of before.
     """
 
     __slots__ = (
         "busy",
+        "doubted",
         "failure_threshold",
         "failures",
         "initial_delay_s",
@@ -53,7 +55,7 @@ class Probe:
         self.failures = 0
         self.settled = False
         self.settled_at = 0.0
-        self.busy = False
+        self.busy = self.doubted = False
         self.token = 0
 
     def record(self, ok: bool, settled: bool) -> bool:

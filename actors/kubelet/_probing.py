@@ -64,8 +64,10 @@ class Probing(Stopping):
     def unsettle(self) -> None:
         """The pod's annotations changed: what was settled may be different now."""
         for member in self.members:
-            for probe in (member.liveness, member.readiness):
-                if probe is not None and probe.settled and member.state == RUNNING:
+            for probe in (member.startup, member.liveness, member.readiness):
+                if probe is not None and probe.busy:
+                    probe.doubted = True
+                elif probe is not None and probe.settled and member.state == RUNNING:
                     self._count_settled(member, probe)
                     probe.settled = False
                     self._arm(member, probe, 0.0)
@@ -88,7 +90,8 @@ class Probing(Stopping):
         if not ok:
             self.record("Warning", "Unhealthy", f"{probe.kind} probe failed: {output[:MAX_OUTPUT_CHARS]}", member)
         self._count(member, probe, "successful" if ok else "failed")
-        changed = probe.record(ok, settled)
+        changed = probe.record(ok, settled and not probe.doubted)
+        probe.doubted = False
         probe.settled_at = self.clock.now()
         if changed:
             self._verdict(member, probe)

@@ -11,7 +11,7 @@ from typing import Any
 from actors.kubelet._messages import ConsiderResize
 from actors.kubelet._plan import EXITED, NEW, RUNNING
 from actors.kubelet._reporting import Reporting
-from actors.kubelet._spec import MAIN, is_terminal
+from actors.kubelet._spec import MAIN, SIDECAR, is_terminal
 from actors.kubelet._status import RESIZES, RESTARTING
 from protocol.cri import (
     CONTAINER_CREATED,
@@ -54,6 +54,8 @@ class Recovering(Reporting):
             self.sandbox_id = latest.id
             self.sandbox_attempt = latest.attempt + 1
             self.facts.sandbox_ready = latest.ready
+            if latest.ready:
+                self.tell_annotations(latest.annotations)
             host = self.pod["spec"].get("hostNetwork")
             self.facts.ips = self.node.config.node_ips if host else latest.ips
         for found in sorted(containers, key=lambda c: (c.created_at, c.attempt)):
@@ -72,13 +74,17 @@ class Recovering(Reporting):
 
     def _recall_resize(self, known: dict[str, Object]) -> None:
         """What containers were allocated when it was last reported, and what became of a resize."""
-        level = (self.pod.get("status") or {}).get("resources")
+        noted = self.node.allocations.get(self.uid)
+        level = noted.get("") if noted is not None else (self.pod.get("status") or {}).get("resources")
         if level is not None and self.facts.level is not None:
             self.facts.level = level
         for member in self.members:
             resources = (known.get(member.name) or {}).get("resources")
+            if noted is not None and member.name in noted:
+                resources = noted[member.name] or {}
             if resources is not None and resources != plain(member.spec.get("resources")):
                 member.spec = {**member.spec, "resources": resources}
+        self.unsure = {m.name for m in self.members if m.kind in (MAIN, SIDECAR) and m.spec.get("resources")}
         for condition in (self.pod.get("status") or {}).get("conditions") or ():
             if condition["type"] in RESIZES:
                 reason, message = condition.get("reason", ""), condition.get("message", "")

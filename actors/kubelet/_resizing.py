@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from actors.kernel import ActorDead, AskTimeout, handles
-from actors.kubelet._messages import ConsiderResize, Resize
+from actors.kubelet._messages import AllocationChanged, ConsiderResize, Resize
 from actors.kubelet._plan import RUNNING, Member
 from actors.kubelet._recovering import Recovering, plain
-from actors.kubelet._spec import MAIN, SIDECAR, default_grace_s
+from actors.kubelet._spec import EPHEMERAL, MAIN, SIDECAR, default_grace_s
 from actors.kubelet._status import RESIZE_IN_PROGRESS, RESIZE_PENDING
 from protocol.cri import CriError, UpdateContainerResources, UpdatePodSandboxResources
 
@@ -42,6 +42,21 @@ class Resizing(Recovering):
             and plain(specs[m.name].get("resources")) != plain(m.spec.get("resources"))
         ]
 
+    async def _tell_again(self) -> None:
+        """Of a change that failed, or that a crash came between, nobody knows what became of it."""
+        for member in [m for m in self.members if m.name in self.unsure]:
+            self.unsure.discard(member.name)
+            if member.state != RUNNING:
+                continue
+            try:
+                await self.ask(
+                    self.node.runtime, UpdateContainerResources(member.container_id, self.resources_of(member))
+                )
+            except (CriError, ActorDead, AskTimeout) as error:
+                self.log.info("resources_not_told", pod=self.full_name(), container=member.name, error=str(error))
+                self.unsure.add(member.name)
+                self.after(RETRY_S, ConsiderResize())
+
     def _level_differs(self) -> bool:
         """Whether the pod as a whole asks for other resources than it has."""
         return plain(self.pod["spec"].get("resources")) != plain(self.facts.level)
@@ -51,6 +66,7 @@ class Resizing(Recovering):
         """Ask for what the spec wants; give it to the containers, or say why not yet."""
         if self.ending or self.done or self.gone or self.recover:
             return
+        await self._tell_again()
         if not self._differing() and not self._level_differs():
             if self.facts.resize is not None:  # taken back
                 self.facts.resize = None
@@ -90,6 +106,7 @@ class Resizing(Recovering):
             self.facts.level = level
             for member, spec in before:
                 member.spec = spec
+                self.unsure.add(member.name)  # the runtime may have done it all the same
             self.facts.resize = (RESIZE_IN_PROGRESS, "Error", str(error), generation)
             self.record("Warning", "ResizeError", resize_text(pod, "error", generation, str(error)))
             self.flush()
@@ -97,9 +114,15 @@ class Resizing(Recovering):
             return
         finally:
             await self._resize_pod()
+        self.note_allocation()
         self.facts.resize = None
         self.record("Normal", "ResizeCompleted", resize_text(pod, "completed", generation))
         self.flush()
+
+    def note_allocation(self) -> None:
+        """What is held now outlives the kubelet."""
+        held: Object = {m.name: m.spec.get("resources") for m in self.members if m.kind != EPHEMERAL}
+        self.node.kubelet.tell(AllocationChanged(self.uid, {**held, "": self.facts.level}))
 
     async def _resize_pod(self) -> None:
         """The pod's own group holds what its containers have now."""

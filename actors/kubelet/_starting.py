@@ -7,8 +7,10 @@ in its way.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from typing import Any
 
+from actors.kernel import ActorDead
 from actors.kubelet._cgroups import cgroup_parent, pod_config_resources
 from actors.kubelet._env import (
     ConfigError,
@@ -46,6 +48,8 @@ from protocol.cri import (
     SetUpVolume,
     StartContainer,
     StopPodSandbox,
+    UpdateContainerResources,
+    UpdatePodSandbox,
 )
 from protocol.cri import Probe as ProbePort
 from protocol.hosts import MAX_HOSTNAME, pod_hostname
@@ -54,6 +58,8 @@ from protocol.resolv import ResolvConf
 __all__ = ["Starting"]
 
 Object = dict[str, Any]
+RUNTIME_REST_S = 0.5
+"""A runtime that is being started anew is asked again after this."""
 
 
 class Starting(Granting):
@@ -123,6 +129,7 @@ class Starting(Granting):
         self.sandbox_id = answer.pod_sandbox_id
         self.sandbox_attempt += 1
         self.facts.sandbox_ready = True
+        self.tell_annotations(config.annotations)
         self.facts.ips = self.node.config.node_ips if spec.get("hostNetwork") else answer.ips
         return True
 
@@ -131,6 +138,29 @@ class Starting(Granting):
         config = self.node.config
         limit = config.pod_pids_limit if config.pod_pids_limit > 0 else None
         return pod_config_resources(self.pod, limit, config.memory_throttling_factor)
+
+    def tell_annotations(self, known: Mapping[str, str]) -> None:
+        """The sandbox knows these of the pod's annotations; they may have changed since."""
+        latest = self.pod["metadata"].get("annotations") or {}
+        if latest != known:
+            self.aside(self._update_sandbox(UpdatePodSandbox(self.sandbox_id, latest)))
+
+    async def _update_sandbox(self, change: UpdatePodSandbox) -> None:
+        while not self.gone and self.sandbox_id == change.pod_sandbox_id:
+            try:
+                await self.ask(self.node.runtime, change)
+                break
+            except ActorDead:
+                await self.sleep(RUNTIME_REST_S)
+                change = UpdatePodSandbox(change.pod_sandbox_id, self.pod["metadata"].get("annotations") or {})
+            except (CriError, TypeError) as error:  # real runtimes do not take scripts from annotations
+                self.log.debug("sandbox_not_updated", pod=self.full_name(), error=str(error))
+                break
+        self.unsettle()  # not before: what probes answered meanwhile may be of before
+
+    def unsettle(self) -> None:
+        """Ask probes anew whose answers were settled (defined by the prober)."""
+        raise NotImplementedError
 
     def look_again(self) -> None:
         """The runtime has what we do not know of, from a life before a crash: ask it anew."""
@@ -290,6 +320,8 @@ class Starting(Granting):
         if member.terminated is None:
             member.state = RUNNING
             member.started_at = started.started_at
+            if self.resources_of(member) != config.resources:  # they were changed while it was being made
+                await self.ask(runtime, UpdateContainerResources(member.container_id, self.resources_of(member)))
             await self._after_start(member)
         if before:
             self.forget_older(member.name, before)

@@ -64,6 +64,7 @@ class WorkerBase(Actor):
         self.held = False
         self.deadline_timer: Any = None
         self.noted = recover
+        self.unsure: set[str] = set()  # containers of which nobody knows whether the runtime was told of a change
         self.probed: Counter[tuple[str, str, str]] | None = None  # (container, kind of probe, result)
         self._make_members()
         self.facts.level = self.pod["spec"].get("resources")

@@ -9,8 +9,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.kubelet._cgroups import cpu_shares
 from protocol.api import StatusError
+from protocol.conditions import API, REGISTRY, ApiFault, PowerOff, RegistryFault
 from protocol.cri import CONTAINER_EXITED, CONTAINER_RUNNING
+from protocol.quantity import milli_value
 
 World = Any
 Object = dict[str, Any]
@@ -210,6 +213,131 @@ def test_after_any_story_the_status_is_true_and_nothing_leaks(
     told.world.sim.heal()
     told.world.sim.advance(90.0)
     for _ in range(40):  # back-offs end now and then: look at a moment when nothing is on its way
+        told.world.sim.advance(0.7)
+        told.look()
+        before = [p["metadata"]["resourceVersion"] for p in told.pods()]
+        told.world.sim.advance(0.7)
+        if before == [p["metadata"]["resourceVersion"] for p in told.pods()]:
+            break
+    told.check()
+
+
+# -- the same, with an API that fails, registries that are down, probes that flip, resizes and power cuts
+
+HTTP = {"httpGet": {"port": 80}, "periodSeconds": 2, "failureThreshold": 2}
+AMOUNTS = ("100m", "250m", "500m", "99")
+writes = ("create", "update", "patch", "delete")
+faults = st.builds(
+    ApiFault,
+    code=st.sampled_from([409, 429, 500, 503, 504]),
+    rate=st.sampled_from([0.3, 0.7, 1.0]),
+    users=st.just(("system:node:*",)),
+    verbs=st.sampled_from([writes, ("*",)]),
+    resources=st.sampled_from([("pods*",), ("*",)]),
+    after=st.booleans(),
+)
+harsher = st.one_of(
+    st.tuples(st.just("run"), st.sampled_from(["Always", "Never"])),
+    st.tuples(st.just("resize"), st.tuples(st.integers(0, 3), st.sampled_from(AMOUNTS))),
+    st.tuples(st.just("probe"), st.tuples(st.integers(0, 3), st.sampled_from(["fail", "ok", "503", "timeout"]))),
+    st.tuples(st.just("fault"), faults),
+    st.tuples(st.just("delete"), st.integers(0, 3)),
+    st.tuples(st.just("advance"), st.floats(0.1, 12.0)),
+    st.sampled_from([("calm", ""), ("registry", True), ("registry", False), ("power", ""), ("crash", "kubelet"),
+                     ("crash", "runtime"), ("crash", "worker")]),
+)  # fmt: skip
+
+
+class HarsherStory(Story):
+    """A node whose surroundings fail too."""
+
+    def do(self, action: tuple[str, Any]) -> None:
+        verb, what = action
+        conditions = self.world.sim.world
+        if verb == "run":
+            self._run(what)
+        elif verb == "fault":
+            conditions[API] = (what,)
+        elif verb == "calm":
+            conditions.pop(API, None)
+        elif verb == "registry":
+            conditions[REGISTRY] = RegistryFault(down=what)
+        elif verb == "power":
+            self.world.sim.ask(self.world.runtime, PowerOff())
+            self.world.sim.crash(self.world.kubelet)
+        elif verb in ("resize", "probe"):
+            self._change(verb, *what)
+        else:
+            super().do(action)
+            return
+        self.look()
+
+    def _run(self, policy: str) -> None:
+        name = f"p{len(self.created)}"
+        self.world.pod(
+            name,
+            restartPolicy=policy,
+            container={
+                "image": f"{name}:1",
+                "imagePullPolicy": "Always",
+                "readinessProbe": HTTP,
+                "livenessProbe": {**HTTP, "failureThreshold": 8},
+                "resources": {"requests": {"cpu": AMOUNTS[0]}},
+            },
+        )
+        self.created.append(name)
+
+    def _change(self, verb: str, number: int, what: str) -> None:
+        if not self.created:
+            return
+        name, client = self.created[number % len(self.created)], self.world.client
+        try:
+            if verb == "probe":
+                body: Object = {"metadata": {"annotations": {"kubekka.dev/probe": what}}}
+                self.world.do(client.patch("pods", name, "default", body))
+            else:
+                body = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": what}}}]}}
+                strategic = "application/strategic-merge-patch+json"
+                self.world.do(client.patch("pods", name, "default", body, patch_type=strategic, subresource="resize"))
+        except StatusError as error:
+            assert error.code in (404, 422), error.message
+
+    def _check_pod(self, pod: Object, attempts: dict[str, list[int]]) -> None:
+        status = pod["status"]
+        for entry in status.get("containerStatuses") or ():
+            made = attempts.get(entry["name"], [])
+            assert made == list(range(len(made))), f"started as {made}"
+            assert entry["restartCount"] == max(0, len(made) - 1)
+            known = self.register.get(entry.get("containerID", "").partition("://")[2])
+            if "running" not in entry["state"]:
+                assert known is None or known.state == CONTAINER_EXITED
+                assert not entry["ready"]
+                continue
+            assert known is not None
+            assert known.state == CONTAINER_RUNNING
+            verdict = (pod["metadata"].get("annotations") or {}).get("kubekka.dev/probe", "ok")
+            assert entry["ready"] == (verdict == "ok"), "readiness is not what the probe would say"
+            told = entry["resources"]["requests"]["cpu"]
+            assert known.config.resources.cpu_shares == cpu_shares(milli_value(told)), "the runtime was told otherwise"
+            resizes = {c["type"]: c.get("reason") for c in status["conditions"] if c["type"].startswith("PodResize")}
+            wanted = pod["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+            assert resizes == ({"PodResizePending": "Infeasible"} if wanted == "99" else {})
+            assert told == wanted or wanted == "99"
+        if status["phase"] in ("Succeeded", "Failed"):
+            mine = [c for c in self.register.values() if c.sandbox.config.uid == pod["metadata"]["uid"]]
+            assert not [c for c in mine if c.state == CONTAINER_RUNNING]
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**16), story=st.lists(harsher, min_size=3, max_size=14))
+def test_nothing_lies_or_leaks_when_what_surrounds_the_node_fails(
+    make_world: Callable[..., World], seed: int, story: list[tuple[str, Any]]
+) -> None:
+    told = HarsherStory(make_world(seed=seed, events=False, crash_loop_max_s=20.0))
+    for action in [("run", "Always"), *story, ("calm", ""), ("registry", False)]:
+        told.do(action)
+    told.world.sim.advance(420.0)
+    for _ in range(40):
         told.world.sim.advance(0.7)
         told.look()
         before = [p["metadata"]["resourceVersion"] for p in told.pods()]
