@@ -21,6 +21,8 @@ __all__ = ["CustomDocument", "Documents"]
 
 Node = dict[str, Any]
 _INFO = "io.k8s.apimachinery.pkg.version.Info"
+# What the extension server names its documents (source: apiextensions-apiserver/pkg/controller/openapi/builder).
+_CUSTOM_INFO: Node = {"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}
 
 
 class CustomDocument(NamedTuple):
@@ -114,7 +116,7 @@ class Documents:
         }
 
     def _v3(self, path: str) -> Node:
-        paths = self._discovery(path)
+        paths = self._discovery(path) if path in self._builtin else {}
         custom: Node = {}
         for kind in self._builtin.get(path, ()):
             paths.update(kind_paths(kind, self.schema.name_of, self.schema.minor))
@@ -125,7 +127,7 @@ class Documents:
         schemas.update(custom)
         return {
             "openapi": "3.0.0",
-            "info": self._info(),
+            "info": self._info() if path in self._builtin else _CUSTOM_INFO,
             "paths": dict(sorted(paths.items())),
             "components": {"schemas": dict(sorted(schemas.items())), **_security()},
         }
