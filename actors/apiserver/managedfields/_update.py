@@ -122,6 +122,7 @@ def update(
     """
     meta = new.setdefault("metadata", {})
     managers = _managers_of(live, new, subresource)
+    after = _keys_after(meta) or _keys_after((live or {}).get("metadata") or {})
     sent = meta.pop("managedFields", None)
     if not managers and live is not None:
         return
@@ -131,11 +132,24 @@ def update(
     except TypedProblem:
         kept = (live or {}).get("metadata", {}).get("managedFields")
         if kept or sent:
-            meta["managedFields"] = kept or sent
+            _put(meta, kept or sent, after)
         return
     cap(managers)
     if managers:
-        meta["managedFields"] = encode_managers(managers)
+        _put(meta, encode_managers(managers), after)
+
+
+def _keys_after(meta: Object) -> list[str]:
+    keys = list(meta)
+    return keys[keys.index("managedFields") + 1 :] if "managedFields" in meta else []
+
+
+def _put(meta: Object, entries: list[Any], after: list[str]) -> None:
+    """At the place where they were: an object's text must not depend on the way by which it came about."""
+    meta["managedFields"] = entries
+    for key in after:
+        if key in meta:
+            meta[key] = meta.pop(key)
 
 
 def _track(

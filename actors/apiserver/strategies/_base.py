@@ -250,6 +250,8 @@ class Strategy:
         for key, value in old.items():
             if key not in ("status", "metadata"):
                 new[key] = value
+        if "status" in new:  # last, whatever was sent: a text must not depend on the way by which it came about
+            new["status"] = new.pop("status")
         if self.status_keeps_metadata:
             _keep_users_metadata(new["metadata"], old["metadata"])
 
