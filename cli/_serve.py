@@ -30,6 +30,8 @@ __all__ = [
     "store_settings",
 ]
 
+LOOK_S = 1.0
+
 
 def add_serving_options(parser: argparse.ArgumentParser, default_port: int = 6443) -> None:
     """Where the API is served and where state lives."""
@@ -159,7 +161,8 @@ class Interruption:
 
     def wait(self) -> None:
         """Return when it is time to end. Raises: Failed when the system has failed."""
-        self._woken.wait()
+        while not self._woken.wait(LOOK_S):  # a signal that the kernel gave to another thread wakes nobody here
+            pass
         if self._failed:
             raise Failed("a component crashed again and again; the log above says why (--log-level info shows more)")
         if sys.stderr.isatty():

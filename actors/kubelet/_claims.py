@@ -21,28 +21,32 @@ Object = dict[str, Any]
 
 
 class Claims(Pulling):
-    """See the module. `places`: volume -> directory or device of the node; `block_volumes`: those of mode Block."""
+    """See the module. `places`: volume -> directory or device of the node; `block_volumes`: those of mode Block;
+    `owned_volumes`: those whose files a pod's fsGroup may own (a hostPath's stay as they are, as everywhere)."""
 
     places: Mapping[str, str] = MappingProxyType({})
     block_volumes: frozenset[str] = frozenset()
+    owned_volumes: frozenset[str] = frozenset()
 
     async def find_claims(self) -> None:
         """Remember where each claim's volume is. Raises: MountError, when a claim is not bound yet."""
         for volume, name in claim_names(self.pod).items():
             if volume not in self.places:
-                place, block = await self._place(name)
+                place, block, owned = await self._place(name)
                 if place:
                     self.places = {**self.places, volume: place}
                 if block:
                     self.block_volumes |= {volume}
+                if owned:
+                    self.owned_volumes |= {volume}
 
     def readonly_claims(self) -> set[str]:
         """The volumes whose claim is only to be read."""
         volumes = self.pod["spec"].get("volumes") or ()
         return {v["name"] for v in volumes if (v.get("persistentVolumeClaim") or {}).get("readOnly")}
 
-    async def _place(self, name: str) -> tuple[str, bool]:
-        """(path on the node or nothing, whether it is a device) of a claim's volume."""
+    async def _place(self, name: str) -> tuple[str, bool, bool]:
+        """(path on the node or nothing, whether it is a device, whether an fsGroup may own it) of a claim's volume."""
         try:
             claim = await self.client.get("persistentvolumeclaims", name, self.namespace)
             bound = claim["spec"].get("volumeName")
@@ -52,4 +56,4 @@ class Claims(Pulling):
         except StatusError as error:
             raise MountError(f"error processing PVC {self.namespace}/{name}: {error.message}") from error
         source = spec.get("local") or spec.get("hostPath") or {}
-        return str(source.get("path") or ""), spec.get("volumeMode") == "Block"
+        return str(source.get("path") or ""), spec.get("volumeMode") == "Block", spec.get("hostPath") is None

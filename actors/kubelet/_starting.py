@@ -209,7 +209,8 @@ class Starting(Granting):
         name = volume["name"]
         if name in self.block_volumes:
             return
-        found = volume_setup(self.pod, volume, self.ref, self.node.allocatable, self.places.get(name, ""))
+        place, owned = self.places.get(name, ""), name not in self.places or name in self.owned_volumes
+        found = volume_setup(self.pod, volume, self.ref, self.node.allocatable, place, owned)
         if found is not None:
             await self.ask(self.node.runtime, SetUpVolume(self.uid, found))
 

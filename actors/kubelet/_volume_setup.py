@@ -43,9 +43,11 @@ def _memory_bytes(pod: Object, volume: Object, allocatable: Object) -> int:
     return int(min((s for s in sizes if s > 0), default=Decimal(0)))
 
 
-def volume_setup(pod: Object, volume: Object, source: Address, allocatable: Object, place: str = "") -> Volume | None:
+def volume_setup(
+    pod: Object, volume: Object, source: Address, allocatable: Object, place: str = "", owned: bool = True
+) -> Volume | None:
     """The volume; None where there is nothing to make. `source`: who has the content of provided ones; `place`:
-    where a claim's volume is on the node."""
+    where a claim's volume is on the node; `owned`: whether an fsGroup may own that."""
     security = pod["spec"].get("securityContext") or {}
     path = place or host_path(pod, volume)
     group = security.get("fsGroup")
@@ -71,10 +73,15 @@ def volume_setup(pod: Object, volume: Object, source: Address, allocatable: Obje
         )
     if volume.get("hostPath") is not None:
         return Volume(volume["name"], path, "hostPath", host_path_type=volume["hostPath"].get("type") or "")
-    if volume.get("persistentVolumeClaim") is not None:
-        readonly = bool(volume["persistentVolumeClaim"].get("readOnly"))
+    if volume.get("persistentVolumeClaim") is not None or volume.get("ephemeral") is not None:
+        readonly = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
         return Volume(
-            volume["name"], path, "claim", fs_group_on_mismatch=on_mismatch, readonly=readonly, fs_group=group
+            volume["name"],
+            path,
+            "claim",
+            fs_group_on_mismatch=on_mismatch,
+            readonly=readonly,
+            fs_group=group if owned else None,
         )
     return None
 
