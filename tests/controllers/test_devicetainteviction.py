@@ -111,6 +111,9 @@ def test_a_rule_taints_what_it_selects_and_tells_how_far_it_is(world: Any) -> No
     w.plane.eventually(lambda: w.there() == ["b"])
     w.plane.sim.advance(12)
     assert w.progress() == ("False", "Completed", "1 pod evicted since starting the controller.")
+    rule = w.plane.client.get(RULES, "r")
+    assert rule["spec"]["taint"]["timeAdded"]
+    assert rule["metadata"]["generation"] == rule["status"]["conditions"][0]["observedGeneration"] == 1
 
 
 def test_a_rule_without_effect_foretells_what_it_would_do(world: Any) -> None:

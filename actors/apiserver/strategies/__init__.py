@@ -56,6 +56,7 @@ _PLACES: dict[tuple[str, str], tuple[str, str]] = {
     ("batch", "CronJob"): ("cronjobs", "CronJobStrategy"),
     ("batch", "Job"): ("jobs", "JobStrategy"),
     ("certificates.k8s.io", "CertificateSigningRequest"): ("certificates", "SigningRequestStrategy"),
+    ("certificates.k8s.io", "PodCertificateRequest"): ("newer_kinds", "PodCertificateRequestStrategy"),
     ("certificates.k8s.io", "ClusterTrustBundle"): ("certificates", "TrustBundleStrategy"),
     ("coordination.k8s.io", "Lease"): ("classes", "LeaseStrategy"),
     ("discovery.k8s.io", "EndpointSlice"): ("endpoints", "EndpointSliceStrategy"),
@@ -74,6 +75,7 @@ _PLACES: dict[tuple[str, str], tuple[str, str]] = {
     ("rbac.authorization.k8s.io", "Role"): ("rbac", "RoleStrategy"),
     ("rbac.authorization.k8s.io", "RoleBinding"): ("rbac", "BindingStrategy"),
     ("resource.k8s.io", "DeviceClass"): ("devices", "DeviceClassStrategy"),
+    ("resource.k8s.io", "DeviceTaintRule"): ("newer_kinds", "DeviceTaintRuleStrategy"),
     ("resource.k8s.io", "ResourceClaim"): ("devices", "DeviceClaimStrategy"),
     ("resource.k8s.io", "ResourceClaimTemplate"): ("devices", "ClaimTemplateStrategy"),
     ("resource.k8s.io", "ResourceSlice"): ("device_slices", "ResourceSliceStrategy"),
@@ -84,6 +86,7 @@ _PLACES: dict[tuple[str, str], tuple[str, str]] = {
     ("storage.k8s.io", "StorageClass"): ("storage", "StorageClassStrategy"),
     ("storage.k8s.io", "VolumeAttachment"): ("storage", "VolumeAttachmentStrategy"),
     ("storage.k8s.io", "VolumeAttributesClass"): ("storage", "VolumeAttributesClassStrategy"),
+    ("storagemigration.k8s.io", "StorageVersionMigration"): ("newer_kinds", "StorageVersionMigrationStrategy"),
 }
 """Group and kind to module and class. Kinds without an entry behave generically."""
 
