@@ -253,6 +253,8 @@ class Volume(Message, frozen=True):
     default_mode: int = 0o644
     modes: Mapping[str, int] = {}
     """Path in the volume -> mode, where it is not `default_mode`."""
+    owners: Mapping[str, int] = {}
+    """Path in the volume -> user, where it is not root."""
     fs_group: int | None = None
     """Who is to own the files of the volume, as their group."""
     fs_group_on_mismatch: bool = False

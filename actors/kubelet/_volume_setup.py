@@ -17,7 +17,7 @@ from protocol.quantity import parse_quantity
 __all__ = ["claim_names", "devices", "volume_setup"]
 
 Object = dict[str, Any]
-DEFAULT_MODE = 0o644
+DEFAULT_MODE, TOKEN_MODE = 0o644, 0o600
 PROVIDED = ("configMap", "secret", "projected", "downwardAPI")
 
 
@@ -30,6 +30,21 @@ def _modes(volume: Object) -> Iterator[tuple[str, int]]:
         for item in source.get("items") or ():
             if item.get("mode") is not None:
                 yield item["path"], int(item["mode"])
+
+
+def _tokens(volume: Object) -> Iterator[str]:
+    """The paths of service account tokens."""
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        if source.get("serviceAccountToken") is not None:
+            yield source["serviceAccountToken"]["path"]
+
+
+def _only_user(pod: Object) -> int | None:
+    """The user that all of its containers run as, if the manifest says so."""
+    whole = (pod["spec"].get("securityContext") or {}).get("runAsUser")
+    groups = ("initContainers", "containers", "ephemeralContainers")
+    users = {(c.get("securityContext") or {}).get("runAsUser", whole) for g in groups for c in pod["spec"].get(g) or ()}
+    return users.pop() if len(users) == 1 else None
 
 
 def _memory_bytes(pod: Object, volume: Object, allocatable: Object) -> int:
@@ -52,11 +67,18 @@ def volume_setup(
     path = place or host_path(pod, volume)
     group = security.get("fsGroup")
     if is_provided(volume):
+        modes, owners = dict(_modes(volume)), {}
+        user = _only_user(pod)
+        for path_of_token in _tokens(volume):  # nobody else is to read them
+            if user is not None or group is not None:
+                modes[path_of_token] = TOKEN_MODE
+            if user is not None:
+                owners[path_of_token] = user
         given = next(volume[kind] for kind in PROVIDED if volume.get(kind) is not None)
         mode = given.get("defaultMode")
         return Volume(
             volume["name"], path, "provided", source, default_mode=DEFAULT_MODE if mode is None else int(mode),
-            modes=dict(_modes(volume)), fs_group=group,
+            modes=modes, owners=owners, fs_group=group,
         )  # fmt: skip
     on_mismatch = security.get("fsGroupChangePolicy") == "OnRootMismatch"
     if volume.get("emptyDir") is not None:

@@ -35,10 +35,11 @@ def write_volume(
     mode: int = 0o644,
     modes: Mapping[str, int] | None = None,
     group: int | None = None,
+    owners: Mapping[str, int] | None = None,
 ) -> bool:
     """Make the volume hold exactly `content`; answers whether that changed anything.
 
-    `modes`: those of files that differ from `mode`. `group` is to own everything.
+    `modes`: those of files that differ from `mode`. `group` is to own everything, and users what `owners` says.
     """
     directory.mkdir(parents=True, exist_ok=True)
     link = directory / DATA
@@ -51,6 +52,8 @@ def write_volume(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.chmod(path, (modes or {}).get(name, mode))
+        if owners and name in owners:
+            os.chown(path, owners[name], -1)
     if group is not None:
         give_to_group(fresh, group, readonly=True)
         give_to_group(directory, group, readonly=True, on_mismatch_only=True)

@@ -74,7 +74,7 @@ class VolumeMounts:
     def _fill(self, place: Path, uid: str, volume: cri.Volume) -> None:
         assert isinstance(volume.source, Ref)
         content = volume.source.ask(cri.ReadVolume(uid, volume.name), timeout=VOLUME_TIMEOUT_S)
-        write_volume(place, content, volume.default_mode, volume.modes, volume.fs_group)
+        write_volume(place, content, volume.default_mode, volume.modes, volume.fs_group, volume.owners)
 
     def place(self, uid: str, mount: cri.Mount, target: Path) -> Path:
         """The directory or file to be mounted; `target` is where a part of a volume may be held.

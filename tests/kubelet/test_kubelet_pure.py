@@ -151,6 +151,22 @@ def test_a_volume_says_how_it_is_to_be_made() -> None:
     assert (secret.default_mode, dict(secret.modes)) == (0o400, {"a/b": 0o600})
 
 
+def test_tokens_are_for_the_pods_only_user_and_group_to_read() -> None:
+    token = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+
+    def made(context: Object, own: Object | None = None) -> tuple[Object, Object]:
+        p = pod(None, None, securityContext=context)
+        p["spec"]["containers"][0]["securityContext"] = own or {}
+        volume = volume_setup(p, token, None, {})  # type: ignore[arg-type]
+        assert volume is not None
+        return dict(volume.modes), dict(volume.owners)
+
+    assert made({}) == ({}, {})
+    assert made({"fsGroup": 7}) == ({"token": 0o600}, {})
+    assert made({"runAsUser": 5}) == ({"token": 0o600}, {"token": 5})
+    assert made({"runAsUser": 5}, {"runAsUser": 6}) == ({}, {})
+
+
 def test_a_pods_groups_hold_the_sums_of_its_containers() -> None:
     p = pod(
         {"requests": both("250m", "64Mi"), "limits": both("500m", "128Mi")},

@@ -178,11 +178,12 @@ def test_a_cpu_limit_throttles_and_the_figures_show_it(node: World) -> None:
     limits = cri.ContainerResources(102, 10_000, 100_000, 64 << 20)
     ident = node.start(node.sandbox(), "sh", "-c", "while :; do :; done", resources=limits)
     node.until(lambda: node.ask(cri.GetContainerStats(ident)).cpu_usage_core_ns > 50_000_000)
-    if node.kind != "cri":  # its figures have no periods
-        node.until(lambda: node.ask(cri.GetContainerStats(ident)).throttled_periods >= 3)
+    node.until(lambda: node.ask(cri.GetContainerStats(ident)).throttled_periods >= 3)
     (stats,) = node.ask(cri.ListContainerStats())
     assert stats.container_id == ident
     assert stats.memory_usage_bytes > 0
+    assert stats.throttled_time_ns > 0
+    assert stats.pids == 1
 
 
 def test_who_exceeds_its_memory_is_killed_and_says_so(node: World) -> None:
