@@ -126,9 +126,10 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         manager = partial(NodeManager, apiserver, partial(make_machine, plain), selector, bare)
         refs.append(system.spawn(Child("node-manager", manager)))
     if stages:
-        from actors.kubelet.stages import StagePlayer
+        from actors.kubelet.stages import Scripts, StagePlayer
 
         names = [f"node-{number}" for number in range(config.nodes)] if played else []
         selectors = [selector.partition("=")[::2]] if selector and played else []
-        refs.append(system.spawn(Child("stages", partial(StagePlayer, apiserver, stages, names, selectors))))
+        player = partial(StagePlayer, apiserver, stages, names, selectors, Scripts(config.stages))
+        refs.append(system.spawn(Child("stages", player)))
     return tuple(refs)

@@ -198,11 +198,12 @@ def _stages(paths: list[Path]) -> tuple[Any, ...]:
     """The Stage objects of files and folders. Raises: UsageError."""
     if not paths:
         return ()
-    from actors.kubelet.stages import StageError, load_stages
+    from actors.kubelet.stages import Scripts, StageError, load_stages
     from assembly.manifest import ManifestError, read_manifest
 
     try:
         found = tuple(obj for path in paths for obj in read_manifest(path))
+        Scripts(found)
         if not load_stages(found):
             raise UsageError("--stages: there is no Stage (kwok.x-k8s.io/v1alpha1)")
     except OSError as error:

@@ -155,10 +155,11 @@ class PodProcesses(Message, frozen=True):
 
 class NodeGet(Message, frozen=True):
     """GET a path of the kubelet's own API (`/healthz`, `/pods`, `/stats/summary`,
-    `/metrics/resource`, `/configz`, ...). Answered by `NodeResponse`."""
+    `/metrics/resource`, `/configz`, ...). Answered by `NodeResponse`. `node`: for one who answers for several."""
 
     path: str
     query: str = ""
+    node: str = ""
 
 
 class NodeResponse(Message, frozen=True):
@@ -170,9 +171,11 @@ class NodeResponse(Message, frozen=True):
 
 
 class NodeCall(Message, frozen=True):
-    """Any request for the kubelet's own API, by its path there. Who may, has been decided. Answered by `NodeAnswer`."""
+    """Any request for the kubelet's own API, by its path there. Who may, has been decided. Answered by `NodeAnswer`.
+    `node`: for one who answers for several."""
 
     call: HttpCall
+    node: str = ""
 
 
 class NodeAnswer(Message, frozen=True):

@@ -114,7 +114,7 @@ async def node_json(core: Core, node: str, path: str) -> Object:
     if elsewhere is not None:
         body = _good(await elsewhere.pass_on("GET", f"/{path}")).body
     else:
-        body = (await _asked(core, node_address(core, node), NodeGet(f"/{path}"))).body
+        body = (await _asked(core, node_address(core, node), NodeGet(f"/{path}", "", node))).body
     try:
         found: Object = orjson.loads(body)
     except ValueError:
@@ -306,7 +306,7 @@ async def _proxy(core: Core, call: HttpCall, request: Request, path: Path) -> Ht
             return elsewhere.tunnel(call, target)
         return await elsewhere.pass_on(call.method, target, call, streams=call.method == "GET")
     passed = msgspec.structs.replace(call, path="/" + path.rest)
-    answer: NodeAnswer = await _asked(core, node_address(core, name), NodeCall(passed))
+    answer: NodeAnswer = await _asked(core, node_address(core, name), NodeCall(passed, request.name))
     if answer.feeder is not None and call.stream is not None:
         server: Any = core.server
         server.follow(call.stream, call.stream_id, answer.feeder)

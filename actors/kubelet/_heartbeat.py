@@ -70,7 +70,12 @@ class Heartbeat(ClientActor):
                 await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
         await self.take_pod_cidr()
-        self.node.apiserver.tell(NodeConnected(self.node.name, self.ref))
+        self._connect()
+
+    def _connect(self) -> None:
+        """Let the API server ask this kubelet, unless somebody else plays the node's pods."""
+        if self.config.pods:
+            self.node.apiserver.tell(NodeConnected(self.node.name, self.ref))
 
     async def _register_once(self) -> None:
         name = self.node.name
@@ -196,7 +201,7 @@ class Heartbeat(ClientActor):
             except StatusError:
                 await self.sleep(0.2)
                 await self.renew()
-            self.node.apiserver.tell(NodeConnected(self.node.name, self.ref))  # it may have been started anew
+            self._connect()  # it may have been started anew
             if doubted or now - self.status_at >= self.config.status_report_s:
                 await self.write_status()
         except StatusError as error:

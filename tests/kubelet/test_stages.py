@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from actors.kubelet.stages import StageError, load_stages
+from actors.kubelet.stages import Scripts, StageError, load_stages
 from actors.kubelet.stages._gotemplate import Template, TemplateError
 from actors.kubelet.stages._query import Query, QueryError
 from actors.kubelet.stages._stage import choose, duration_s
@@ -210,14 +212,127 @@ def test_among_stages_that_match_the_weight_decides() -> None:
     assert {choose(stages, DATA, random.Random(seed)).name for seed in range(20)} == {"other"}  # type: ignore[union-attr]
 
 
-def test_what_is_not_supported_is_refused_by_name() -> None:
-    text = """
+@pytest.mark.parametrize(
+    ("selector", "words"),
+    [
+        ("{cel: {expression: 'self.('}}", "stage volumes: .*Syntax error"),
+        ("{cel: {expression: 'nobody.x'}}", "stage volumes: .*undeclared reference to 'nobody'"),
+        ("{key: .x, operator: Near}", "operator 'Near' is not supported"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(selector: str, words: str) -> None:
+    text = f"""
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
-metadata: {name: volumes}
+metadata: {{name: volumes}}
 spec:
-  resourceRef: {kind: PersistentVolumeClaim}
-  selector: {matchExpressions: [{cel: {expression: 'true'}}]}
+  resourceRef: {{kind: PersistentVolumeClaim}}
+  selector: {{matchExpressions: [{selector}]}}
 """
-    with pytest.raises(StageError, match="stage volumes: .* cel is not supported"):
+    with pytest.raises(StageError, match=re.compile(words, re.DOTALL)):
         load_stages([yaml.safe_load(text)])
+
+
+def by_cel(text: str) -> Object:
+    return {"cel": {"expression": text}}
+
+
+def test_expressions_in_cel_select_delay_and_weigh() -> None:
+    spec = {
+        "resourceRef": {"kind": "Pod"},
+        "selector": {"matchExpressions": [by_cel('self.metadata.name == "web"'), by_cel("has(self.metadata.labels)")]},
+        "delay": {"durationMilliseconds": 5, "durationFrom": by_cel("self.metadata.annotations.wait")},
+        "weight": 1,
+        "weightFrom": by_cel("size(self.metadata.labels) * 7"),
+    }
+    (found,) = load_stages(
+        [{"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": "s"}, "spec": spec}]
+    )
+    pod = {"metadata": {"name": "web", "labels": {"a": "b"}, "annotations": {"wait": "3s"}}}
+    assert found.matches(pod)
+    assert not found.matches({"metadata": {"name": "web"}})
+    assert not found.matches({"metadata": {"name": "other", "labels": {}}})
+    assert found.weight(pod) == 7
+    assert found.delay_s(pod, 0.0, random.Random(1)) == 3.0
+    assert found.delay_s({"metadata": {"name": "web"}}, 0.0, random.Random(1)) == 0.005
+
+
+def kwok(kind: str, name: str, spec: Object, namespace: str = "") -> Object:
+    meta = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": kind, "metadata": meta, "spec": spec}
+
+
+USAGE = kwok(
+    "ClusterResourceUsage",
+    "from-annotation",
+    {
+        "usages": [
+            {
+                "usage": {
+                    "cpu": {
+                        "expression": '"use/cpu" in pod.metadata.annotations'
+                        ' ? Quantity(pod.metadata.annotations["use/cpu"]) : Quantity("1m")'
+                    },
+                    "memory": {"value": "10Mi"},
+                }
+            }
+        ]
+    },
+)
+
+
+def test_played_pods_use_what_usage_objects_say() -> None:
+    own = kwok("ResourceUsage", "own", {"usages": [{"containers": ["c"], "usage": {"cpu": {"value": "2"}}}]}, "default")
+    scripts = Scripts([USAGE, own])
+    container = {"name": "c"}
+    assert scripts.usage(pod("a", "n"), {}, container) == {"cpu": 0.001, "memory": 10 << 20}
+    assert scripts.usage(pod("a", "n", **{"use/cpu": "250m"}), {}, container)["cpu"] == 0.25
+    mine = pod("own", "n")
+    mine["metadata"]["namespace"] = "default"
+    assert scripts.usage(mine, {}, container) == {"cpu": 2.0}
+    with pytest.raises(StageError, match="from-annotation"):
+        Scripts(
+            [
+                kwok(
+                    "ClusterResourceUsage",
+                    "from-annotation",
+                    {"usages": [{"usage": {"cpu": {"expression": "Fuel()"}}}]},
+                )
+            ]
+        )
+
+
+def test_who_asks_about_played_pods_gets_answers(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\ntwo\n")
+    logs = kwok("ClusterLogs", "all", {"logs": [{"containers": ["c"], "logsFile": str(tmp_path / "log")}]})
+    cluster = SimulatedCluster(nodes=1, stages=(RUN, DELETE, NODE, USAGE, logs))
+    fake = {"name": "fake", "annotations": {"kwok.x-k8s.io/node": "fake"}}
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": fake})
+    cluster.wait("nodes/fake", "Ready")
+    cluster.apply([pod("web", "fake", delay="1s", **{"use/cpu": "500m"}), pod("here", "node-0", delay="1s")])
+    cluster.wait("pods/web", "Ready")
+    cluster.wait("pods/here", "Ready")
+    for name in ("web", "here"):
+        log = cluster.client.run(lambda c, name=name: c.get_subresource("pods", name, "default", "log"))
+        assert log["log"] == "one\ntwo\n"
+    told = cluster.client.run(lambda c: c.get_subresource("nodes", "fake", "", "proxy/stats/summary"))
+    assert [p["cpu"]["usageNanoCores"] for p in told["pods"]] == [500_000_000]
+
+
+def test_a_status_is_written_as_whom_a_stage_names() -> None:
+    named = stage(
+        "named",
+        "Pod",
+        [(".status.phase", "NotIn", "Running")],
+        {"statusTemplate": "phase: Running", "statusPatchAs": {"username": "nobody"}},
+    )
+    cluster = SimulatedCluster(nodes=1, stages=(named,))
+    cluster.apply(pod("web", "node-0"))
+    cluster.sim.advance(5)
+    assert cluster.client.get("pods", "web", "default")["status"]["phase"] == "Pending", "nobody may not"
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}
+    api = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "x"}}
+    cluster.apply({**api, "roleRef": ref, "subjects": [subject]})
+    cluster.apply(pod("other", "node-0"))
+    cluster.wait("pods/other", lambda found: found["status"]["phase"] == "Running")

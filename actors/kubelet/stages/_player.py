@@ -12,17 +12,19 @@ from typing import Any
 
 import yaml
 
-from actors.client import Client, ClientActor, EventRecorder, Informer
+from actors.client import Client, EventRecorder, Informer
 from actors.kernel import Ref, handles
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._node_status import lease_object
 from actors.kubelet._status import rfc3339
 from actors.kubelet.stages._functions import NAMES, Addresses, functions
 from actors.kubelet.stages._gotemplate import TemplateError
+from actors.kubelet.stages._pretence import Pretence, Scripts
 from actors.kubelet.stages._stage import Stage, choose, load
 from protocol import kinds
-from protocol.api import Resource, StatusError
+from protocol.api import Resource, StatusError, UserInfo
 from protocol.message import Message
+from protocol.node import NodeConnected, NodeDisconnected
 
 __all__ = ["StagePlayer", "load_stages"]
 
@@ -58,7 +60,7 @@ class RenewLeases(Message, frozen=True):
     """Time for heartbeats."""
 
 
-class StagePlayer(ClientActor):
+class StagePlayer(Pretence):
     """See the module. `nodes`: nodes of this process whose pods are played; others are played when they
     have one of the annotations in `selectors`."""
 
@@ -68,11 +70,14 @@ class StagePlayer(ClientActor):
         stages: Iterable[Stage],
         nodes: Iterable[str] = (),
         selectors: Iterable[tuple[str, str]] = (),
+        scripts: Scripts | None = None,
     ) -> None:
         super().__init__()
         self.client = Client(self, apiserver, user_agent="kwok")
         self.recorder = EventRecorder(self.client, "kwok_controller")
         self.own_nodes = frozenset(nodes)
+        self.scripts = scripts or Scripts()
+        self.others: dict[str, Client] = {}
         self.selectors = (KWOK_NODE, *selectors)
         self.by_kind: dict[str, list[Stage]] = {}
         for stage in stages:
@@ -115,6 +120,20 @@ class StagePlayer(ClientActor):
         annotations = node["metadata"].get("annotations") or {}
         return node["metadata"]["name"] in self.own_nodes or any(annotations.get(k) == v for k, v in self.selectors)
 
+    def played(self) -> Iterable[Object]:
+        """The pods that are played."""
+        return [p for p in self.informers["Pod"].store if self._mine("Pod", p)] if "Pod" in self.informers else ()
+
+    def _as(self, who: Object | None) -> Client:
+        """The client of the user that a step is done as."""
+        name = (who or {}).get("username")
+        if not name:
+            return self.client
+        if name not in self.others:
+            user = UserInfo(name, _groups(name))
+            self.others[name] = Client(self, self.client.apiserver, user=user, user_agent="kwok")
+        return self.others[name]
+
     def _mine(self, kind: str, obj: Object) -> bool:
         if kind == "Node":
             return self.plays_node(obj)
@@ -128,6 +147,8 @@ class StagePlayer(ClientActor):
             name = obj["metadata"]["name"]
             fresh = name not in self.nodes and self.plays_node(obj)
             self.nodes[name] = obj
+            if fresh and "Pod" in self.by_kind:
+                self.client.apiserver.tell(NodeConnected(name, self.ref))
             if fresh and "Pod" in self.informers:
                 for pod in self.informers["Pod"].store:
                     if pod["spec"].get("nodeName") == name:
@@ -139,7 +160,8 @@ class StagePlayer(ClientActor):
     def _gone(self, kind: str, obj: Object) -> None:
         self._forget(kind, _key(obj))
         if kind == "Node":
-            self.nodes.pop(obj["metadata"]["name"], None)
+            if self.nodes.pop(obj["metadata"]["name"], None) is not None and self.plays_node(obj):
+                self.client.apiserver.tell(NodeDisconnected(obj["metadata"]["name"], self.ref))
             self.leases.pop(obj["metadata"]["name"], None)
         elif kind == "Pod":
             self.addresses.release(obj["metadata"]["uid"])
@@ -213,7 +235,7 @@ class StagePlayer(ClientActor):
             await self.client.delete(resource, name, namespace, uid=meta.get("uid", ""), grace_period_s=0)
             return True
         elif step == "apply":
-            await self._apply(self._render(kind, obj, what))
+            await self._apply(self._render(kind, obj, what), what.get("impersonation"))
         else:
             await self._patch(kind, obj, what)
         return False
@@ -235,7 +257,7 @@ class StagePlayer(ClientActor):
         if patch is None:
             raise ValueError(f"a patch of type {what.get('type')!r} is not supported")
         meta = obj["metadata"]
-        await self.client.patch(
+        await self._as(what.get("impersonation")).patch(
             resource,
             meta["name"],
             meta.get("namespace", ""),
@@ -244,12 +266,12 @@ class StagePlayer(ClientActor):
             subresource=what.get("subresource") or "",
         )
 
-    async def _apply(self, obj: Any) -> None:
+    async def _apply(self, obj: Any, who: Object | None = None) -> None:
         group, _, version = str(obj["apiVersion"]).rpartition("/")
         known = kinds.by_kind(group, version, obj["kind"])
         if known is None:
             raise ValueError(f"no such kind: {obj['kind']}")
-        await self.client.apply(Resource(group, version, known.resource), obj, field_manager="kwok", force=True)
+        await self._as(who).apply(Resource(group, version, known.resource), obj, field_manager="kwok", force=True)
 
     # -- heartbeats of nodes that have no kubelet
 
@@ -259,6 +281,9 @@ class StagePlayer(ClientActor):
 
     @handles(RenewLeases)
     async def renew_leases(self, message: RenewLeases) -> None:
+        if "Pod" in self.by_kind:  # the API server may have been started anew
+            for name in [n for n, node in self.nodes.items() if self.plays_node(node)]:
+                self.client.apiserver.tell(NodeConnected(name, self.ref))
         await self.gather(*[self._renew(n) for n in list(self.nodes.values()) if self._keeps_lease(n)])
 
     async def _renew(self, node: Object) -> None:
@@ -279,6 +304,16 @@ class StagePlayer(ClientActor):
         except StatusError as error:
             self.leases.pop(name, None)
             self.log.info("lease_not_renewed", node=name, error=error.message)
+
+
+def _groups(user: str) -> tuple[str, ...]:
+    """As the API server gives them to a user of that name."""
+    if user.startswith("system:serviceaccount:") and user.count(":") == 3:
+        namespace = user.split(":")[2]
+        return "system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"
+    if user.startswith("system:node:"):
+        return "system:nodes", "system:authenticated"
+    return ("system:authenticated",)
 
 
 def _key(obj: Object) -> Key:

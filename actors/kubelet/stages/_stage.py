@@ -13,8 +13,10 @@ from typing import Any
 
 from actors.kubelet._duration import duration_s
 from actors.kubelet._status import parse_time
+from actors.kubelet.stages._cel import CelQuery
 from actors.kubelet.stages._gotemplate import Template, TemplateError
 from actors.kubelet.stages._query import Query, QueryError
+from protocol.cel import CelError
 
 __all__ = ["Stage", "StageError", "choose", "duration_s", "load"]
 
@@ -29,8 +31,12 @@ class _Requirement:
     """One of `matchExpressions`."""
 
     def __init__(self, spec: Object) -> None:
+        self.query: Query | CelQuery
+        self.operator: str | None
+        self.values: set[str]
         if spec.get("cel"):
-            raise StageError("matchExpressions by cel is not supported")
+            self.query, self.operator, self.values = CelQuery(spec["cel"].get("expression", "")), "In", {"true"}
+            return
         spec = spec.get("jq") or spec
         self.query = Query(spec.get("key") or spec.get("expression") or "")
         self.operator = spec.get("operator")
@@ -60,7 +66,7 @@ class Stage:
         self.api_version, self.kind = ref.get("apiGroup") or "v1", ref.get("kind", "")
         try:
             self._read(spec, functions)
-        except (QueryError, TemplateError, StageError) as error:
+        except (QueryError, TemplateError, StageError, CelError) as error:
             raise StageError(f"stage {self.name}: {error}") from None
         if not self.kind:
             raise StageError(f"stage {self.name}: spec.resourceRef.kind is missing")
@@ -107,20 +113,20 @@ class Stage:
         return max(0.0, most if most <= least else least + chance.random() * (most - least))
 
 
-def _expression(spec: Object | None) -> Query | None:
+def _expression(spec: Object | None) -> Query | CelQuery | None:
     if not spec:
         return None
     if spec.get("cel"):
-        raise StageError("an expression by cel is not supported")
+        return CelQuery(spec["cel"].get("expression", ""))
     return Query((spec.get("jq") or {}).get("expression") or spec.get("expressionFrom") or "")
 
 
-def _first(query: Query | None, obj: Object) -> Any:
+def _first(query: Query | CelQuery | None, obj: Object) -> Any:
     found = query.values(obj) if query is not None else ()
     return found[0] if found else None
 
 
-def _span(query: Query | None, obj: Object, now: float) -> float | None:
+def _span(query: Query | CelQuery | None, obj: Object, now: float) -> float | None:
     """A duration, or the time until a moment."""
     told = _first(query, obj)
     if not isinstance(told, str):
