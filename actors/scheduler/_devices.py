@@ -3,23 +3,22 @@
 Structured parameters as in https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/ :
 drivers publish their devices in ResourceSlices, a claim asks for some by class, selectors, counts
 and constraints. Owns the search: depth first over the requests, back when a constraint fails. It
-knows no pods and changes nothing.
-
-Left out: devices that are given out in part (consumable capacity); such a device is never chosen.
+knows no pods and changes nothing. Of devices that are given out in part it takes shares (`_device_shares`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from actors.scheduler._device_counters import Counters
 from actors.scheduler._device_selectors import attribute, selects
+from actors.scheduler._device_shares import Consumed, Shares, consumption, shared
 from actors.scheduler._node_selector import compile_required
 from actors.scheduler._objects import Objects
 
-__all__ = ["Allocation", "Allocator", "DeviceId", "allocated_devices"]
+__all__ = ["Allocation", "Allocator", "DeviceId", "results_of"]
 
 Object = dict[str, Any]
 MAX_STEPS = 100_000
@@ -37,6 +36,8 @@ class _Device(NamedTuple):
     body: Object
     local: bool
     """Whether only its node can use it."""
+    shared: bool
+    """Whether it is given out in part."""
 
 
 class _Request(NamedTuple):
@@ -62,21 +63,30 @@ class _Request(NamedTuple):
 
 @dataclass(slots=True)
 class Allocation:
-    """What a claim gets on a node: `status` is its `status.allocation`."""
+    """What a claim gets on a node: `status` is its `status.allocation`. Who makes it his own names the shares."""
 
     claim: Object
     status: Object
-    devices: list[DeviceId] = field(default_factory=list)
+
+    def name_shares(self, new_id: Callable[[], str]) -> None:
+        """Give each share of a device its `shareID`."""
+        for result in results_of(self.status):
+            if "consumedCapacity" in result:
+                result["shareID"] = new_id()
 
 
-def allocated_devices(claims: Iterable[Object]) -> set[DeviceId]:
-    """Devices that claims hold exclusively."""
-    found = set()
-    for claim in claims:
-        allocation = (claim.get("status") or {}).get("allocation") or {}
-        for result in (allocation.get("devices") or {}).get("results") or ():
-            if not result.get("adminAccess"):
-                found.add(DeviceId(result.get("driver", ""), result.get("pool", ""), result.get("device", "")))
+def allocated_devices(results: Iterable[Object]) -> set[DeviceId]:
+    """Devices that are held exclusively."""
+    return {
+        DeviceId(result.get("driver", ""), result.get("pool", ""), result.get("device", ""))
+        for result in results
+        if not result.get("adminAccess") and not result.get("shareID")
+    }
+
+
+def results_of(allocation: Object | None) -> list[Object]:
+    """The devices that an allocation names."""
+    found: list[Object] = ((allocation or {}).get("devices") or {}).get("results") or []
     return found
 
 
@@ -104,14 +114,18 @@ def _pools(slices: list[Object]) -> list[Object]:
 
 
 class Allocator:
-    """Allocates claims together. `taken`: devices that others hold."""
+    """Allocates claims together. `held`: the results of other allocations. `shares`: whether devices may be
+    given out in part (the gate DRAConsumableCapacity)."""
 
-    def __init__(self, claims: list[Object], objects: Objects, taken: set[DeviceId]) -> None:
+    def __init__(self, claims: list[Object], objects: Objects, held: Iterable[Object] = (), shares: bool = True) -> None:
         self.claims = claims
         self.objects = objects
-        self.taken = taken
+        held = list(held)
+        self.taken = allocated_devices(held)
+        self._gives_shares = shares
+        self._shares = Shares(held)
         self._slices = _pools(objects.list("resourceslices"))
-        self._counters = Counters(self._slices, taken)
+        self._counters = Counters(self._slices, {*self.taken, *self._shares.devices()})
         self._verdicts: dict[tuple[int, DeviceId], bool] = {}
         self._steps = 0
 
@@ -129,13 +143,13 @@ class Allocator:
                 body = device.get("basic") or device
                 if per_device and not self._reaches(body, node, labels):
                     continue
-                if body.get("allowMultipleAllocations"):
+                if shared(body) and not self._gives_shares:
                     continue
                 place = body if per_device else spec
                 identity = DeviceId(
                     spec.get("driver", ""), (spec.get("pool") or {}).get("name", ""), device.get("name", "")
                 )
-                found.append(_Device(identity, body, not place.get("allNodes")))
+                found.append(_Device(identity, body, not place.get("allNodes"), shared(body)))
         return found
 
     @staticmethod
@@ -178,8 +192,13 @@ class Allocator:
                 *((request.device_class.get("spec") or {}).get("selectors") or ()),
                 *(request.body.get("selectors") or ()),
             ]
-            known = _tolerated(request.body, device.body) and all(
-                selects((s.get("cel") or {}).get("expression", ""), device.body, device.id.driver) for s in selectors
+            known = (
+                _tolerated(request.body, device.body)
+                and all(
+                    selects((s.get("cel") or {}).get("expression", ""), device.body, device.id.driver)
+                    for s in selectors
+                )
+                and (not self._gives_shares or consumption(request.body, device.body) is not None)
             )
             self._verdicts[key] = known
         return known
@@ -206,8 +225,35 @@ class Allocator:
         for picks in chosen:  # other nodes are judged as if this one were not chosen
             for request, device in picks:
                 if not request.admin:
-                    self._counters.give_back(device.id[:2], device.body)
+                    self._give_back(request, device)
         return [self._result(claim, picks, node) for claim, picks in zip(self.claims, chosen, strict=True)]
+
+    def _take(self, request: _Request, device: _Device) -> bool:
+        """Let a request have a device, or its share of it: what it needs of the pool's counters is taken
+        by the first who has one."""
+        if not device.shared:
+            return self._counters.take(device.id[:2], device.body)
+        amounts = self._amounts(request, device)
+        first = not self._shares.held(device.id)
+        if first and not self._counters.take(device.id[:2], device.body):
+            return False
+        if self._shares.take(device.id, device.body, amounts):
+            return True
+        if first:
+            self._counters.give_back(device.id[:2], device.body)
+        return False
+
+    def _give_back(self, request: _Request, device: _Device) -> None:
+        """Undo a `_take` that succeeded."""
+        if device.shared:
+            self._shares.give_back(device.id, self._amounts(request, device))
+            if self._shares.held(device.id):
+                return
+        self._counters.give_back(device.id[:2], device.body)
+
+    @staticmethod
+    def _amounts(request: _Request, device: _Device) -> Consumed:
+        return consumption(request.body, device.body) or {}
 
     def _meet_one(
         self,
@@ -229,28 +275,32 @@ class Allocator:
         else:
             count = request.wanted
 
+        several = any(device.shared for device in free)
+
         def pick(start: int, left: int) -> bool:
             self._steps += 1
             if self._steps > MAX_STEPS:
                 return False
             if left == 0:
                 return rest()
-            for i in range(start, len(free) - left + 1):
+            for i in range(start, len(free) if several else len(free) - left + 1):
                 device = free[i]
                 if device.id in used and not request.admin:
                     continue
-                if not request.admin and not self._counters.take(device.id[:2], device.body):
+                if not request.admin and not self._take(request, device):
                     continue
                 picks.append((request, device))
                 if all(_constraint_holds(c, picks) for c in constraints):
-                    if not request.admin:
+                    alone = not request.admin and not device.shared
+                    if alone:
                         used.add(device.id)
-                    if pick(i + 1, left - 1):
+                    if pick(i if device.shared and not request.everything else i + 1, left - 1):
                         return True
-                    used.discard(device.id)
+                    if alone:
+                        used.discard(device.id)
                 picks.pop()
                 if not request.admin:
-                    self._counters.give_back(device.id[:2], device.body)
+                    self._give_back(request, device)
             return False
 
         return pick(0, count)
@@ -266,6 +316,8 @@ class Allocator:
             }
             if request.admin:
                 result["adminAccess"] = True
+            elif device.shared:
+                result["consumedCapacity"] = self._amounts(request, device)
             if request.body.get("tolerations"):
                 result["tolerations"] = request.body["tolerations"]
             results.append(result)
@@ -276,7 +328,7 @@ class Allocator:
         if any(device.local for _, device in picks):
             fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
             status["nodeSelector"] = {"nodeSelectorTerms": [{"matchFields": fields}]}
-        return Allocation(claim, status, [d.id for r, d in picks if not r.admin])
+        return Allocation(claim, status)
 
 
 def _config(claim: Object, picks: list[tuple[_Request, _Device]]) -> Iterator[Object]:

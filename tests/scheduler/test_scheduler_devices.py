@@ -8,7 +8,8 @@ import pytest
 from scheduler_api import World
 
 from actors.scheduler._device_selectors import SelectorFailed, selects
-from actors.scheduler._devices import Allocator, DeviceId
+from actors.scheduler._device_shares import consumption
+from actors.scheduler._devices import Allocator
 from actors.scheduler._objects import Objects
 
 Object = dict[str, Any]
@@ -48,7 +49,7 @@ def allocate(claims: list[Object], *slices: Object, node: str = "a", classes: tu
         objects.put("resourceslices", piece)
     for one in classes or (device_class(),):
         objects.put("deviceclasses", one)
-    found = Allocator(claims, objects, set()).allocate(node, {})
+    found = Allocator(claims, objects).allocate(node, {})
     return None if found is None else [[r["device"] for r in a.status["devices"]["results"]] for a in found]
 
 
@@ -74,6 +75,85 @@ def test_a_selector_sees_driver_attributes_and_capacity(expression: str, expecte
 def test_a_broken_selector_says_so(expression: str) -> None:
     with pytest.raises(SelectorFailed, match="error"):
         selects(expression, device("gpu-1"), "gpu.example.com")
+
+
+def shareable(name: str, memory: str = "40Gi", **policy: Any) -> Object:
+    """A device that is given out in part."""
+    made = device(name, memory=memory, allowMultipleAllocations=True)
+    if policy:
+        made["capacity"]["memory"]["requestPolicy"] = policy
+    return made
+
+
+def part(name: str, memory: str = "", count: int = 1) -> Object:
+    return want(name, count, **({"capacity": {"requests": {"memory": memory}}} if memory else {}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "policy", "expected"),
+    [
+        ("", {}, "40Gi"),  # all of it
+        ("", {"default": "2Gi"}, "2Gi"),
+        ("3Gi", {}, "3Gi"),
+        ("50Gi", {}, None),
+        ("3Gi", {"default": "1Gi", "validValues": ["1Gi", "4Gi", "8Gi"]}, "4Gi"),
+        ("9Gi", {"default": "1Gi", "validValues": ["1Gi", "4Gi", "8Gi"]}, None),
+        ("1Gi", {"default": "2Gi", "validRange": {"min": "2Gi", "max": "10Gi", "step": "2Gi"}}, "2Gi"),
+        ("5Gi", {"default": "2Gi", "validRange": {"min": "2Gi", "max": "10Gi", "step": "2Gi"}}, "6Gi"),
+        ("11Gi", {"default": "2Gi", "validRange": {"min": "2Gi", "max": "10Gi"}}, None),
+        ("5Gi", {"default": "2Gi", "validRange": {"min": "2Gi", "max": "10Gi"}}, "5Gi"),
+    ],
+)
+def test_a_request_takes_what_the_policy_of_a_capacity_makes_of_it(wanted: str, policy: Object, expected: str | None) -> None:
+    found = consumption(part("one", wanted)["exactly"], shareable("gpu-0", **policy))
+    assert (found and found["memory"]) == expected
+
+
+def test_a_capacity_that_a_device_has_not_cannot_be_asked_of_it() -> None:
+    wanted = want("one", capacity={"requests": {"bandwidth": "1"}})
+    assert allocate([claim("c", wanted)], slice_of("a", device("gpu-0"), shareable("gpu-1"))) is None
+
+
+def test_a_device_is_shared_until_its_capacity_is_used_up() -> None:
+    pool = slice_of("a", shareable("gpu-0"), shareable("gpu-1"))
+    claims = [claim(f"c{n}", part("one", "15Gi")) for n in range(4)]
+    assert allocate(claims, pool) == [["gpu-0"], ["gpu-0"], ["gpu-1"], ["gpu-1"]]
+    assert allocate([*claims, claim("c4", part("one", "15Gi"))], pool) is None
+
+
+def test_one_request_may_have_several_shares_of_a_device_unless_it_wants_different_ones() -> None:
+    pool = slice_of("a", shareable("gpu-0"), shareable("gpu-1"))
+    assert allocate([claim("c", part("one", "10Gi", 2))], pool) == [["gpu-0", "gpu-0"]]
+    apart = [{"distinctAttribute": "example.com/numa"}]
+    assert allocate([claim("c", part("one", "10Gi", 2), constraints=apart)], pool) == [["gpu-0", "gpu-1"]]
+
+
+def test_an_exclusive_device_is_given_whole_to_who_asks_for_less_and_to_nobody_who_asks_for_more() -> None:
+    pool = slice_of("a", device("gpu-0"), device("gpu-1", memory="80Gi"))
+    assert allocate([claim("c", part("one", "60Gi"))], pool) == [["gpu-1"]]
+    assert allocate([claim("c", part("one", "10Gi")), claim("d", part("one", "10Gi"))], pool) == [["gpu-0"], ["gpu-1"]]
+
+
+def test_shares_that_others_hold_are_counted_and_told() -> None:
+    objects = Objects()
+    objects.put("resourceslices", slice_of("a", shareable("gpu-0")))
+    objects.put("deviceclasses", device_class())
+    other = {"driver": "gpu.example.com", "pool": "a", "device": "gpu-0", "shareID": "s", "consumedCapacity": {"memory": "25Gi"}}
+    assert Allocator([claim("c", part("one", "16Gi"))], objects, [other]).allocate("a", {}) is None
+    found = Allocator([claim("c", part("one", "15Gi"))], objects, [other]).allocate("a", {})
+    assert found is not None
+    found[0].name_shares(lambda: "new")
+    [result] = found[0].status["devices"]["results"]
+    assert (result["shareID"], result["consumedCapacity"]) == ("new", {"memory": "15Gi"})
+
+
+def test_where_the_gate_is_off_devices_that_are_given_out_in_part_are_nobodys() -> None:
+    objects = Objects()
+    objects.put("resourceslices", slice_of("a", shareable("gpu-0"), device("gpu-1")))
+    objects.put("deviceclasses", device_class())
+    found = Allocator([claim("c")], objects, shares=False).allocate("a", {})
+    assert found is not None
+    assert [r["device"] for r in found[0].status["devices"]["results"]] == ["gpu-1"]
 
 
 def test_all_claims_of_a_pod_get_devices_of_their_own_or_none_does() -> None:
@@ -215,7 +295,7 @@ def test_what_others_hold_counts_and_a_search_leaves_nothing_behind() -> None:
     for piece in partitioned(partition("whole-0", "40Gi"), partition("half-1", "20Gi"), partition("half-2", "20Gi")):
         objects.put("resourceslices", piece)
     objects.put("deviceclasses", device_class())
-    allocator = Allocator([claim("c", want("one"))], objects, {DeviceId("gpu.example.com", "a", "half-2")})
+    allocator = Allocator([claim("c", want("one"))], objects, [{"driver": "gpu.example.com", "pool": "a", "device": "half-2"}])
     for _ in range(3):
         found = allocator.allocate("a", {})
         assert found is not None

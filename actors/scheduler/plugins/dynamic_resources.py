@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import numpy as np
 
 from actors.scheduler._device_selectors import SelectorFailed
-from actors.scheduler._devices import Allocation, Allocator, DeviceId, allocated_devices
+from actors.scheduler._devices import Allocation, Allocator, results_of
 from actors.scheduler._events import ClusterEvent, EventHint
 from actors.scheduler._framework import ColumnPlugin, Cycle, Diagnosis, Handle, PostFilterResult
 from actors.scheduler._node_selector import compile_required
@@ -30,6 +31,8 @@ Object = dict[str, Any]
 FINALIZER = "resource.kubernetes.io/delete-protection"
 MAX_RESERVED = 256
 RESOURCE = "resourceclaims"
+SHARES_SINCE = 36
+"""The minor version in which DRAConsumableCapacity is on by default."""
 
 
 class _Missing(Exception):
@@ -124,7 +127,8 @@ class DynamicResources(ColumnPlugin):
             to_allocate.append(claim)
         allocator = None
         if to_allocate:
-            allocator = Allocator(to_allocate, self.handle.objects, self._taken())
+            shares = self.handle.minor >= SHARES_SINCE
+            allocator = Allocator(to_allocate, self.handle.objects, self._held(), shares)
         cycle.data[self.name] = _State(claims, allocator, reach, {})
         return SUCCESS
 
@@ -138,15 +142,16 @@ class DynamicResources(ColumnPlugin):
                     return f"request {label}: device class {name} does not exist"
         return ""
 
-    def _taken(self) -> set[DeviceId]:
+    def _held(self) -> list[Object]:
+        """The devices of all other allocations, also of those on their way to the API."""
         claims = self.handle.objects.list(RESOURCE)
         for claim in claims:
             if (claim.get("status") or {}).get("allocation"):
                 self.in_flight.pop(claim["metadata"].get("uid", ""), None)
-        taken = allocated_devices(claims)
+        held = [r for claim in claims for r in results_of((claim.get("status") or {}).get("allocation"))]
         for allocation in self.in_flight.values():
-            taken.update(allocation.devices)
-        return taken
+            held += results_of(allocation.status)
+        return held
 
     def filter_rows(self, cycle: Cycle, rows: Rows) -> Ints | None:
         state: _State | None = cycle.data.get(self.name)
@@ -209,9 +214,14 @@ class DynamicResources(ColumnPlugin):
         if found is None:
             return Status(Code.ERROR, ("claim allocation not found for node",), self.name)
         for allocation in found:
+            allocation.name_shares(self._new_share)
             self.in_flight[allocation.claim["metadata"].get("uid", "")] = allocation
         cycle.data["Reserve" + self.name] = found
         return SUCCESS
+
+    def _new_share(self) -> str:
+        """A UID for a share of a device."""
+        return str(UUID(int=self.handle.random.getrandbits(128), version=4))
 
     def unreserve(self, cycle: Cycle, node_name: str) -> None:
         for allocation in cycle.data.pop("Reserve" + self.name, ()):
