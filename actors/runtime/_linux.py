@@ -174,6 +174,9 @@ def started_ticks(pid: int) -> int:
 def mounted_below(place: Path) -> list[str]:
     """What is mounted in a directory, the deepest first."""
     prefix = f"{place}/"
-    lines = Path("/proc/self/mounts").read_text().splitlines()
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:  # another system, where nothing of ours is mounted
+        return []
     targets = (line.split(" ")[1].encode().decode("unicode_escape") for line in lines)
     return sorted((t for t in targets if t.startswith(prefix)), key=len, reverse=True)

@@ -15,10 +15,9 @@ import os
 import signal
 import subprocess
 import threading
-from pathlib import Path
 from typing import Any
 
-from actors.kernel import Child, Future, Ref, handles
+from actors.kernel import Child, Future, handles
 from actors.runtime._images import normal_reference
 from actors.runtime._logs import rfc3339_nano, shown
 from actors.runtime._process_io import (
@@ -31,12 +30,11 @@ from actors.runtime._process_io import (
 )
 from actors.runtime._process_machine import ProcessContainer, ProcessMachine, ProcessSandbox, kill_group
 from actors.runtime._process_streams import ProcessStreams
+from actors.runtime._volume_mounts import VOLUME_REFRESH_S, Refresh
 from protocol import cri
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData
 
 __all__ = ["ProcessMachine", "ProcessRuntime"]
-
-VOLUME_TIMEOUT_S = 10.0
 
 
 class _Deadline:
@@ -55,6 +53,7 @@ class ProcessRuntime(ProcessStreams):
 
     def on_start(self) -> None:
         self.relay = self.spawn(Child("relay", Relay))
+        self.every(VOLUME_REFRESH_S, Refresh())
 
     def on_stop(self) -> None:
         self.machine.kill_all()
@@ -82,7 +81,9 @@ class ProcessRuntime(ProcessStreams):
     @handles(cri.RemovePodSandbox)
     def remove_pod_sandbox(self, message: cri.RemovePodSandbox) -> None:
         self.stop_pod_sandbox(cri.StopPodSandbox(message.pod_sandbox_id))
-        self.machine.sandboxes.pop(message.pod_sandbox_id, None)
+        sandbox = self.machine.sandboxes.pop(message.pod_sandbox_id, None)
+        if sandbox and not any(s.config.uid == sandbox.config.uid for s in self.machine.sandboxes.values()):
+            self.machine.volumes.remove(sandbox.config.uid)
         for ident in [i for i, c in self.machine.containers.items() if c.sandbox.id == message.pod_sandbox_id]:
             del self.machine.containers[ident]
 
@@ -123,24 +124,19 @@ class ProcessRuntime(ProcessStreams):
 
     def _mount(self, container: ProcessContainer, mount: cri.Mount) -> None:
         """Make a volume appear below the container's directory."""
-        source = self.machine.root / "volumes" / mount.host_path.strip("/")
-        if mount.source is not None:
-            assert isinstance(mount.source, Ref)
-            content: Any = mount.source.ask(
-                cri.ReadVolume(container.sandbox.config.uid, mount.volume), timeout=VOLUME_TIMEOUT_S
-            )
-            for name, data in content.items():
-                path = source / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-        elif "/pods/" not in mount.host_path:
-            source = Path(mount.host_path)  # a hostPath is what it says
-        if not source.exists():
-            source.mkdir(parents=True, exist_ok=True)
+        source = self.machine.volumes.linked(container.sandbox.config.uid, mount)
         place = container.home / mount.container_path.strip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
-            place.symlink_to(source / mount.sub_path if mount.sub_path else source)
+            place.symlink_to(source)
+
+    @handles(cri.ReadFile)
+    def read_file(self, message: cri.ReadFile) -> bytes | None:
+        return self.machine.volumes.read(message.host_path, message.path)
+
+    @handles(Refresh)
+    def refresh(self, message: Refresh) -> None:
+        self.machine.volumes.refresh(self.log)
 
     @handles(cri.StartContainer)
     def start_container(self, message: cri.StartContainer) -> cri.StartContainerResponse:

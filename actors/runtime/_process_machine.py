@@ -12,6 +12,7 @@ from typing import Any
 
 from actors.kernel import Future
 from actors.runtime._logs import Log
+from actors.runtime._volume_mounts import VolumeMounts
 from protocol import cri
 
 __all__ = ["ProcessContainer", "ProcessMachine", "ProcessSandbox", "kill_group"]
@@ -87,6 +88,7 @@ class ProcessMachine:
         """Files go below `root`, or below a temporary directory that goes with this object."""
         self._temporary = tempfile.TemporaryDirectory(prefix="kubekka-node-") if root is None else None
         self.root = Path(self._temporary.name) if self._temporary is not None else Path(root or ".")
+        self.volumes = VolumeMounts(self.root / "volumes")
         self.sandboxes: dict[str, ProcessSandbox] = {}
         self.containers: dict[str, ProcessContainer] = {}
         self.execs: dict[int, subprocess.Popen[bytes]] = {}

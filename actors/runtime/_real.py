@@ -16,12 +16,12 @@ from actors.runtime._log_files import Position, follow, read_file
 from actors.runtime._process_io import Relay, tell
 from actors.runtime._real_machine import RealMachine
 from actors.runtime._sessions import Session, Sessions, later
-from actors.runtime._volume_mounts import VOLUME_REFRESH_S
+from actors.runtime._volume_mounts import VOLUME_REFRESH_S, Refresh
 from protocol import cri
 from protocol.message import Message
 from protocol.node import STDERR, STDOUT, StreamClosed, StreamData
 
-__all__ = ["RealRuntime", "Refresh"]
+__all__ = ["RealRuntime"]
 
 RATE_S = 1.0
 """Over at least so long a use of CPU is averaged."""
@@ -31,10 +31,6 @@ class Deadline(Message, frozen=True):
     """A container that was asked to stop must end now."""
 
     container_id: str
-
-
-class Refresh(Message, frozen=True):
-    """Look whether the content of volumes has changed."""
 
 
 class RealRuntime(Sessions):

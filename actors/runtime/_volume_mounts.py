@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from actors.runtime._ownership import give_to_group
 from actors.runtime._pod_files import write_volume
 from actors.runtime._sub_path import open_beneath, sub_path_mount
 from protocol import cri
+from protocol.message import Message
 
-__all__ = ["VOLUME_REFRESH_S", "VolumeMounts", "directory_usage"]
+__all__ = ["VOLUME_REFRESH_S", "Refresh", "VolumeMounts", "directory_usage"]
 
 VOLUME_TIMEOUT_S = 10.0
 VOLUME_REFRESH_S = 20.0
@@ -39,6 +41,10 @@ TYPES: dict[str, tuple[Callable[[int], bool], str]] = {
     "CharDevice": (stat.S_ISCHR, "a character device"),
     "BlockDevice": (stat.S_ISBLK, "a block device"),
 }
+
+
+class Refresh(Message, frozen=True):
+    """Look whether the content of volumes has changed."""
 
 
 class VolumeMounts:
@@ -81,6 +87,26 @@ class VolumeMounts:
 
         Raises: CriError for a subPath that leads out; OSError, LinuxError.
         """
+        source = self.whole(uid, mount)
+        if not mount.sub_path:
+            return source
+        try:
+            return sub_path_mount(source, mount.sub_path, target)
+        except (OSError, LinuxError, cri.CriError) as error:
+            raise _bad_sub_path(mount) from error
+
+    def linked(self, uid: str, mount: cri.Mount) -> Path:
+        """The same for who cannot mount: the directory or file itself. Raises: CriError for a subPath that leads out."""
+        source = self.whole(uid, mount)
+        found = source / mount.sub_path if mount.sub_path else source
+        if not found.resolve().is_relative_to(source.resolve()):
+            raise _bad_sub_path(mount)
+        if not found.exists():
+            found.mkdir(parents=True)
+        return found
+
+    def whole(self, uid: str, mount: cri.Mount) -> Path:
+        """The directory of a mount's volume, with its content."""
         source = self.directory(mount.host_path, mount.source is not None)
         if mount.source is not None and str(source) not in self.sources:
             volume = cri.Volume(mount.volume, mount.host_path, "provided", mount.source)
@@ -89,19 +115,16 @@ class VolumeMounts:
         if not source.exists():
             source.mkdir(parents=True)
             source.chmod(0o777 if mount.host_path.startswith(KUBELETS) else 0o755)
-        if not mount.sub_path:
-            return source
-        try:
-            return sub_path_mount(source, mount.sub_path, target)
-        except (OSError, LinuxError, cri.CriError) as error:
-            raise cri.CriError(
-                "InvalidArgument", f'failed to prepare subPath for volumeMount "{mount.volume}"', "CreateContainerConfigError"
-            ) from error  # fmt: skip
+        return source
 
     def read(self, host_path: str, path: str) -> bytes | None:
         """A file of a volume; None if there is none, or only by a way that leads out of the volume."""
+        place = self.directory(host_path)
         with contextlib.suppress(OSError):
-            root = os.open(self.directory(host_path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if sys.platform != "linux":
+                found = (place / path).resolve()
+                return found.read_bytes()[:READ_MAX_BYTES] if found.is_relative_to(place.resolve()) else None
+            root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with os.fdopen(open_beneath(root, path, os.O_RDONLY), "rb") as file:
                     return file.read(READ_MAX_BYTES)
@@ -132,6 +155,11 @@ class VolumeMounts:
                 self.sources.pop(place, None)
             except Exception as error:
                 log.debug("volume_unreadable", volume=volume.name, error=str(error))
+
+
+def _bad_sub_path(mount: cri.Mount) -> cri.CriError:
+    text = f'failed to prepare subPath for volumeMount "{mount.volume}"'
+    return cri.CriError("InvalidArgument", text, "CreateContainerConfigError")
 
 
 def directory_usage(directory: Path) -> cri.FilesystemUsage:

@@ -155,7 +155,7 @@ def test_an_image_is_a_volume(node: World) -> None:
 
 @pytest.mark.only_kinds("runc", "crun")
 def test_a_changed_config_map_reaches_the_container(node: World) -> None:
-    from actors.runtime._real import Refresh
+    from actors.runtime._volume_mounts import Refresh
 
     sandbox = node.sandbox()
     path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~configmap/conf"

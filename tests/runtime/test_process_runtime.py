@@ -12,6 +12,7 @@ import pytest
 
 from actors.kernel import Actor, Child, LiveSystem, Ref, handles
 from actors.runtime import ProcessMachine, ProcessRuntime
+from actors.runtime._volume_mounts import Refresh
 from protocol import cri
 from protocol.node import StreamClosed, StreamData
 
@@ -21,6 +22,7 @@ WAIT_S = 10.0
 class Watcher(Actor):
     def __init__(self) -> None:
         super().__init__()
+        self.content = {"key": b"content"}
         self.ended: list[cri.ContainerStatus] = []
         self.data = b""
         self.closed: Any = None
@@ -39,7 +41,7 @@ class Watcher(Actor):
 
     @handles(cri.ReadVolume)
     def volume(self, message: cri.ReadVolume) -> dict[str, bytes]:
-        return {"key": b"content"}
+        return self.content
 
 
 class World:
@@ -153,3 +155,19 @@ def test_removing_the_sandbox_ends_its_processes(world: World) -> None:
     assert process is not None
     world.ask(cri.RemovePodSandbox(world.sandbox))
     assert process.wait(WAIT_S) == -9
+
+
+def test_a_changed_volume_is_seen_and_a_sub_path_stays_inside(world: World) -> None:
+    place = "/var/lib/kubelet/pods/u1/volumes/conf"
+    conf = cri.Mount("/conf", place, "conf", source=world.watcher)
+    data = cri.Mount("/data", "/var/lib/kubelet/pods/u1/volumes/kubernetes.io~empty-dir/data", "data")
+    script = "ln -s /etc data/out; echo written > data/f; while test $(cat conf/key) = content; do sleep 0.05; done; cat conf/key"
+    ident = world.start("sh", "-c", script, mounts=(conf, data))
+    world.until(lambda: world.ask(cri.ReadFile("u1", data.host_path, "f")) == b"written\n")
+    assert world.ask(cri.ReadFile("u1", data.host_path, "out/passwd")) is None
+    with pytest.raises(cri.CriError, match='failed to prepare subPath for volumeMount "data"'):
+        world.start("true", name="b", mounts=(cri.Mount("/x", data.host_path, "data", sub_path="out"),))
+    world.heard.content = {"key": b"changed"}
+    world.ask(Refresh())
+    world.until(lambda: bool(world.heard.ended))
+    assert world.ask(cri.ReadLog(ident)).data == b"changed"

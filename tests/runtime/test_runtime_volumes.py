@@ -201,7 +201,7 @@ def test_a_block_device_is_given_to_a_container(node: World, block_device: str) 
 
 
 def test_content_changes_in_a_container_and_again_after_the_runtime_comes_back(node: World) -> None:
-    from actors.runtime._real import Refresh
+    from actors.runtime._volume_mounts import Refresh
 
     sandbox = node.sandbox()
     conf = set_up(node, sandbox, "provided", "conf", source=node.listener)
