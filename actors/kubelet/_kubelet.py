@@ -10,23 +10,18 @@ that up; no container is restarted for it.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from actors.client import Client, EventRecorder, Informer
-from actors.kernel import Child, Future, Ref, handles
+from actors.kernel import Child, Ref, handles
 from actors.kubelet._admission import Admission, allocated, resources_by_name
 from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
-from actors.kubelet._devicing import Devicing
 from actors.kubelet._heartbeat import Tick
+from actors.kubelet._lookups import Lookups
 from actors.kubelet._messages import (
     ConsiderResize,
     Evict,
-    GetObject,
-    GetServices,
-    GetToken,
     PodEvent,
     PodRemoved,
     PodUpdated,
@@ -65,13 +60,6 @@ from protocol.node import (
 __all__ = ["Kubelet"]
 
 Object = dict[str, Any]
-MAX_QUEUED_EVENTS = 1000
-MAX_CACHED = 1000
-EVENTS_REST_S = 2.0
-EVENTS_PERIOD_S = 0.5
-SERVICES_TTL_S = 2.0
-STALE_AFTER_S = 1.0
-TOKEN_REFRESH = 0.8
 NODE_TTL_S = 10.0
 """How old what is known of the Node may be for pods that no scheduler bound."""
 PREEMPTED = "Preempted in order to admit critical pod"
@@ -82,11 +70,7 @@ class Begin(Message, frozen=True):
     """The runtime is known: join the cluster."""
 
 
-class MoreEvents(Message, frozen=True):
-    """Events wait, and may be recorded again."""
-
-
-class Kubelet(Devicing):
+class Kubelet(Lookups):
     """See the module."""
 
     def __init__(
@@ -111,32 +95,17 @@ class Kubelet(Devicing):
             on_update=self._changed,
             on_delete=self._deleted,
         )
-        self.node_informer = Informer(
-            self.client,
-            "nodes",
-            field_selector=f"metadata.name={node_name}",
-            on_add=lambda node: self._node_seen(node),
-            on_update=lambda _, node: self._node_seen(node),
-        )
         self.admission = Admission(self.config)
         self.deferred: dict[str, int] = {}  # uid -> priority of pods whose resize waits for room
         self.preempting: dict[str, set[str]] = {}  # uid of a critical pod -> pods that make room for it
         self.node_read_at = 0.0
         self.found_sandboxes: set[str] = set()
-        self.objects: dict[tuple[str, str, str], tuple[float, Object | None]] = {}
-        self.fetching: dict[tuple[str, str, str], Future[Any]] = {}
-        self.services: dict[str, tuple[float, list[Object]]] = {}
-        self.tokens: dict[GetToken, tuple[float, str]] = {}
-        self.event_queue: deque[PodEvent] = deque()
-        self.event_tokens = float(self.config.event_burst)
-        self.event_tokens_at = 0.0
-        self.events_due = False
-        self.events_dropped = 0
         self.begin_heartbeat()
         self.begin_static()
         self.begin_relief()
         self.begin_tidying()
         self.begin_devices()
+        self.begin_lookups()
 
     async def on_start(self) -> None:  # type: ignore[override]
         """Runtime first, so that no end of a container is missed; then the API, in the background."""
@@ -153,7 +122,14 @@ class Kubelet(Devicing):
         """Join the cluster. What goes wrong here crashes this actor, and it starts anew."""
         await self.register()
         if self.config.watch_node:
-            self.node_informer.start()
+            watched = Informer(
+                self.client,
+                "nodes",
+                field_selector=f"metadata.name={self.node.name}",
+                on_add=lambda node: self._node_seen(node),
+                on_update=lambda _, node: self._node_seen(node),
+            )
+            watched.start()
         self.tell_begin()
         period_s = self.config.lease_renew_s
         if self.config.pods:
@@ -359,139 +335,6 @@ class Kubelet(Devicing):
         if worker is not None:
             worker.tell(message)
 
-    # -- what workers ask of the API
-
-    @handles(GetObject)
-    def get_object(self, message: GetObject) -> Any:
-        """From the cache, or as soon as one request for it has been answered."""
-        key = (message.kind, message.namespace, message.name)
-        known = self.objects.get(key)
-        if known is not None and not message.fresh and self.clock.monotonic() - known[0] < self.config.object_ttl_s:
-            return known[1]
-        return self._shared(key, lambda: self._fetch(key), None if known is None else known[1])
-
-    def _shared(self, key: tuple[str, str, str], fetch: Callable[[], Any], stale: Any) -> Any:
-        """One request for all that ask at the same time. What was known before is good enough when
-        the API server does not answer soon: pods must go on without it."""
-        under_way = self.fetching.get(key)
-        if under_way is None:
-            under_way = self.background(fetch())
-            if not under_way.done:
-                self.fetching[key] = under_way
-                under_way.add_callback(lambda _: self.fetching.pop(key, None))
-        return under_way if stale is None else self.background(self._or_stale(under_way, stale))
-
-    async def _or_stale(self, under_way: Future[Any], stale: Any) -> Any:
-        answer: Future[Any] = Future()
-
-        def first(value: Any) -> None:
-            if not answer.done:
-                answer.resolve(value)
-
-        under_way.add_callback(lambda f: first(stale if f.exception() else f.result()))
-        timer = self.system.after(STALE_AFTER_S, lambda: first(stale))
-        found = await answer
-        timer.cancel()
-        return found
-
-    def _remember(self, cache: dict[Any, Any], key: Any, value: Any) -> None:
-        """Keep what was read, with the time; of very many the one that was read first is forgotten."""
-        cache.pop(key, None)
-        if len(cache) >= MAX_CACHED:
-            del cache[next(iter(cache))]
-        cache[key] = (self.clock.monotonic(), value)
-
-    async def _fetch(self, key: tuple[str, str, str]) -> Object | None:
-        kind, namespace, name = key
-        try:
-            obj: Object | None = await self.client.get(
-                "configmaps" if kind == "ConfigMap" else "secrets", name, namespace
-            )
-        except StatusError as error:
-            # A node may see only what its pods use: 403 until the API server knows of the binding.
-            if error.code not in (403, 404):
-                raise
-            obj = None
-        if obj is not None:
-            self._remember(self.objects, key, obj)
-        else:
-            self.objects.pop(key, None)
-        return obj
-
-    @handles(GetServices)
-    def get_services(self, message: GetServices) -> Any:
-        known = self.services.get(message.namespace)
-        if known is not None and self.clock.monotonic() - known[0] < SERVICES_TTL_S:
-            return known[1]
-        namespace = message.namespace
-        return self._shared(
-            ("Service", namespace, ""), lambda: self._fetch_services(namespace), None if known is None else known[1]
-        )
-
-    async def _fetch_services(self, namespace: str) -> list[Object]:
-        found: list[Object] = []
-        try:
-            found = list((await self.client.list("services", namespace, resourceVersion="0")).get("items") or ())
-            if namespace != "default":
-                found.append(await self.client.get("services", "kubernetes", "default"))
-        except StatusError as error:
-            self.log.debug("services_unknown", error=error.message)
-        self._remember(self.services, namespace, found)
-        return found
-
-    @handles(GetToken, serial=lambda m: m)
-    async def get_token(self, message: GetToken) -> str:
-        now = self.clock.monotonic()
-        known = self.tokens.get(message)
-        if known is not None and now < known[0]:
-            return known[1]
-        spec: Object = {
-            "expirationSeconds": message.seconds,
-            "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": message.pod_name, "uid": message.pod_uid},
-        }
-        if message.audience:
-            spec["audiences"] = [message.audience]
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-        answer = await self.client.create(
-            "serviceaccounts", body, message.namespace, name=message.service_account, subresource="token"
-        )
-        token = str(answer["status"]["token"])
-        self.tokens[message] = (now + message.seconds * TOKEN_REFRESH, token)
-        return token
-
-    # -- events, within the rate that a kubelet allows itself
-
-    @handles(PodEvent)
-    def pod_event(self, message: PodEvent) -> None:
-        """The first few at once; of a flood the rest a little later, so that the statuses of many
-        pods that start together reach the API before the story of how they did."""
-        now = self.clock.monotonic()
-        qps, burst = self.config.event_qps, float(self.config.event_burst)
-        self.event_tokens = min(burst, self.event_tokens + (now - self.event_tokens_at) * qps)
-        self.event_tokens_at = now
-        if self.event_tokens >= 1.0 and not self.events_due:
-            self.event_tokens -= 1.0
-            self._record(message)
-        elif len(self.event_queue) >= MAX_QUEUED_EVENTS:
-            self.events_dropped += 1
-        else:
-            self.event_queue.append(message)
-            if not self.events_due:
-                self.events_due = True
-                self.after(EVENTS_REST_S, MoreEvents())
-
-    @handles(MoreEvents)
-    def more_events(self, message: MoreEvents) -> None:
-        for _ in range(min(len(self.event_queue), max(1, int(self.config.event_qps * EVENTS_PERIOD_S)))):
-            self._record(self.event_queue.popleft())
-        self.event_tokens_at = self.clock.monotonic()
-        self.events_due = bool(self.event_queue)
-        if self.events_due:
-            self.after(EVENTS_PERIOD_S, MoreEvents())
-
-    def _record(self, event: PodEvent) -> None:
-        self.recorder.event(_typed(event.pod), event.type, event.reason, event.message, field_path=event.field_path)
-
     # -- what the API server asks
 
     @handles(PodLogs)
@@ -535,7 +378,3 @@ class Kubelet(Devicing):
 def _was_scheduled(pod: Object) -> bool:
     """Whether a scheduler bound it, who knows the Node, and not its maker."""
     return any(c["type"] == "PodScheduled" for c in (pod.get("status") or {}).get("conditions") or ())
-
-
-def _typed(pod: Object) -> Object:
-    return pod if "kind" in pod else {"apiVersion": "v1", "kind": "Pod", **pod}
