@@ -205,7 +205,6 @@ def process_spec(
     env |= dict(config.envs)
     env.setdefault("HOME", who.home)
     caps = capabilities(config)
-    profile = config.security.apparmor
     sets = dict.fromkeys(("bounding", "effective", "permitted"), caps)
     return {
         "terminal": terminal,
@@ -216,7 +215,6 @@ def process_spec(
         "capabilities": sets,
         "noNewPrivileges": config.security.no_new_privs,
         "oomScoreAdj": lowest_oom_score(config.resources.oom_score_adj),
-        **({"apparmorProfile": profile.partition("/")[2]} if profile.startswith("Localhost/") else {}),
     }
 
 

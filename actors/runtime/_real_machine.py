@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from actors.runtime._apparmor import is_enabled
 from actors.runtime._control_groups import ControlGroups
 from actors.runtime._linux import LinuxError, mounted_below, run
 from actors.runtime._volume_mounts import VolumeMounts
@@ -25,16 +26,10 @@ from protocol import cri
 
 __all__ = ["RealMachine", "features", "if_there", "plain_config"]
 
-APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
-
 
 def features(*more: str) -> tuple[str, ...]:
     """`VersionResponse.features`: what this kernel has, and what the runtime adds."""
-    try:
-        enforced = APPARMOR.read_text().startswith("Y")
-    except OSError:
-        enforced = False
-    return (*(("apparmor",) if enforced else ()), *more)
+    return (*(("apparmor",) if is_enabled() else ()), *more)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from actors.kernel import handles
+from actors.runtime._apparmor import profile_for
 from actors.runtime._control_groups import pod_resources
 from actors.runtime._idmap import mount_idmapped
 from actors.runtime._linux import LinuxError
@@ -66,6 +67,9 @@ class RuncBundles(RuncFigures):
         defaults = image.config.get("config") or {}
         who = identity(rootfs, config, str(defaults.get("User") or ""))
         process = process_spec(config, defaults, who, sandbox.config.hostname or sandbox.config.name)
+        profile = profile_for(config.security.apparmor, config.privileged)
+        if profile:
+            process["apparmorProfile"] = profile
         cri_image = image.as_cri()
         container = OciContainer(
             ident,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.runtime import _apparmor
+from actors.runtime._apparmor import DEFAULT_PROFILE, PROFILE_TEXT
 from actors.runtime._cri_configs import mount_config, sandbox_config
 from actors.runtime._idmap import IDS_PER_POD, free_base
+from actors.runtime._linux import LinuxError
 from actors.runtime._oci_spec import identity
 from actors.runtime._pod_mounts import HostMount
 from protocol import cri
@@ -46,6 +51,29 @@ def test_strict_groups_are_those_of_the_manifest_only(tmp_path: Path) -> None:
     strict = cri.SecurityContext(supplemental_groups=(5,), strict_groups=True)
     groups = [identity(tmp_path, cri.ContainerConfig("c", "i", security=s), "web").groups for s in (merged, strict)]
     assert groups == [(5, 2000), (5,)]
+
+
+def test_the_default_profile_of_apparmor_is_one(tmp_path: Path) -> None:
+    if shutil.which("apparmor_parser") is None:
+        pytest.skip("apparmor_parser is not installed (Debian: apt-get install apparmor)")
+    command = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--names"]
+    text = f"#include <tunables/global>\n{PROFILE_TEXT}"
+    said = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.split() == [DEFAULT_PROFILE]
+
+
+def test_profiles_are_those_that_the_kernel_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_apparmor, "ENABLED", tmp_path / "enabled")
+    monkeypatch.setattr(_apparmor, "LOADED", tmp_path / "profiles")
+    assert _apparmor.profile_for("RuntimeDefault", False) == ""  # no AppArmor: the kubelet refuses such pods
+    (tmp_path / "enabled").write_text("Y\n")
+    (tmp_path / "profiles").write_text(f"own (enforce)\n{DEFAULT_PROFILE} (enforce)\n")
+    assert _apparmor.profile_for("Localhost/own", False) == "own"
+    assert _apparmor.profile_for("", False) == _apparmor.profile_for("RuntimeDefault", False) == DEFAULT_PROFILE
+    assert _apparmor.profile_for("", True) == _apparmor.profile_for("Unconfined", False) == ""
+    with pytest.raises(LinuxError, match="apparmor profile not found other"):
+        _apparmor.profile_for("Localhost/other", False)
 
 
 # -- in containers
