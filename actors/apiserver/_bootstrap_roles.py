@@ -77,8 +77,7 @@ _ROLES: dict[str, tuple[str, ...]] = {
         f"{_READ} - persistentvolumeclaims,persistentvolumes", "create authentication.k8s.io tokenreviews",
         "create authorization.k8s.io subjectaccessreviews", f"{_READ} storage.k8s.io csinodes",
         f"{_READ} - namespaces", f"{_READ} storage.k8s.io csidrivers", f"{_READ} storage.k8s.io csistoragecapacities",
-        f"{_READ} storage.k8s.io volumeattachments", f"{_READ} resource.k8s.io deviceclasses,resourceslices",
-        f"{_READ},patch,update resource.k8s.io resourceclaims", "patch,update resource.k8s.io resourceclaims/status",
+        f"{_READ} storage.k8s.io volumeattachments",
     ),
     "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
         "create certificates.k8s.io certificatesigningrequests/nodeclient",
@@ -101,7 +100,7 @@ _ROLES: dict[str, tuple[str, ...]] = {
     "system:node": (
         "create authentication.k8s.io tokenreviews",
         "create authorization.k8s.io localsubjectaccessreviews,subjectaccessreviews",
-        f"{_READ} - services", f"create,{_READ} - nodes", "patch,update - nodes/status", "delete,patch,update - nodes",
+        f"{_READ} - services", f"create,{_READ} - nodes", "patch,update - nodes/status", "patch,update - nodes",
         "create,patch,update - events", f"{_READ} - pods", "create,delete - pods", "patch,update - pods/status",
         "create - pods/eviction", f"{_READ} - configmaps,secrets", "get - persistentvolumeclaims,persistentvolumes",
         "get - endpoints", "create,get,list,watch certificates.k8s.io certificatesigningrequests",
@@ -111,6 +110,17 @@ _ROLES: dict[str, tuple[str, ...]] = {
         f"{_READ} node.k8s.io runtimeclasses",
     ),
 }
+
+_DEVICES_SINCE = 34
+_DEVICES: dict[str, tuple[str, ...]] = {
+    "system:kube-scheduler": (
+        f"{_READ} resource.k8s.io deviceclasses", f"{_READ},patch,update resource.k8s.io resourceclaims",
+        f"{_READ},patch,update resource.k8s.io resourceclaims/status", f"{_READ},patch,update - pods/finalizers",
+        f"{_READ} resource.k8s.io resourceslices",
+    ),
+    "system:node": ("get resource.k8s.io resourceclaims", "deletecollection resource.k8s.io resourceslices"),
+}
+"""What a role allows besides, from the minor version on that serves dynamic resource allocation by default."""
 
 _CONTROLLERS: dict[str, tuple[str, ...]] = {
     "attachdetach-controller": (
@@ -398,7 +408,8 @@ def _cluster_binding(name: str, subjects: tuple[str, ...]) -> Object:
 def role_objects(minor: int = 36) -> Iterator[Object]:
     """All default roles and bindings of a minor version."""
     for name, rules in _ROLES.items():
-        yield _cluster_role(name, rules)
+        more = _DEVICES.get(name, ()) if minor >= _DEVICES_SINCE else ()
+        yield _cluster_role(name, (*rules, *more))
     for name, target in _AGGREGATED.items():
         selector = {"matchLabels": {_AGGREGATE + name: "true"}}
         labels = {_AGGREGATE + target: "true"} if target else None

@@ -115,6 +115,15 @@ def test_every_cluster_begins_with_its_own_objects(api: Any) -> None:
     assert schemas == set(api.names("flowschemas.flowcontrol.apiserver.k8s.io"))
 
 
+def test_what_a_node_s_role_allows_depends_on_the_version_and_is_never_to_delete_a_node() -> None:
+    def rules(minor: int) -> set[tuple[str, str]]:
+        (role,) = (o for o in role_objects(minor) if o["kind"] == "ClusterRole" and o["metadata"]["name"] == "system:node")
+        return {(verb, kind) for rule in role["rules"] for verb in rule["verbs"] for kind in rule["resources"]}
+
+    assert rules(36) - rules(33) == {("get", "resourceclaims"), ("deletecollection", "resourceslices")}
+    assert ("patch", "nodes") in rules(36) and ("delete", "nodes") not in rules(36)
+
+
 def test_what_an_administrator_changed_stays_changed(api: Any) -> None:
     role = "clusterroles.rbac.authorization.k8s.io"
     api.merge(role, "", "system:discovery", {"rules": []})
