@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["IDS_PER_POD", "free_base", "id_mappings", "mount_idmapped"]
+__all__ = ["IDS_PER_POD", "free_base", "id_mappings", "is_supported", "mount_idmapped"]
 
 IDS_PER_POD = 65_536
 LAST_BASE = 0x7FFF_0000
+FIRST_KERNEL = (5, 19)
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 CLONE, CLOEXEC, MOVE_FROM_FD = 1, os.O_CLOEXEC, 0x04
@@ -31,6 +33,16 @@ class _Attributes(ctypes.Structure):
         ("propagation", ctypes.c_uint64),
         ("userns", ctypes.c_uint64),
     )
+
+
+def is_supported() -> bool:
+    """Whether this kernel gives out user namespaces, and lays idmapped layers over each other (since 5.19)."""
+    try:
+        major, minor = (int(n) for n in platform.release().split(".")[:2])
+        spaces = int(Path("/proc/sys/user/max_user_namespaces").read_text())
+    except (OSError, ValueError):
+        return False
+    return (major, minor) >= FIRST_KERNEL and spaces > 0
 
 
 def free_base(taken: Iterable[int]) -> int:

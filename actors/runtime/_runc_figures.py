@@ -9,6 +9,7 @@ import contextlib
 from pathlib import Path
 
 from actors.kernel import handles
+from actors.runtime._idmap import is_supported
 from actors.runtime._images import normal_reference
 from actors.runtime._real_machine import features
 from actors.runtime._runc_machine import OciContainer
@@ -20,7 +21,7 @@ from protocol import cri
 __all__ = ["RuncFigures"]
 
 
-FEATURES = ("user-namespaces", "supplemental-groups-policy", "recursive-read-only-mounts")
+FEATURES = ("supplemental-groups-policy", "recursive-read-only-mounts")
 
 
 class RuncFigures(RuncStreams):
@@ -114,8 +115,9 @@ class RuncFigures(RuncStreams):
     @handles(cri.Version)
     def version(self, message: cri.Version) -> cri.VersionResponse:
         words = self.machine.oci("--version").split()
+        own = ("user-namespaces",) if is_supported() else ()
         return cri.VersionResponse(
-            "0.1.0", self.machine.prefix, words[2] if len(words) > 2 else "", "v1", features(*FEATURES)
+            "0.1.0", self.machine.prefix, words[2] if len(words) > 2 else "", "v1", features(*FEATURES, *own)
         )
 
 
