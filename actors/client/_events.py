@@ -15,8 +15,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from actors.client._client import STRATEGIC_PATCH, Client
+from actors.kernel import ActorSystem
 from protocol.api import StatusError
 from protocol.objects import Object, metadata
 
@@ -33,10 +35,12 @@ SPAM_BURST = 25
 SPAM_REFILL_PER_S = 1.0 / 300.0
 SERIES_FINISH_S = 360.0
 SEND_ATTEMPTS = 4
-BUSY_S = 0.005
-GIVE_WAY_MAX_S = 1.0
-FEW = 50
-"""So many events are nobody's burden: whoever looks expects to see them at once."""
+BUSY = 0.75
+"""The load of the system from which on events give way to what they tell of ..."""
+BUSY_PER_S = 200.0
+"""... all recorders of the system together may then send so many."""
+BUSY_BURST = 100
+GIVE_WAY_S = 0.5
 COMBINED = "(combined from similar events): "
 NOTE_MAX = 1024
 
@@ -66,6 +70,38 @@ class _Lru(OrderedDict[Any, Any]):
             self.popitem(last=False)
 
 
+class _Pace:
+    """How many events a system's recorders may send while it is busy: a bucket that they share."""
+
+    def __init__(self, system: ActorSystem) -> None:
+        self._system = ref(system)
+        self._tokens = float(BUSY_BURST)
+        self._at = system.clock.monotonic()
+
+    @classmethod
+    def of(cls, system: ActorSystem) -> _Pace:
+        pace = _PACES.get(system)
+        if pace is None:
+            pace = _PACES[system] = cls(system)
+        return pace
+
+    def allows(self) -> bool:
+        """Whether an event may be sent now."""
+        system = self._system()
+        if system is None or system.load() < BUSY:
+            return True
+        now = system.clock.monotonic()
+        self._tokens = min(self._tokens + (now - self._at) * BUSY_PER_S, float(BUSY_BURST))
+        self._at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+_PACES: WeakKeyDictionary[ActorSystem, _Pace] = WeakKeyDictionary()
+
+
 class EventRecorder:
     """Records events in the name of `component`; the coroutines run in the client's actor."""
 
@@ -77,6 +113,7 @@ class EventRecorder:
         self.host = host
         self._queue: deque[Callable[[], Any]] = deque()
         self._sending = False
+        self._pace = _Pace.of(self.actor.system)
         self._last_ns = 0
         self._similar = _Lru()  # aggregate key -> (set of messages, when last seen)
         self._sent = _Lru()  # full key -> the event as last written
@@ -257,12 +294,9 @@ class EventRecorder:
     async def _drain(self) -> None:
         try:
             while self._queue:
-                began = self.actor.clock.monotonic()
+                while not self._pace.allows():
+                    await self.actor.sleep(GIVE_WAY_S)
                 await self._send(self._queue.popleft())
-                took_s = self.actor.clock.monotonic() - began
-                if took_s > BUSY_S and len(self._queue) > FEW:
-                    # The server has more important things to do than a burst of these: give way.
-                    await self.actor.sleep(min(10.0 * took_s, GIVE_WAY_MAX_S))
         finally:
             self._sending = False
 

@@ -26,6 +26,7 @@ from actors.kernel._faults import HeldCell, subtree
 from actors.kernel._future import Future, on_dispatcher, set_dispatching
 from actors.kernel._life import Life
 from actors.kernel._links import Links
+from actors.kernel._load import Load
 from actors.kernel._observed import ObservedCell
 from actors.kernel._ref import Ref
 from actors.kernel._system import ActorSystem
@@ -64,6 +65,7 @@ class LiveSystem(ActorSystem):
         self._runnable: deque[Cell] = deque()
         self._awake = False
         self._tidying = False
+        self._load = Load(time.perf_counter())
         self._thread_id: int | None = None
         self._thread: threading.Thread | None = None
         self._armed: tuple[float, asyncio.TimerHandle] | None = None
@@ -113,6 +115,7 @@ class LiveSystem(ActorSystem):
 
     def _wake(self) -> None:
         self._awake = True
+        self._load.began(time.perf_counter())
         if threading.get_ident() == self._thread_id:
             self.loop.call_soon(self._drain)
         elif not self._stopped_or_closed():
@@ -143,6 +146,7 @@ class LiveSystem(ActorSystem):
         if runnable:
             self.loop.call_soon(self._drain)
         else:
+            self._load.ended(clock())
             self._awake = False
             if runnable:  # mail from another thread between the check and the flag
                 self._wake()
@@ -150,6 +154,9 @@ class LiveSystem(ActorSystem):
                 self._tidying = True
                 self.loop.call_later(TIDY_S, self._tidy)
         self._arm()
+
+    def load(self) -> float:
+        return self._load.share(time.perf_counter())
 
     def _tidy(self) -> None:
         """Collect garbage if nobody has mail; otherwise see again later."""

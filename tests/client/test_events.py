@@ -124,6 +124,22 @@ def test_events_survive_a_crash_of_the_api_server(world: World) -> None:
     assert [e["message"] for e in world.events()] == ["while it was away"]
 
 
+def test_events_of_a_busy_system_come_little_by_little_and_all_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.sim, "load", lambda: 1.0)
+    for number in range(300):
+        about = {**POD, "metadata": {**POD["metadata"], "uid": str(number)}}
+        world.speaker.tell(Do(lambda a, about=about: a.recorder.event(about, "Normal", "Reason", "said")))
+    world.sim.advance(0.4)
+    assert len(world.events()) == 100
+    world.sim.advance(0.4)
+    assert len(world.events()) == 200
+    monkeypatch.setattr(world.sim, "load", lambda: 0.0)
+    world.sim.advance(1.0)
+    assert len(world.events()) == 300
+
+
 def test_the_new_form_counts_repetition_as_a_series(world: World) -> None:
     for _ in range(2):
         world.speaker.tell(
