@@ -46,9 +46,10 @@ def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> H
         return _document(core, call, _Served("v2" if media == JSON else "v2.protobuf", data, media, made.v2_hash(), _VARY))
     if path.startswith("/openapi/v3/"):
         name = path[len("/openapi/v3/") :]
-        if _accepted(call, _V3) is None:
+        media = _accepted(call, _V3)
+        if media is None:
             return HttpReply(406, "", b"", _VARY)
-        document = made.v3(name)
+        document = made.v3(name) if media == JSON else made.v3_protobuf(name)
         if document is None:
             return HttpReply(404, "")
         tag = made.hash(name)
@@ -58,7 +59,8 @@ def openapi(core: Core, call: HttpCall, path: str, options: dict[str, str]) -> H
             return HttpReply(301, "text/html; charset=utf-8", b"", (*_VARY, ("Location", f"{path}?hash={tag}")))
         if wanted:
             headers = (*_VARY, ("Cache-Control", "public, immutable"))
-        return _document(core, call, _Served(name, document, JSON, tag, headers))
+        key = name if media == JSON else f"{name}.protobuf"
+        return _document(core, call, _Served(key, document, media, tag, headers))
     return HttpReply(404, "text/plain; charset=utf-8", b"404 page not found\n")
 
 
@@ -73,9 +75,15 @@ class _Served(NamedTuple):
 
 
 _VARY = (("Vary", "Accept"),)
-_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_V3 = {JSON: JSON}
-_V2 = {JSON: JSON, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf": _PROTOBUF, _PROTOBUF: _PROTOBUF}
+
+
+def _offered(version: str) -> dict[str, str]:
+    """By what a client may ask for: the media type that it gets. The form with an `@` is the older one."""
+    protobuf = f"application/com.github.proto-openapi.spec.{version}.v1.0+protobuf"
+    return {JSON: JSON, protobuf: protobuf, protobuf.replace(f"{version}.", f"{version}@"): protobuf}
+
+
+_V2, _V3 = _offered("v2"), _offered("v3")
 
 
 def _accepted(call: HttpCall, offered: dict[str, str]) -> str | None:

@@ -34,6 +34,13 @@ def test_v2_comes_in_the_representation_that_is_liked_best(https: ApiServerProce
     assert content.startswith(b'{"swagger":"2.0"' if media == "application/json" else b"\n\x032.0")
 
 
+@pytest.mark.parametrize("accept", [OLD, NEW])
+def test_v3_comes_as_protobuf_too(https: ApiServerProcess, accept: str) -> None:
+    code, headers, content = get(https, "/openapi/v3/apis/apps/v1", Accept=accept.replace("spec.v2", "spec.v3"))
+    assert (code, headers["Content-Type"], headers["Vary"]) == (200, NEW.replace("spec.v2", "spec.v3"), "Accept")
+    assert content.startswith(b"\n\x053.0.0")
+
+
 @pytest.mark.parametrize("path", ["/openapi/v2", "/openapi/v3/api/v1"])
 def test_a_document_in_no_known_representation_is_not_acceptable(https: ApiServerProcess, path: str) -> None:
     assert get(https, path, Accept="text/html")[0] == 406

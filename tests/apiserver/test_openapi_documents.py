@@ -148,3 +148,46 @@ def test_the_protobuf_form_tells_the_kind_of_a_schema_and_of_a_patch() -> None:
     assert any(1 in parameter for parameter in parameters), "one of them is the body"
     queries = [fields(fields(parameter[2][0])[3][0]) for parameter in parameters if 2 in parameter]
     assert {b"dryRun", b"fieldManager", b"fieldValidation", b"force"} <= {query[4][0] for query in queries}
+
+
+@pytest.mark.parametrize("path", ["api/v1", "apis/apps/v1", "apis/apiextensions.k8s.io/v1", "version"])
+def test_the_protobuf_form_of_v3_says_what_its_json_says(path: str) -> None:
+    text = orjson.loads(DOCUMENTS.v3(path) or b"")
+    binary = fields(DOCUMENTS.v3_protobuf(path) or b"")
+    assert binary[1] == [b"3.0.0"]
+    schemas = named(fields(fields(binary[5][0])[1][0])[1])
+    assert schemas.keys() == text["components"]["schemas"].keys()
+    for name, schema in text["components"]["schemas"].items():
+        found = fields(schemas[name][1][0])
+        properties = named(fields(found[31][0])[1]) if 31 in found else {}
+        assert properties.keys() == schema.get("properties", {}).keys(), name
+        assert {word for word in properties if 2 in properties[word]} == {
+            word for word, item in schema.get("properties", {}).items() if "$ref" in item}, "references"
+        assert [word.decode() for word in found.get(23, [])] == schema.get("required", [])
+        assert found.get(34, [b""])[0].decode() == schema.get("description", "")
+    paths = named(fields(binary[4][0])[1])
+    assert paths.keys() == text["paths"].keys()
+    verbs = {4: "get", 5: "put", 6: "post", 7: "delete", 10: "patch"}
+    for route, item in text["paths"].items():
+        assert {verbs[number] for number in paths[route] if number in verbs} == item.keys() - {"parameters"}
+        get = item.get("get")
+        if get is not None:
+            responses = named(fields(fields(paths[route][4][0])[8][0])[2])
+            assert responses.keys() == get["responses"].keys()
+
+
+def test_defaults_are_kept_as_far_as_gnostic_has_them() -> None:
+    pod = fields(DOCUMENTS.v3_protobuf("api/v1") or b"")
+    schemas = named(fields(fields(pod[5][0])[1][0])[1])
+
+    def default(kind: str, name: str) -> dict[int, list[Any]]:
+        properties = named(fields(fields(schemas[f"io.k8s.api.core.v1.{kind}"][1][0])[31][0])[1])
+        return fields(fields(properties[name][1][0])[33][0])
+
+    assert default("Container", "name") == {3: [b""]}
+    assert default("ContainerPort", "containerPort") == {1: [bytes(8)]}
+    assert default("Pod", "spec") == {}, "there is one, and nothing is said of it"
+
+
+def test_a_document_that_is_not_there_is_in_no_form() -> None:
+    assert DOCUMENTS.v3_protobuf("apis/nothing/v1") is None

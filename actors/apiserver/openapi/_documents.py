@@ -50,8 +50,9 @@ class Documents:
         self._custom = {}
         for document in custom:
             self._custom.setdefault(_document_path(document.kind), []).append(document)
-        for path in (*stale, *self._custom, "v2", "v2.protobuf"):
+        for path in (*stale, *self._custom, "v2"):
             self._built.pop(path, None)
+            self._built.pop(f"{path}.protobuf", None)
 
     def index(self) -> Node:
         """The answer of `/openapi/v3`."""
@@ -76,6 +77,18 @@ class Documents:
             found = self._built[path] = orjson.dumps(self._version() if path == "version" else self._v3(path))
         return found
 
+    def v3_protobuf(self, path: str) -> bytes | None:
+        """`v3` in gnostic's protobuf messages."""
+        found = self._built.get(f"{path}.protobuf")
+        if found is None:
+            text = self.v3(path)
+            if text is None:
+                return None
+            from actors.apiserver.openapi._protobuf import encode_v3
+
+            found = self._built[f"{path}.protobuf"] = encode_v3(orjson.loads(text))
+        return found
+
     def v2(self) -> bytes:
         """The one document of `/openapi/v2`."""
         found = self._built.get("v2")
@@ -92,9 +105,9 @@ class Documents:
         """`v2` in gnostic's protobuf messages."""
         found = self._built.get("v2.protobuf")
         if found is None:
-            from actors.apiserver.openapi._protobuf import encode_document
+            from actors.apiserver.openapi._protobuf import encode_v2
 
-            found = self._built["v2.protobuf"] = encode_document(self._v2())
+            found = self._built["v2.protobuf"] = encode_v2(self._v2())
         return found
 
     def _info(self) -> Node:
