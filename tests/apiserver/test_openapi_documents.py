@@ -186,6 +186,7 @@ def test_defaults_are_kept_as_far_as_gnostic_has_them() -> None:
 
     assert default("Container", "name") == {3: [b""]}
     assert default("ContainerPort", "containerPort") == {1: [bytes(8)]}
+    assert default("ContainerPort", "protocol") == {3: [b"TCP"]}
     assert default("Pod", "spec") == {}, "there is one, and nothing is said of it"
 
 

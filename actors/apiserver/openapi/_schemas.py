@@ -6,6 +6,7 @@ values, enumerations. Never changes a definition that it is given.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,48 @@ _V3 = "#/components/schemas/"
 _V2 = "#/definitions/"
 _DROPPED = ("nullable", "$schema")
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
+# Defaults that a `+default` marker names (source: the types of k8s.io/api), by package, type and field.
+_MARKED: dict[str, dict[str, Any]] = {
+    "autoscaling.v1.ScaleSpec": {"replicas": 0},
+    "certificates.v1.PodCertificateRequestSpec": {"maxExpirationSeconds": 86400},
+    "certificates.v1beta1.PodCertificateRequestSpec": {"maxExpirationSeconds": 86400},
+    "core.v1.AzureDiskVolumeSource": {
+        "cachingMode": "ReadWrite",
+        "fsType": "ext4",
+        "readOnly": False,
+        "kind": "Shared",
+    },
+    "core.v1.ContainerPort": {"protocol": "TCP"},
+    "core.v1.FileKeySelector": {"optional": False},
+    "core.v1.GRPCAction": {"service": ""},
+    "core.v1.ISCSIPersistentVolumeSource": {"iscsiInterface": "default"},
+    "core.v1.ISCSIVolumeSource": {"iscsiInterface": "default"},
+    "core.v1.RBDPersistentVolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "core.v1.RBDVolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "core.v1.ReplicationControllerSpec": {"replicas": 1, "minReadySeconds": 0},
+    "core.v1.ScaleIOPersistentVolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "core.v1.ScaleIOVolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "core.v1.ServicePort": {"protocol": "TCP"},
+    "resource.v1.DeviceToleration": {"operator": "Equal"},
+    "resource.v1alpha3.DeviceToleration": {"operator": "Equal"},
+    "resource.v1alpha3.ResourcePoolStatusRequestSpec": {"limit": 100},
+    "resource.v1beta1.DeviceToleration": {"operator": "Equal"},
+    "resource.v1beta2.DeviceToleration": {"operator": "Equal"},
+    # What embeds a LocalObjectReference has its field.
+    **{
+        f"core.v1.{name}": {"name": ""}
+        for name in (
+            "LocalObjectReference",
+            "ConfigMapEnvSource",
+            "ConfigMapKeySelector",
+            "ConfigMapProjection",
+            "ConfigMapVolumeSource",
+            "SecretEnvSource",
+            "SecretKeySelector",
+            "SecretProjection",
+        )
+    },
+}
 
 
 @cache
@@ -31,6 +74,15 @@ def _enums() -> dict[str, dict[str, str]]:
         name, value, meaning = line.split("\t")
         table.setdefault(name, {})[value] = meaning
     return table
+
+
+@cache
+def _defaults() -> dict[tuple[str, str], str]:
+    """The defaults that Go types state of their fields, which the published definitions leave out, as
+    JSON, by type and field (source: the `+default` comments of k8s.io/api)."""
+    text = Path(__file__).with_name("defaults.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines())
+    return {(f"io.k8s.api.{name}", field): value for name, field, value in rows}
 
 
 def references(node: Any, found: set[str]) -> None:
@@ -98,14 +150,14 @@ def v3_schema(schema: Schema, name: str) -> Node:
         fields = schema.type(name).fields
         package = ".".join(name.split(".")[-3:-1])
         for field, prop in properties.items():
-            properties[field] = _v3_property(field, prop, fields[field], package)
+            properties[field] = _v3_property(field, prop, fields[field], package, _defaults().get((name, field)))
     return node
 
 
-def _v3_property(name: str, prop: Node, field: Field, package: str) -> Node:
+def _v3_property(name: str, prop: Node, field: Field, package: str, stated: str | None) -> Node:
     _header(name, prop)
     _add_enum(prop, field.type, package)
-    zero = _zero(field)
+    zero = _zero(field) if stated is None else json.loads(stated)
     if "$ref" in prop:
         ref = {"$ref": prop.pop("$ref")}
         if not prop and zero is None:
