@@ -180,6 +180,7 @@ def render(answer: Any, form: Form, options: dict[str, str], now: float) -> byte
 
 def _shaped(answer: Any, served: Served, form: Form, options: dict[str, str], now: float) -> Object:
     value, meta = answer.value(), form.meta
+    computed = answer.list is None and value.get("kind") == served.kind.list_kind
     if form.shape == "Table":
         include = options.get("includeObject", "")
         check_include(include)
@@ -187,10 +188,12 @@ def _shaped(answer: Any, served: Served, form: Form, options: dict[str, str], no
             stored = [e.object if served.to_storage else None for e in answer.list.entries]
             pairs = served.strategy.table_order(list(zip(value["items"], stored, strict=True)))
             return table(served, [row(served, obj, now, include, old, meta) for obj, old in pairs], value["metadata"], meta)
+        if computed:
+            return table(served, [row(served, obj, now, include, None, meta) for obj in value["items"]], value["metadata"], meta)
         metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
         old = answer.entry.object if answer.entry is not None and served.to_storage else None
         return table(served, [row(served, value, now, include, old, meta)], metadata, meta)
-    is_list = answer.list is not None
+    is_list = answer.list is not None or computed
     if is_list != (form.shape == "PartialObjectMetadataList"):
         found = f"the requested object is {'a' if is_list else 'not a'} list ({_go_type(served, is_list)})"
         raise status.failure(406, "NotAcceptable", f"you requested {form.shape}, but {found}", None)

@@ -51,7 +51,7 @@ def _component_statuses(request: Request) -> Answer:
         raise status.not_found("", "componentstatus", request.name)
     bare = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in items]
     obj = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": bare}
-    return Answer(obj=obj)
+    return Answer(request.served, obj=obj)
 
 
 def _component(name: str, message: str) -> Object:

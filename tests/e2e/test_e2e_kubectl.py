@@ -209,6 +209,12 @@ def test_explain_and_api_resources_work(kubectl: Kubectl) -> None:
     assert "apps/v1" in kubectl("api-versions").split()
 
 
+def test_component_statuses_say_who_is_healthy(kubectl: Kubectl) -> None:
+    found = {row[0]: row[1:] for row in rows(kubectl("get", "componentstatuses"))}
+    assert found["etcd-0"] == ["Healthy", "ok"]
+    assert set(found) == {"scheduler", "controller-manager", "etcd-0"}
+
+
 def test_deleting_a_namespace_deletes_what_is_in_it(kubectl: Kubectl) -> None:
     kubectl("create", "namespace", "short")
     kubectl("create", "deployment", "inner", "--image=nginx", "-n", "short")

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _PLACES: dict[tuple[str, str], tuple[str, str]] = {
+    ("", "ComponentStatus"): ("classes", "ComponentStatusStrategy"),
     ("", "ConfigMap"): ("config", "ConfigMapStrategy"),
     ("", "Endpoints"): ("endpoints", "EndpointsStrategy"),
     ("", "Event"): ("events", "EventStrategy"),

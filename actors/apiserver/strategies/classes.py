@@ -1,4 +1,4 @@
-"""PriorityClass, RuntimeClass and Lease: small kinds without a status.
+"""PriorityClass, RuntimeClass, Lease and ComponentStatus: small kinds without a status.
 
 Owns their defaults, validation, what may change, and columns.
 """
@@ -21,12 +21,32 @@ from actors.apiserver.strategies._resources import validate_requirements
 from actors.apiserver.strategies._warnings import node_label_warning
 from actors.apiserver.strategies.pod_scheduling import validate_tolerations
 
-__all__ = ["LeaseStrategy", "PriorityClassStrategy", "RuntimeClassStrategy"]
+__all__ = ["ComponentStatusStrategy", "LeaseStrategy", "PriorityClassStrategy", "RuntimeClassStrategy"]
 
 _SYSTEM_CLASSES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
 _HIGHEST_USER_PRIORITY = 1000000000
 _PREEMPTION = ("PreemptLowerPriority", "Never")
 _RESERVED = "priority class names with 'system-' prefix are reserved for system use only."
+
+
+class ComponentStatusStrategy(Strategy):
+    """ComponentStatus: how healthy a component was when it was asked."""
+
+    def columns(self) -> tuple[Column, ...]:
+        return (
+            NAME,
+            Column("Status", "string", "", "Status of the component conditions", 0),
+            Column("Message", "string", "", "Message of the component conditions", 0),
+            Column("Error", "string", "", "Error of the component conditions", 0),
+        )
+
+    def row(self, obj: Object, now: float) -> list[Any]:
+        name = obj["metadata"]["name"]
+        for condition in obj.get("conditions") or ():
+            if condition["type"] == "Healthy":
+                healthy = "Healthy" if condition["status"] == "True" else "Unhealthy"
+                return [name, healthy, condition.get("message", ""), condition.get("error", "")]
+        return [name, "Unknown", "", ""]
 
 
 class PriorityClassStrategy(Strategy):
