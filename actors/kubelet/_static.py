@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from actors.kernel import Child, Ref, ThreadActor, handles
 from actors.kubelet._messages import MirrorChanged, PodRemoved
@@ -58,6 +57,8 @@ class ManifestSource(ThreadActor):
     @handles(Look)
     def look(self, message: Look) -> Manifests:
         """A file that cannot be read is left out, and said so once it is so."""
+        import yaml
+
         found: list[tuple[str, Object]] = []
         try:
             files = sorted(p for p in self.directory.iterdir() if p.is_file() and not p.name.startswith("."))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
-import tarfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.runtime._commands_text import read_all
 from actors.runtime._files import FileError, normal
@@ -16,6 +15,9 @@ from actors.runtime._shell import (
     Steps,
     emit,
 )
+
+if TYPE_CHECKING:
+    import tarfile
 
 __all__: list[str] = []
 
@@ -100,6 +102,8 @@ def _directory(shell: Shell, argv: list[str], io: Io) -> Steps:
 @command("tar")
 def _tar(shell: Shell, argv: list[str], io: Io) -> Steps:
     """`tar cf - PATH` and `tar xmf - -C DIR`: what `kubectl cp` runs at the other end."""
+    import tarfile
+
     words, directory, flags, names = argv[1:], shell.cwd, "", []
     first = True
     while words:
@@ -139,6 +143,8 @@ def io_bytes(data: bytes = b"") -> io.BytesIO:
 
 
 def _archive(shell: Shell, archive: tarfile.TarFile, path: str, name: str) -> Any:
+    import tarfile
+
     if (yield from shell.files.is_directory(path)):
         entry = tarfile.TarInfo(name)
         entry.type = tarfile.DIRTYPE

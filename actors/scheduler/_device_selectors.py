@@ -7,11 +7,12 @@ Owns the compiled selectors. How a device is shown to them is `protocol.cel.devi
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protocol.cel import CelError, Failure, Program
-from protocol.cel.devices import device_environment, device_value
 from protocol.quantity import QuantityError
+
+if TYPE_CHECKING:  # CEL is loaded with the first expression
+    from protocol.cel import Program
 
 __all__ = ["SelectorFailed", "attribute", "selects"]
 
@@ -24,6 +25,9 @@ class SelectorFailed(Exception):
 
 @lru_cache(maxsize=2048)
 def _compiled(expression: str) -> Program:
+    from protocol.cel import CelError
+    from protocol.cel.devices import device_environment
+
     try:
         return device_environment().compile(expression)
     except CelError as error:
@@ -42,6 +46,9 @@ def attribute(device: Object, driver: str, name: str) -> Any:
 
 def selects(expression: str, device: Object, driver: str) -> bool:
     """Whether an expression is true for a device. It may cost 1,000,000 units. Raises `SelectorFailed`."""
+    from protocol.cel import CelError, Failure
+    from protocol.cel.devices import device_value
+
     program = _compiled(expression)
     try:
         return program.run({"device": device_value(device, driver)}) is True

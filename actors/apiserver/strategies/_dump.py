@@ -6,7 +6,6 @@ Only error paths come here, so nothing is prepared before the first call.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable
@@ -110,6 +109,8 @@ _ADAPTERS: dict[str, Callable[[Object], Object]] = {"core.PodSpec": _pod_spec}
 
 def diff(struct: str, old: Any, new: Any) -> str:
     """A unified diff of two structs' indented JSON, with three lines of context."""
+    import difflib
+
     texts = [
         json.dumps(internal_form(struct, value), indent=1, ensure_ascii=False).splitlines(True)
         for value in (old, new)
