@@ -232,6 +232,8 @@ class DockerMachine(RealMachine):
                 "Config": {"max-size": str(self.log_max_bytes), "max-file": str(self.log_max_files)},
             },
         )
+        if security.unmasked:
+            host |= {"MaskedPaths": [], "ReadonlyPaths": []}
         name = f"k8s_{config.name}_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"
         labels = {
             **dict(config.labels),
@@ -358,6 +360,4 @@ def _security(config: cri.ContainerConfig) -> list[str]:
         found.append("apparmor=unconfined")
     elif config.security.apparmor.startswith("Localhost/"):
         found.append("apparmor=" + config.security.apparmor.partition("/")[2])
-    if config.security.unmasked:
-        found.append("systempaths=unconfined")
     return found

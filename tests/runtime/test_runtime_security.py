@@ -230,3 +230,38 @@ def test_limits_of_huge_pages_keep_no_container_from_starting(node: World) -> No
     ident = node.start(node.sandbox(), "sh", "-c", "echo up", resources=resources)
     node.end_of(ident)
     assert node.log(ident) == b"up\n"
+
+
+def test_kernel_files_are_bare_where_that_is_asked_for(node: World) -> None:
+    masked = node.start(node.sandbox("m"), "sleep", "60")
+    bare = node.start(node.sandbox("b"), "sleep", "60", security=cri.SecurityContext(unmasked=True))
+    assert "/proc/sys" in node.output(masked, "cat", "/proc/mounts")
+    assert "/proc/sys" not in node.output(bare, "cat", "/proc/mounts")
+
+
+def test_what_the_image_says_holds_where_the_manifest_says_nothing(node: World, image_store: Any, rootfs: Path) -> None:
+    from actors.runtime.images import import_rootfs
+
+    name = f"localhost/settings:{os.getpid()}"
+    config = {
+        "Entrypoint": ["sh", "-c", 'id -u; pwd; echo $OF_IMAGE "$@"; trap "echo usr; exit 0" USR1; while :; do sleep 0.05; done', "sh"],
+        "Cmd": ["one", "two"], "Env": ["OF_IMAGE=yes"], "WorkingDir": "/home/web", "User": "web", "StopSignal": "SIGUSR1",
+    }  # fmt: skip
+    import_rootfs(image_store, rootfs, name, config)
+    node.ask(cri.PullImage(name))
+    assert node.ask(cri.ImageStatus(name)).user == "web"
+    sandbox = node.sandbox()
+    own = node.start(sandbox, image=name)
+    node.until(lambda: len(node.log(own).split()) == 5)
+    assert node.log(own).decode().split() == ["1000", "/home/web", "yes", "one", "two"]
+    other = node.start(
+        sandbox, name="other", image=name, args=("three",), run_as_user=0, working_dir="/", envs=(("OF_IMAGE", "no"),)
+    )
+    node.until(lambda: len(node.log(other).split()) == 4)
+    assert node.log(other).decode().split() == ["0", "/", "no", "three"]
+    node.ask(cri.StopContainer(own, 10))
+    assert node.end_of(own).exit_code == 0
+    assert node.log(own).split()[-1] == b"usr"
+    whole = node.start(sandbox, "echo", "instead", name="whole", image=name)
+    node.end_of(whole)
+    assert node.log(whole) == b"instead\n"
