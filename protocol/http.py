@@ -55,7 +55,7 @@ class HttpReply(Message, frozen=True):
     streaming: bool = False
     tunnel: Tunnel | None = None
     flow: bytes = b""
-    """Header lines that say whose request it was (priority and fairness), ready to send."""
+    """Header lines that name the request (`Audit-Id`) and say whose it was (priority and fairness), ready to send."""
 
 
 class Frames(Message, frozen=True):

@@ -72,7 +72,7 @@ class Policy:
     """Rules in order, each a dict as in the policy file."""
 
     def __init__(self, document: Object | None = None) -> None:
-        document = document or {"rules": [{"level": "Metadata"}]}
+        document = document or {"omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}
         self.rules: list[Object] = list(document.get("rules") or [])
         self.omitted = frozenset(document.get("omitStages") or ())
         for number, rule in enumerate(self.rules):
@@ -127,7 +127,9 @@ def _resource(entry: Object, wanted: Attributes) -> bool:
 class Trail:
     """What becomes known of a request while it is answered."""
 
-    __slots__ = ("acting", "annotations", "constraint", "flow", "reason", "seats", "user", "waited", "wanted")
+    __slots__ = (
+        "acting", "annotations", "audit_id", "constraint", "flow", "reason", "seats", "user", "waited", "wanted",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.user: UserInfo | None = None
@@ -145,6 +147,8 @@ class Trail:
         """What admission noted."""
         self.reason: str | None = None
         """Why it was allowed; None when it was not."""
+        self.audit_id = ""
+        """What the answer's `Audit-Id` header says."""
 
 
 class Auditor:
@@ -159,19 +163,21 @@ class Auditor:
         """One HTTP request has been answered. `started`: seconds since the epoch."""
         user, wanted = trail.user or UserInfo(""), trail.wanted or Attributes(call.method.lower(), path=call.path)
         stage = "ResponseStarted" if reply.streaming else "ResponseComplete"
-        level, rule = self._level(user, wanted, stage)
+        level, rule = self.policy.level(user, wanted)
         if level == "None":
             return
         uri = call.path + (f"?{call.query}" if call.query else "")
-        event = self._begin(level, stage, uri, wanted, user)
-        if trail.acting is not None:
-            event["impersonatedUser"] = _shown(trail.acting)
-            if trail.constraint:
-                event["authenticationMetadata"] = {"impersonationConstraint": trail.constraint}
+        event = self._begin(level, trail.audit_id, uri, wanted, user)
         event["sourceIPs"] = [call.peer_address] if call.peer_address else []
         event["userAgent"] = call.headers.get("user-agent", "")
         if not wanted.path:
             event["objectRef"] = _reference(wanted, call.path)
+        if not self._received(event, rule, stage, started):
+            return
+        if trail.acting is not None:
+            event["impersonatedUser"] = _shown(trail.acting)
+            if trail.constraint:
+                event["authenticationMetadata"] = {"impersonationConstraint": trail.constraint}
         event["responseStatus"] = _status(reply)
         if level in ("Request", "RequestResponse") and _readable(wanted, rule):
             _add_body(event, "requestObject", call.body)
@@ -189,16 +195,18 @@ class Auditor:
             message.verb, what.group, what.resource, message.subresource, message.namespace, message.name
         )
         stage = "ResponseStarted" if message.verb == "watch" else "ResponseComplete"
-        level, rule = self._level(message.user, wanted, stage)
+        level, rule = self.policy.level(message.user, wanted)
         if level == "None":
             return
         path = _path_of(message)
         options = dict(message.options) | ({"watch": "true"} if message.verb == "watch" else {})
         uri = path + (f"?{urlencode(options)}" if options else "")
-        event = self._begin(level, stage, uri, wanted, message.user)
+        event = self._begin(level, self.core.audit_id(), uri, wanted, message.user)
         event["sourceIPs"] = ["127.0.0.1"]
         event["userAgent"] = message.user_agent
         event["objectRef"] = _reference(wanted, path)
+        if not self._received(event, rule, stage, started):
+            return
         event["responseStatus"] = {"metadata": {}, "code": code}
         if failure is not None:
             event["responseStatus"] |= {key: failure[key] for key in ("status", "message", "reason") if failure.get(key)}
@@ -210,26 +218,37 @@ class Auditor:
         allowed, reason = self.core.authorizer.decide(message.user, wanted)
         self._finish(event, started, reason if allowed else None, annotations)
 
-    def _level(self, user: UserInfo, wanted: Attributes, stage: str) -> tuple[str, Object]:
-        level, rule = self.policy.level(user, wanted)
-        if stage in self.policy.omitted or stage in (rule.get("omitStages") or ()):
-            return "None", rule
-        return level, rule
-
-    def _begin(self, level: str, stage: str, uri: str, wanted: Attributes, user: UserInfo) -> Object:
+    def _begin(self, level: str, audit_id: str, uri: str, wanted: Attributes, user: UserInfo) -> Object:
         return {
-            "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": self.core.uid(), "stage": stage,
+            "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": audit_id, "stage": "",
             "requestURI": uri, "verb": wanted.verb, "user": _shown(user),
         }
 
-    def _finish(self, event: Object, started: float, reason: str | None, more: dict[str, str]) -> None:
-        from actors.kernel import rfc3339_micro
+    def _received(self, event: Object, rule: Object, stage: str, started: float) -> bool:
+        """Write that the request came in, as far as the policy wants it; false when it wants nothing of `stage`."""
+        omitted = self.policy.omitted | frozenset(rule.get("omitStages") or ())
+        if "RequestReceived" not in omitted:
+            event["stage"] = "RequestReceived"
+            moment = _micro(started)
+            self._write({**event, "requestReceivedTimestamp": moment, "stageTimestamp": moment})
+        event["stage"] = stage
+        return stage not in omitted
 
-        event["requestReceivedTimestamp"] = rfc3339_micro(started)
+    def _finish(self, event: Object, started: float, reason: str | None, more: dict[str, str]) -> None:
+        event["requestReceivedTimestamp"] = _micro(started)
         event["stageTimestamp"] = self.core.clock.rfc3339_micro()
         event["annotations"] = {"authorization.k8s.io/decision": "forbid" if reason is None else "allow",
                                 "authorization.k8s.io/reason": reason or "", **more}
+        self._write(event)
+
+    def _write(self, event: Object) -> None:
         self.file.tell(AuditLine(orjson.dumps(event) + b"\n"))
+
+
+def _micro(seconds: float) -> str:
+    from actors.kernel import rfc3339_micro
+
+    return rfc3339_micro(seconds)
 
 
 def _path_of(message: ApiRequest) -> str:

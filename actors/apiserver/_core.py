@@ -100,6 +100,7 @@ class Core:
         self.config = config
         self.clock = actor.clock
         self.random = actor.random
+        self._audit_random = type(actor.random)(repr(actor.random.getstate()[1][:4]))
         self.watches = Watches()
         self.store = Store(actor, etcd, config.history, config.exclusive, config.debug)
         self.store.on_new_cache = self.watches.attach
@@ -218,6 +219,13 @@ class Core:
 
     def uid(self) -> str:
         """A random (version 4) UUID from the system's generator."""
-        bits = self.random.getrandbits(128)
-        text = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | (4 << 76) | (8 << 60):032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return _uuid(self.random.getrandbits(128))
+
+    def audit_id(self) -> str:
+        """A UUID for a request; how many requests there are changes no object's UID."""
+        return _uuid(self._audit_random.getrandbits(128))
+
+
+def _uuid(bits: int) -> str:
+    text = f"{bits & ~(0xF000 << 64) & ~(0xC000 << 48) | (4 << 76) | (8 << 60):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -38,7 +38,6 @@ __all__ = ["serve"]
 _TEXT = "text/plain; charset=utf-8"
 _NOT_FOUND = HttpReply(404, _TEXT, b"404 page not found\n", (("x-content-type-options", "nosniff"),))
 _BODIES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
-_set = msgspec.structs.force_setattr
 _GZIP_FROM_BYTES = 128 * 1024
 _REQUEST_S = 60
 """What a request may take; a quarter of it is waited for a seat."""
@@ -62,14 +61,12 @@ async def serve(server: ApiServer, call: HttpCall) -> HttpReply:
         counters.inflight[kind] -= 1
         if trail.seats:
             core.flow.leave(trail.flow, trail.seats, trail.waited)
-    flow = trail.flow
-    if flow is not None and flow.headers is not reply.flow:
-        if reply.flow:  # a reply that others share
-            reply = msgspec.structs.replace(reply, flow=flow.headers)
-        else:
-            _set(reply, "flow", flow.headers)  # nobody else has it yet
+    audit_id = call.headers.get("audit-id") or core.audit_id()
+    flow = b"" if trail.flow is None else trail.flow.headers
+    reply = msgspec.structs.replace(reply, flow=b"Audit-Id: %s\r\n%s" % (audit_id.encode("utf-8", "replace"), flow))
     counters.count(_counter_key(call, reply), reply.status, core.clock.monotonic() - started, len(reply.body))
     if server.auditor is not None:
+        trail.audit_id = audit_id
         server.auditor.record(call, reply, trail, core.clock.now() - (core.clock.monotonic() - started))
     return reply
 

@@ -74,7 +74,11 @@ def test_requests_are_written_as_far_as_the_policy_says(make_api: Callable[..., 
     api.settle()
     text = path.read_text()
     assert "hidden" not in text
-    events = [json.loads(line) for line in text.splitlines()]
+    written = [json.loads(line) for line in text.splitlines()]
+    received, events = written[::2], written[1::2]
+    assert [event["stage"] for event in written] == ["RequestReceived", "ResponseComplete"] * 3
+    assert [event["auditID"] for event in received] == [event["auditID"] for event in events]
+    assert all("responseStatus" not in event and "requestObject" not in event for event in received)
     assert [event["verb"] for event in events] == ["create", "create", "get"]
     made, secret, missing = events
     assert made["requestObject"]["spec"] == {"ports": [{"port": 80}]}
@@ -85,6 +89,22 @@ def test_requests_are_written_as_far_as_the_policy_says(make_api: Callable[..., 
     assert made["user"]["username"] == "admin"
     assert made["sourceIPs"] == ["10.0.0.1"]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_every_answer_names_its_request_as_the_audit_log_does(make_api: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    api = make_api(audit_path=path, tokens={"t": UserInfo("admin", ("system:masters",))})
+
+    def named(headers: dict[str, str], where: str = "/version") -> str:
+        lines = api.sim.ask(api.server, HttpCall("GET", where, "", headers, b"")).flow.decode()
+        return str(lines.split("\r\n")[0].removeprefix("Audit-Id: "))
+
+    assert named({**ADMIN_TOKEN, "audit-id": "mine"}) == "mine"
+    ids = {named(ADMIN_TOKEN), named(ADMIN_TOKEN), named({}, "/api/v1/secrets"), named({"authorization": "Bearer x"})}
+    assert len(ids) == 4
+    assert all(len(one) == 36 for one in ids)
+    api.settle()
+    assert {"mine", *ids} <= {json.loads(line)["auditID"] for line in path.read_text().splitlines()}
 
 
 def test_clients_in_this_process_are_written_too(make_api: Callable[..., Any], tmp_path: Path) -> None:
