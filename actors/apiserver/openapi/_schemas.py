@@ -20,48 +20,6 @@ _V3 = "#/components/schemas/"
 _V2 = "#/definitions/"
 _DROPPED = ("nullable", "$schema")
 _ZEROS: dict[str, Any] = {"string": "", "integer": 0, "number": 0, "boolean": False}
-# Defaults that a `+default` marker names (source: the types of k8s.io/api), by package, type and field.
-_MARKED: dict[str, dict[str, Any]] = {
-    "autoscaling.v1.ScaleSpec": {"replicas": 0},
-    "certificates.v1.PodCertificateRequestSpec": {"maxExpirationSeconds": 86400},
-    "certificates.v1beta1.PodCertificateRequestSpec": {"maxExpirationSeconds": 86400},
-    "core.v1.AzureDiskVolumeSource": {
-        "cachingMode": "ReadWrite",
-        "fsType": "ext4",
-        "readOnly": False,
-        "kind": "Shared",
-    },
-    "core.v1.ContainerPort": {"protocol": "TCP"},
-    "core.v1.FileKeySelector": {"optional": False},
-    "core.v1.GRPCAction": {"service": ""},
-    "core.v1.ISCSIPersistentVolumeSource": {"iscsiInterface": "default"},
-    "core.v1.ISCSIVolumeSource": {"iscsiInterface": "default"},
-    "core.v1.RBDPersistentVolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
-    "core.v1.RBDVolumeSource": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
-    "core.v1.ReplicationControllerSpec": {"replicas": 1, "minReadySeconds": 0},
-    "core.v1.ScaleIOPersistentVolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
-    "core.v1.ScaleIOVolumeSource": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
-    "core.v1.ServicePort": {"protocol": "TCP"},
-    "resource.v1.DeviceToleration": {"operator": "Equal"},
-    "resource.v1alpha3.DeviceToleration": {"operator": "Equal"},
-    "resource.v1alpha3.ResourcePoolStatusRequestSpec": {"limit": 100},
-    "resource.v1beta1.DeviceToleration": {"operator": "Equal"},
-    "resource.v1beta2.DeviceToleration": {"operator": "Equal"},
-    # What embeds a LocalObjectReference has its field.
-    **{
-        f"core.v1.{name}": {"name": ""}
-        for name in (
-            "LocalObjectReference",
-            "ConfigMapEnvSource",
-            "ConfigMapKeySelector",
-            "ConfigMapProjection",
-            "ConfigMapVolumeSource",
-            "SecretEnvSource",
-            "SecretKeySelector",
-            "SecretProjection",
-        )
-    },
-}
 
 
 @cache
