@@ -94,7 +94,7 @@ def bootstrap(options: argparse.Namespace) -> None:
 def _kubeconfig(first: Path, pair: Path) -> dict[str, Any]:
     """The bootstrap kubeconfig's cluster, with the certificate in place of the token."""
     told = yaml.safe_load(first.read_text())
-    context = next((c["context"] for c in told["contexts"] if c["name"] == told.get("current-context")), {})
+    context: dict[str, Any] = next((c["context"] for c in told["contexts"] if c["name"] == told.get("current-context")), {})
     cluster = next(c["cluster"] for c in told["clusters"] if c["name"] == context.get("cluster"))
     authority = cluster.get("certificate-authority")
     if authority:  # a relative path is relative to the file that it stands in
