@@ -18,7 +18,8 @@ import orjson
 
 from actors.kernel import Child, Future, Restart, ThreadActor, handles
 from actors.runtime._cri_machine import CriMachine
-from actors.runtime._process_io import Deliver, probe_port, tell
+from actors.runtime._port_probes import probe_port
+from actors.runtime._process_io import Deliver, tell
 from actors.runtime._real import RealRuntime
 from actors.runtime._sessions import Session, internal_error, later
 from actors.runtime._spdy_client import SpdyConnection

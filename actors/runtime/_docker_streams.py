@@ -20,7 +20,8 @@ from actors.kernel import Future, handles
 from actors.runtime import _streams
 from actors.runtime._docker_machine import DockerMachine, docker_error
 from actors.runtime._linux import connect_inside
-from actors.runtime._process_io import forward_ports, probe_port
+from actors.runtime._port_probes import probe_port
+from actors.runtime._process_io import forward_ports
 from actors.runtime._real import RealRuntime
 from actors.runtime._sessions import Session, internal_error, later
 from protocol import cri

@@ -16,8 +16,9 @@ from typing import Any
 from actors.kernel import Future, handles
 from actors.runtime._control_groups import ControlGroups, pod_resources
 from actors.runtime._linux import Bridge, LinuxError, build_pause, connect_inside, first_child, why_not
+from actors.runtime._port_probes import probe_port
 from actors.runtime._process import ProcessRuntime
-from actors.runtime._process_io import forward_ports, probe_port
+from actors.runtime._process_io import forward_ports
 from actors.runtime._process_machine import ProcessMachine, kill_group
 from protocol import cri
 from protocol.node import StreamOpened

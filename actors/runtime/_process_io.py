@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from actors.kernel import Actor, ActorDead, Child, Future, Restart, ThreadActor, handles
-from protocol.cri import PortForward, Probe, ProbeResponse
+from actors.kernel import Actor, ActorDead, Child, Restart, ThreadActor, handles
+from protocol.cri import PortForward
 from protocol.message import Address, Message
 from protocol.node import StreamClosed, StreamData
 
-__all__ = ["Deliver", "Ended", "Relay", "Wrote", "forward_ports", "probe_port", "pump", "resident_and_cpu", "tell"]
+__all__ = ["Deliver", "Ended", "Relay", "Wrote", "forward_ports", "pump", "resident_and_cpu", "tell"]
 
 CHUNK = 65_536
 
@@ -70,43 +68,6 @@ def pump(pipe: IO[bytes], sink: Callable[[bytes], None]) -> threading.Thread:
     thread = threading.Thread(target=run, name="pump", daemon=True)
     thread.start()
     return thread
-
-
-def probe_port(message: Probe) -> Future[ProbeResponse]:
-    """Connect to a port on the loopback as the kubelet's prober does."""
-    future: Future[ProbeResponse] = Future()
-
-    def run() -> None:
-        try:
-            future.resolve(_http(message) if message.kind == "http" else _tcp(message))
-        except (OSError, http.client.HTTPException) as error:
-            future.resolve(ProbeResponse(False, f"dial tcp 127.0.0.1:{message.port}: {error}"))
-
-    threading.Thread(target=run, name="probe", daemon=True).start()
-    return future
-
-
-def _tcp(message: Probe) -> ProbeResponse:
-    socket.create_connection((message.host or "127.0.0.1", message.port), message.timeout_s).close()
-    return ProbeResponse(True)
-
-
-def _http(message: Probe) -> ProbeResponse:
-    host = message.host or "127.0.0.1"
-    connection: http.client.HTTPConnection
-    if message.scheme.lower() == "https":
-        context = ssl._create_unverified_context()  # a probe does not verify, as upstream
-        connection = http.client.HTTPSConnection(host, message.port, timeout=message.timeout_s, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, message.port, timeout=message.timeout_s)
-    try:
-        connection.request(
-            "GET", message.detail or "/", headers={"User-Agent": "kube-probe/1.36", **dict(message.headers)}
-        )
-        code = connection.getresponse().status
-    finally:
-        connection.close()
-    return ProbeResponse(200 <= code < 400, "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}")
 
 
 def resident_and_cpu(pid: int) -> tuple[int, float]:

@@ -14,13 +14,8 @@ from typing import Any
 
 from actors.kernel import Future, Ref, ThreadActor, handles
 from actors.runtime import _streams
-from actors.runtime._process_io import (
-    Deliver,
-    forward_ports,
-    probe_port,
-    pump,
-    tell,
-)
+from actors.runtime._port_probes import probe_port
+from actors.runtime._process_io import Deliver, forward_ports, pump, tell
 from actors.runtime._process_machine import ProcessContainer, ProcessMachine, ProcessSandbox, kill_group
 from protocol import cri
 from protocol.message import Address

@@ -26,7 +26,8 @@ import orjson
 from actors.kernel import Future, handles
 from actors.runtime import _streams
 from actors.runtime._linux import connect_inside
-from actors.runtime._process_io import forward_ports, probe_port, pump
+from actors.runtime._port_probes import probe_port
+from actors.runtime._process_io import forward_ports, pump
 from actors.runtime._real import RealRuntime
 from actors.runtime._runc_machine import OciContainer, OciSandbox, RuncMachine
 from actors.runtime._sessions import Session, internal_error
