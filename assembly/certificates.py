@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from assembly.config import ClusterConfig
 
-__all__ = ["Certificates"]
+__all__ = ["Certificates", "WebhookCertificate"]
 
 SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
+
+
+class WebhookCertificate(NamedTuple):
+    """What a webhook's server needs: files in PEM, and the text of `clientConfig.caBundle`."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    ca_bundle: str
 
 
 class Certificates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actors.kernel import LiveClock, LiveSystem, Ref, TimeKeeper, Tracer
-from assembly.certificates import Certificates
+from assembly.certificates import Certificates, WebhookCertificate
 from assembly.components import start_apiserver
 from assembly.config import ClusterConfig
 from assembly.store import STORE_OPENS_S, finish_recording, import_state, start_recorder, start_store
@@ -115,7 +116,29 @@ class Served:
     @property
     def kubeconfig(self) -> Path:
         """A kubeconfig of the administrator, removed when the cluster stops."""
+        path = self._files() / "kubeconfig"
+        if not path.exists():
+            self.write_kubeconfig(path)
+        return path
+
+    def webhook_certificate(self, *hosts: str) -> WebhookCertificate:
+        """A certificate with which a webhook can be served under these names and addresses (`127.0.0.1` and
+        `localhost` without any; `NAME.NAMESPACE.svc` for one behind a Service). Its files are removed when
+        the cluster stops."""
+        names = hosts or ("127.0.0.1", "localhost")
+        pair = self.authority.server(list(names))
+        folder = Path(tempfile.mkdtemp(prefix="webhook-", dir=self._files()))
+        made = WebhookCertificate(
+            folder / "tls.crt", folder / "tls.key", folder / "ca.crt", base64.b64encode(self.authority.certificate).decode()
+        )
+        made.certificate.write_bytes(pair.certificate)
+        made.key.touch(mode=0o600)
+        made.key.write_bytes(pair.key)
+        made.authority.write_bytes(self.authority.certificate)
+        return made
+
+    def _files(self) -> Path:
+        """A folder that goes when the cluster stops."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="kubekka-"))
-            self.write_kubeconfig(self._folder / "kubeconfig")
-        return self._folder / "kubeconfig"
+        return self._folder

@@ -17,8 +17,8 @@ def test_the_examples_pass(pytester: pytest.Pytester) -> None:
     for library in ("kopf", "kubernetes", "lightkube"):
         pytest.importorskip(library)
     examples = dict(BLOCK.findall(PAGE.read_text()))
-    assert {"garden.py", "test_garden.py", "test_clients.py"} == set(examples)
+    assert {"garden.py", "test_garden.py", "test_clients.py", "test_webhook.py"} == set(examples)
     for name, text in examples.items():
         (pytester.path / name).write_text(text)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=7)
