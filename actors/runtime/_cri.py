@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,12 @@ __all__ = ["CriMachine", "CriRuntime", "why_no_cri"]
 
 POLL_S = 0.3
 STOP_MARGIN_S = 30.0
+STOP_POLL_S = 0.2
 STAMP = str.maketrans("T.", "--", "-:Z")
 """Of a time, what stands in the name of a log that was put aside: 20260102-030405-123456."""
 STATES = {0: cri.CONTAINER_CREATED, RUNNING: cri.CONTAINER_RUNNING, EXITED: cri.CONTAINER_EXITED}
 KEY, POLICY, IMAGE = "kubekka.dev/key", "kubekka.dev/termination-message-policy", "kubekka.dev/image"
-POD_NAME, LOG = "io.kubernetes.pod.name", "kubekka.dev/log"
+POD_NAME, LOG, STOP_SIGNAL = "io.kubernetes.pod.name", "kubekka.dev/log", "kubekka.dev/stop-signal"
 OWN_FILES = ("/etc/hostname", "/etc/resolv.conf")
 """What the runtime makes itself."""
 SANDBOX_CONFIG, PARENT, ID_BASE = "kubekka.dev/config", "kubekka.dev/cgroup-parent", "kubekka.dev/id-base"
@@ -218,6 +221,8 @@ class CriRuntime(CriFigures):
         made.annotations[KEY] = key
         made.annotations[POLICY] = config.termination_message_policy
         made.annotations[IMAGE] = config.image
+        if config.stop_signal:
+            made.annotations[STOP_SIGNAL] = config.stop_signal
         made.annotations[LOG] = str(machine.log_directory(pod) / made.log_path)
         whole = sandbox_config(pod, str(machine.root), str(machine.log_directory(pod)), base)
         answer = machine.call(
@@ -236,11 +241,28 @@ class CriRuntime(CriFigures):
         seconds = int(message.timeout_s + 0.999)
 
         def work() -> None:
-            self.machine.call(
-                "StopContainer", seconds + STOP_MARGIN_S, container_id=message.container_id, timeout=seconds
-            )
+            own = ""
+            with if_there():
+                own = self._status(message.container_id).annotations.get(STOP_SIGNAL, "")
+            left = 0 if own and self._asked_to_end(message.container_id, own, message.timeout_s) else seconds
+            self.machine.call("StopContainer", seconds + STOP_MARGIN_S, container_id=message.container_id, timeout=left)
 
         return later(Future(), work)
+
+    def _asked_to_end(self, ident: str, own: str, timeout_s: float) -> bool:
+        """Send the signal that the manifest names, which older runtimes do not know of, and wait; answers whether
+        that was done, so that what still runs is to be killed."""
+        pid = self.container_pid(ident)
+        if not pid or timeout_s <= 0:
+            return False
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.Signals[own])
+        for _ in range(int(timeout_s / STOP_POLL_S)):
+            if self.machine.stopped.wait(STOP_POLL_S):
+                raise cri.CriError("Unavailable", "the runtime's actor has stopped")
+            if self._status(ident).state != RUNNING:
+                break
+        return True
 
     @handles(cri.RemoveContainer)
     def remove_container(self, message: cri.RemoveContainer) -> None:

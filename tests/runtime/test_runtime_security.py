@@ -162,7 +162,6 @@ def test_groups_and_users_are_those_of_the_manifest(node: World) -> None:
     assert set(node.output(ident, "id", "-G").split()) >= {"3000", "4000", "5000"}
 
 
-@pytest.mark.only_kinds("runc", "crun")
 def test_a_program_gets_the_signal_that_it_wants_to_end_by(node: World) -> None:
     script = "trap 'echo usr; exit 0' USR1; trap 'echo term; exit 1' TERM; echo up; while :; do sleep 0.05; done"
     ident = node.start(node.sandbox(), "sh", "-c", script, stop_signal="SIGUSR1")
