@@ -164,6 +164,21 @@ def test_what_is_mounted_on_the_node_later_is_seen_where_that_is_asked_for(node:
         subprocess.run(["umount", "-R", str(place)], check=False)
 
 
+@pytest.mark.only_kinds("runc", "crun", "cri")
+def test_what_a_container_mounts_is_seen_by_the_node_where_that_is_asked_for(node: World, tmp_path: Path) -> None:
+    place = tmp_path / "shared"
+    (place / "inner").mkdir(parents=True)
+    subprocess.run(["mount", "--bind", str(place), str(place)], check=True)
+    try:
+        subprocess.run(["mount", "--make-rshared", str(place)], check=True)
+        mount = cri.Mount("/m", str(place), "m", propagation="Bidirectional")
+        ident = node.start(node.sandbox(privileged=True), "sleep", "60", privileged=True, mounts=(mount,))
+        node.output(ident, "sh", "-c", "mount -t tmpfs t /m/inner && touch /m/inner/f")
+        assert (place / "inner" / "f").exists()
+    finally:
+        subprocess.run(["umount", "-R", str(place)], check=False)
+
+
 @pytest.mark.only_kinds("runc", "crun")
 def test_what_is_mounted_below_is_read_only_too_where_that_is_asked_for(node: World, tmp_path: Path) -> None:
     (tmp_path / "v" / "below").mkdir(parents=True)
