@@ -45,7 +45,7 @@ CONTROLLER_USER = UserInfo(
 USER_AGENT = "kube-controller-manager"
 KEYS_PER_TURN = 16
 SETTLE_S = 0.5
-CATCH_UP_ROUNDS = 40
+CATCH_UP_S = 150.0
 CATCH_UP_PAUSE_S = 0.25
 LAG_S = 0.25  # a store that shows an own write wakes its readers by itself: this is for the rest
 UNKNOWN_S = 5.0  # until then the store shows what became of a request whose answer was lost
@@ -155,24 +155,25 @@ class Controller(ClientActor):
         self._wake()
 
     async def _catch_up(self, what: str) -> None:
-        """Wait, not for ever, until the store has all that the API server has at some moment."""
-        for _ in range(CATCH_UP_ROUNDS):
-            if await self._caught_up(what):
+        """Wait until the store has all that the API server has at this moment. Not for ever, but for
+        long enough that an informer whose watch is broken must have noticed."""
+        while True:
+            try:
+                answer = await self.client.list(what)
+                break
+            except StatusError as error:
+                if not outcome_unknown(error) and error.code != 429:
+                    return
+            await self.sleep(CATCH_UP_PAUSE_S)  # while nobody answers, nothing can be done either
+        informer = self.context.informers.of(what)
+        revision = int(answer["metadata"].get("resourceVersion") or 0)
+        unseen: list[Object] = list(answer.get("items") or ())
+        end = self.clock.monotonic() + CATCH_UP_S
+        while informer.revision < revision and self.clock.monotonic() < end:
+            unseen = [item for item in unseen if not _has(informer.store, item)]
+            if not unseen:
                 return
             await self.sleep(CATCH_UP_PAUSE_S)
-
-    async def _caught_up(self, what: str) -> bool:
-        """Whether the store has all that the API server has at this moment."""
-        try:
-            answer = await self.client.list(what)
-        except StatusError:
-            return False
-        present = self.store(what)
-        return all(
-            (known := present.get(object_key(item))) is not None
-            and int(resource_version(known)) >= int(resource_version(item))
-            for item in answer.get("items") or ()
-        )
 
     def expects_nothing(self, expectations: Expectations, key: str) -> bool:
         """Whether `expectations` of `key` are met. If not, look again when they lapse: what came and went
@@ -291,6 +292,12 @@ def _enqueue(
     obj = new or old
     if obj is not None:
         controller.queue.add(make_key(obj))
+
+
+def _has(store: Store, item: Object) -> bool:
+    """Whether a store holds an object in this version or a later one."""
+    known = store.get(object_key(item))
+    return known is not None and int(resource_version(known)) >= int(resource_version(item))
 
 
 def outcome_unknown(error: StatusError) -> bool:
