@@ -53,7 +53,7 @@ def arguments(name: str, argv: Sequence[str], extra: Callable[[argparse.Argument
     parser.add_argument("--quick", action="store_true", help="a smaller run, some seconds long")
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON")
     parser.add_argument(
-        "--plot", metavar="FILE", help="write a picture (needs matplotlib: pip install 'kubekka[bench]')"
+        "--plot", metavar="FILE", help="write a picture, .svg or .png (needs matplotlib: pip install 'kubekka[bench]')"
     )
     if extra is not None:
         extra(parser)
@@ -87,6 +87,7 @@ def _plot(name: str, comparisons: Sequence[Comparison], series: Sequence[Series]
         print("--plot needs matplotlib: pip install 'kubekka[bench]'", file=sys.stderr)
         raise SystemExit(2) from None
     matplotlib.use("Agg")
+    matplotlib.rcParams.update({"svg.hashsalt": "kubekka", "svg.fonttype": "none"})  # one result, one file
     from matplotlib import pyplot
 
     with_ratio = [c for c in comparisons if c.ratio is not None]
@@ -106,12 +107,17 @@ def _plot(name: str, comparisons: Sequence[Comparison], series: Sequence[Series]
     for axis, ((unit, x_unit), curves) in zip(remaining, groups.items()):
         for curve in curves:
             axis.plot(curve.x, curve.y, marker="o", label=curve.name)
+        drawn = [x for curve in curves for x in curve.x]
+        if drawn and 0 < min(drawn) * 100 <= max(drawn):
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+        axis.grid(True, which="major", linewidth=0.3)
         axis.set_xlabel(x_unit)
         axis.set_ylabel(unit)
         axis.legend()
     figure.suptitle(f"kubekka: {name}")
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
 
 
 def finish(name: str, comparisons: Sequence[Comparison], options: Any, series: Sequence[Series] = ()) -> int:
