@@ -18,7 +18,7 @@ from protocol.cel._environment import CelError, Environment, Program, dynamic
 from protocol.cel._identifiers import escape
 from protocol.cel._json import to_json
 from protocol.cel._kinds import type_of_kind
-from protocol.cel._opaque import Authorizer, Quantity, ResourceCheck, Semver
+from protocol.cel._opaque import Authorizer, Quantity, ResourceCheck, Semver, url_problem
 from protocol.cel._regex import compile_pattern
 from protocol.cel._run import PER_CALL_LIMIT
 from protocol.cel._schemas import Checker, type_of_schema
@@ -41,7 +41,7 @@ __all__ = [
     "BOOL", "CONDITIONS_BUDGET", "DYN", "INT", "MAX_COST", "NONE", "PER_CALL_LIMIT", "RUNTIME_BUDGET", "STRING",
     "Authorizer", "CelError", "Checker", "Duration", "Environment", "Failure", "MapList", "Message", "Opaque", "Optional",
     "Program", "Quantity", "ResourceCheck", "Semver", "SetList", "Timestamp", "Type", "compile_pattern", "dynamic", "escape", "list_of",
-    "map_of", "parse_duration", "parse_timestamp", "struct", "to_json", "type_name", "type_of_kind", "type_of_schema",
+    "map_of", "parse_duration", "parse_timestamp", "struct", "to_json", "type_name", "type_of_kind", "type_of_schema", "url_problem",
 ]  # fmt: skip
 RUNTIME_BUDGET = 10_000_000
 """Cost units for all expressions of one policy with one binding, or all rules of one custom object."""

@@ -106,21 +106,24 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]<>\"\s]*?)(?::(?P<port>[^:\]]*))?\Z")
 
 
-def url_problem(text: str) -> str:
-    """Go's words for why a text is no URL of a request; empty when it is one."""
+def url_problem(text: str, absolute: bool = True) -> str:
+    """Go's words for why a text is no URL (`absolute`: of a request); empty when it is one."""
     quoted = json.dumps(text, ensure_ascii=False)
     if not text:
-        return f"parse {quoted}: empty url"
+        return f"parse {quoted}: empty url" if absolute else ""
     if any(ord(c) < 0x20 or ord(c) == 0x7F for c in text):
         return f"parse {quoted}: net/url: invalid control character in URL"
     scheme = _SCHEME.match(text)
     if scheme is None:
         if text[0] == ":":
             return f"parse {quoted}: missing protocol scheme"
+        if not absolute:
+            colon = ":" in re.split("[/?#]", text, maxsplit=1)[0]
+            return f"parse {quoted}: first path segment in URL cannot contain colon" if colon else ""
         return "" if text[0] == "/" else f"parse {quoted}: invalid URI for request"
     rest = text[scheme.end() :]
     if not rest.startswith("/"):
-        return f"parse {quoted}: invalid URI for request" if not rest else ""
+        return f"parse {quoted}: invalid URI for request" if absolute and not rest else ""
     if rest.startswith("//") and not rest.startswith("///"):
         authority = re.split(r"[/?#]", rest[2:], maxsplit=1)[0].rpartition("@")[2]
         host = _HOST.match(authority)

@@ -290,3 +290,67 @@ def test_others_are_served_while_a_dear_policy_runs(api: Any) -> None:
 def test_a_policy_whose_types_do_not_fit_is_refused(api: Any, refused: Any, expression: str, words: str) -> None:
     policy = {"variables": [{"name": "n", "expression": "size(object.data)"}], "validations": [{"expression": expression}]}
     assert words in refused(bind, api, policy).status["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"validations": [{"expression": "variables.a"}]}, "undeclared reference to 'variables'"),
+        ({"validations": [{"expression": "true", "message": " "}]}, 'message: Invalid value: " ": must be non-empty if specified'),
+        ({"validations": [{"expression": "true", "message": "a\nb"}]}, "must not contain line breaks"),
+        (
+            {"variables": [{"name": "for", "expression": "1"}], "validations": [{"expression": "true"}]},
+            'spec.variables[0].name: Invalid value: "for": must be a valid CEL identifier',
+        ),
+    ],
+)
+def test_a_validating_policy_is_judged_in_upstreams_words(api: Any, refused: Any, changes: Any, words: str) -> None:
+    assert words in refused(bind, api, changes).status["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": " "}, "applyConfiguration": {"expression": "Object{}"}}]},
+            [
+                "spec.mutations[0].jsonPatch.expression: Required value",
+                'spec.mutations[0].applyConfiguration: Invalid value: "{applyConfiguration}": must not be specified when patchType is JSONPatch',
+            ],
+        ),
+        (
+            {"mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": " variables.a "}}]},
+            ['applyConfiguration.expression: Invalid value: "variables.a": compilation failed: ', "undefined field 'a'"],
+        ),
+        (
+            {
+                "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}],
+                "matchConstraints": {
+                    "resourceRules": [
+                        {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["DELETE"]}
+                    ]
+                },
+            },
+            [
+                'spec.matchConstraints.resourceRules.operations: Unsupported value: "DELETE": '
+                'supported values: "*", "CONNECT", "CREATE", "UPDATE"'
+            ],
+        ),
+    ],
+)
+def test_a_mutating_policy_is_judged_in_upstreams_words(api: Any, refused: Any, changes: Any, words: list[str]) -> None:
+    message = refused(bind, api, changes, "mutating").status["message"]
+    for word in words:
+        assert word in message
+
+
+def test_a_warnings_place_is_a_path(api: Any, refused: Any) -> None:
+    bind(api, {"validations": [{"expression": "true"}]})
+    policies = f"validatingadmissionpolicies.{GROUP}"
+    policy = api.ask("list", policies)["items"][0]
+    policy = {**policy, "status": {"typeChecking": {"expressionWarnings": [{"fieldRef": "spec.a[", "warning": "w"}, {}]}}}
+    message = refused(api.ask, "update", policies, "", policy["metadata"]["name"], policy, "status").status["message"]
+    at = "status.typeChecking.expressionWarnings"
+    assert f'{at}[0].fieldRef: Invalid value: "spec.a[": invalid JSONPath: ' in message
+    assert f"{at}[1].warning: Required value" in message
+    assert f"{at}[1].fieldRef: Required value" in message

@@ -6,6 +6,7 @@ Owns rules, match resources and the address of a webhook, with their defaults
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from actors.apiserver.strategies._errors import (
 )
 from actors.apiserver.strategies._names import dns1123_subdomain, path_segment_name, port_number
 from actors.apiserver.strategies._selectors import validate_selector
+from protocol.cel import url_problem
 
 __all__ = [
     "FAILURE_POLICIES",
@@ -165,11 +167,13 @@ def validate_client_config(config: Object, path: str) -> list[FieldError]:
 def check_url(url: str, path: str) -> list[FieldError]:
     """A URL that webhooks are called at."""
     try:
+        problem = url_problem(url, absolute=False)
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError as error:
-        detail = f'url must be a valid URL: parse "{url}": {error}{_URL_FORM}'
-        return [required(path, detail)]
+        problem = f"parse {json.dumps(url)}: {error}"
+    if problem:
+        return [required(path, f"url must be a valid URL: {problem}{_URL_FORM}")]
     errors: list[FieldError] = []
     if parts.scheme != "https":
         detail = "'https' is the only allowed URL scheme" + _URL_FORM

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from actors.apiserver.strategies._base import Object
-from actors.apiserver.strategies._errors import OMIT, FieldError, duplicate, forbidden, invalid, not_supported, required
+from actors.apiserver.strategies._errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from actors.apiserver.strategies._expressions import Scope, check_expression
 from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, path_segment_name, qualified_name
 from actors.apiserver.strategies._selectors import validate_selector
@@ -58,7 +58,7 @@ def validate_variable(variable: Object, path: str, scope: Scope) -> list[FieldEr
     if not name.strip():
         errors.append(required(path + ".name", "name is not specified"))
     elif not _is_identifier(name) or name in _RESERVED:
-        errors.append(invalid(path + ".name", name, "name is not a valid CEL identifier"))
+        errors.append(invalid(path + ".name", name, "must be a valid CEL identifier"))
     if not source.strip():
         errors.append(required(path + ".expression", "expression is not specified"))
     else:
@@ -84,9 +84,9 @@ def validate_validation(validation: Object, path: str, scope: Scope) -> list[Fie
         errors += check_expression(text, path + ".messageExpression", scope.environment(authorizer=False), ("string",))
     at, trimmed = path + ".message", message.strip()
     if message and not trimmed:
-        errors.append(invalid(at, message, "message must be non-empty if specified"))
+        errors.append(invalid(at, message, "must be non-empty if specified"))
     elif "\n" in trimmed or "\r" in trimmed:
-        errors.append(invalid(at, message, "message must not contain line breaks"))
+        errors.append(invalid(at, message, "must not contain line breaks"))
     reason = validation.get("reason")
     if reason is not None and reason not in _REASONS:
         errors.append(not_supported(path + ".reason", reason, _REASONS))
@@ -125,13 +125,13 @@ def validate_mutation(mutation: Object, path: str, scope: Scope) -> list[FieldEr
         if kind != patch:
             if given is not None:
                 detail = f"must not be specified when patchType is {patch}"
-                errors.append(invalid(at, OMIT, detail))
+                errors.append(invalid(at, f"{{{key}}}", detail))
         elif given is None:
             errors.append(required(at, f"must be specified when patchType is {patch}"))
-        elif not given.get("expression", "").strip():
-            errors.append(required(at + ".expression", "expression is not specified"))
+        elif source := given.get("expression", "").strip():
+            errors += check_expression(source, at + ".expression", scope.environment(), (_RESULTS[kind],))
         else:
-            errors += check_expression(given["expression"], at + ".expression", scope.environment(), (_RESULTS[kind],))
+            errors.append(required(at + ".expression"))
     return errors
 
 

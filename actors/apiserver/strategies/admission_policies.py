@@ -44,6 +44,7 @@ from actors.apiserver.strategies._policy_rules import (
 __all__ = ["MutatingBindingStrategy", "MutatingPolicyStrategy", "PolicyBindingStrategy", "PolicyStrategy"]
 
 _REINVOCATION = ("IfNeeded", "Never")
+_MUTABLE = ("*", "CONNECT", "CREATE", "UPDATE")
 _MAX_AUDIT_ANNOTATIONS = 20
 _NOTHING = "validations or auditAnnotations must contain at least one item"
 
@@ -80,11 +81,16 @@ class _PolicyStrategy(Strategy):
             errors += validate_match_resources(match, "spec.matchConstraints")
             if not match.get("resourceRules"):
                 errors.append(required("spec.matchConstraints.resourceRules"))
+            errors += self._check_operations(match, "spec.matchConstraints")
         conditions = spec.get("matchConditions") or []
         errors += validate_match_conditions(conditions, "spec.matchConditions", kind is not None)
         for index, variable in enumerate(spec.get("variables") or ()):
             errors += validate_variable(variable, f"spec.variables[{index}]", scope)
         return errors
+
+    def _check_operations(self, match: Object, path: str) -> list[FieldError]:
+        """The operations that this kind of policy cannot do anything about."""
+        return []
 
     def check_update(self, new: Object, old: Object) -> list[FieldError]:
         return self.check(new)
@@ -102,7 +108,7 @@ class PolicyStrategy(_PolicyStrategy):
 
     def check(self, obj: Object) -> list[FieldError]:
         spec = obj.get("spec") or {}
-        scope = Scope(spec.get("paramKind") is not None, composed=True)
+        scope = Scope(spec.get("paramKind") is not None, composed=bool(spec.get("variables")))
         errors = self.check_meta(obj) + self._check_scope(spec, scope)
         validations = spec.get("validations") or []
         annotations = spec.get("auditAnnotations") or []
@@ -127,11 +133,9 @@ class PolicyStrategy(_PolicyStrategy):
         checking, at = status.get("typeChecking") or {}, "status.typeChecking.expressionWarnings"
         errors: list[FieldError] = []
         for index, warning in enumerate(checking.get("expressionWarnings") or ()):
-            errors += [
-                required(f"{at}[{index}].{key}")
-                for key in ("warning", "fieldRef")
-                if not warning.get(key, "").strip()
-            ]
+            if not warning.get("warning"):
+                errors.append(required(f"{at}[{index}].warning"))
+            errors += _check_field_ref(warning.get("fieldRef", "").strip(), f"{at}[{index}].fieldRef")
         conditions = status.get("conditions") or []
         return errors + validate_conditions(conditions, "status.conditions")
 
@@ -169,6 +173,9 @@ class MutatingPolicyStrategy(_PolicyStrategy):
             errors.append(not_supported("spec.reinvocationPolicy", policy, _REINVOCATION))
         return errors
 
+    def _check_operations(self, match: Object, path: str) -> list[FieldError]:
+        return _check_mutable(match, path)
+
     def columns(self) -> tuple[Column, ...]:
         return (
             NAME,
@@ -205,7 +212,9 @@ class PolicyBindingStrategy(Strategy):
             errors += [invalid("spec.policyName", name, m) for m in dns1123_subdomain(name)]
         errors += validate_param_ref(spec.get("paramRef"), "spec.paramRef")
         if spec.get("matchResources") is not None:
-            errors += validate_match_resources(spec["matchResources"], "spec.matchResouces")
+            errors += validate_match_resources(spec["matchResources"], "spec.matchResources")
+            if not self.actions:
+                errors += _check_mutable(spec["matchResources"], "spec.matchResources")
         if self.actions:
             errors += validate_actions(spec.get("validationActions") or [], "spec.validationActions")
         return errors
@@ -241,6 +250,28 @@ class MutatingBindingStrategy(PolicyBindingStrategy):
     """MutatingAdmissionPolicyBinding."""
 
     actions = False
+
+
+def _check_field_ref(reference: str, path: str) -> list[FieldError]:
+    if not reference:
+        return [required(path)]
+    from actors.apiserver.crd._paths import PathProblem, parse
+
+    try:
+        parse("{" + reference + "}")
+    except PathProblem as problem:
+        return [invalid(path, reference, f"invalid JSONPath: {problem}")]
+    return []
+
+
+def _check_mutable(match: Object, path: str) -> list[FieldError]:
+    """What is deleted cannot be mutated."""
+    return [
+        not_supported(path + ".resourceRules.operations", operation, _MUTABLE)
+        for rule in match.get("resourceRules") or ()
+        for operation in rule.get("operations") or ()
+        if operation not in _MUTABLE
+    ]
 
 
 def _go_selector(selector: Object) -> str:

@@ -114,6 +114,8 @@ def hook(**more: Any) -> dict[str, Any]:
         ({"timeoutSeconds": 31}, "timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"),
         ({"sideEffects": None}, "sideEffects: Required value: must specify one of None, NoneOnDryRun"),
         ({"clientConfig": {"url": "http://a"}}, "clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"),
+        ({"clientConfig": {"url": "127.0.0.1:8443/x"}}, 'clientConfig.url: Required value: url must be a valid URL: parse "127.0.0.1:8443/x": first path segment in URL cannot contain colon; desired format: https://host[/path]'),
+        ({"clientConfig": {"url": "https://a:b/x"}}, 'clientConfig.url: Required value: url must be a valid URL: parse "https://a:b/x": invalid port ":b" after host; desired format: https://host[/path]'),
         ({"admissionReviewVersions": ["v1", "v1"]}, 'admissionReviewVersions[1]: Invalid value: "v1": duplicate version'),
         ({"matchConditions": [{"name": "a", "expression": "1"}]}, 'matchConditions[0].expression: Invalid value: "1": must evaluate to bool but got int'),
     ],
