@@ -80,6 +80,11 @@ def _table(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _grows(values: Sequence[float]) -> bool:
+    """Whether only a logarithmic axis shows all of them."""
+    return bool(values) and 0 < min(values) * 100 <= max(values)
+
+
 def _plot(name: str, comparisons: Sequence[Comparison], series: Sequence[Series], path: str) -> None:
     try:
         import matplotlib
@@ -107,10 +112,12 @@ def _plot(name: str, comparisons: Sequence[Comparison], series: Sequence[Series]
     for axis, ((unit, x_unit), curves) in zip(remaining, groups.items()):
         for curve in curves:
             axis.plot(curve.x, curve.y, marker="o", label=curve.name)
-        drawn = [x for curve in curves for x in curve.x]
-        if drawn and 0 < min(drawn) * 100 <= max(drawn):
+        if _grows([x for curve in curves for x in curve.x]):
             axis.set_xscale("log")
+        if _grows([y for curve in curves for y in curve.y]):
             axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
         axis.grid(True, which="major", linewidth=0.3)
         axis.set_xlabel(x_unit)
         axis.set_ylabel(unit)
