@@ -99,6 +99,7 @@ def start_nodes(system: ActorSystem, config: ClusterConfig, apiserver: Ref) -> t
         lease_renew_s=config.lease_renew_s,
         pods=not played,
         watch_node=config.nodes <= WATCHED_NODES,
+        image_gc=config.runtime in ("simulated", "cri"),
         resolv_conf=node_resolver(config.runtime),
     )
     refs: list[Ref] = []

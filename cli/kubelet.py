@@ -141,6 +141,8 @@ def serve_kubelet(options: argparse.Namespace, system: LiveSystem, apiserver: Re
         "port": port,
         "static_pod_path": str(manifests.resolve()) if manifests else "",
         "watch_node": True,
+        # images of the local store and of Docker's are not this node's alone
+        "image_gc": options.runtime in ("simulated", "cri") or any(name.startswith("imageGC") for name in document),
     }
     if options.root_dir is not None:
         own |= {"state_directory": str(options.root_dir.resolve()), "device_plugins": True}

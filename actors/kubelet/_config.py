@@ -81,6 +81,8 @@ class KubeletConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long the node says that it is under pressure after it was."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     """Patterns (`kernel.msg*`) of sysctls beyond the safe ones that pods may set."""
+    image_gc: bool = True
+    """Remove images that nobody uses; not where they are also somebody else's, or could not be pulled again."""
     image_gc_high_percent: int = 85
     """So much of the disk in use makes the kubelet remove images that nobody uses, ..."""
     image_gc_low_percent: int = 80

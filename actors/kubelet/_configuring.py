@@ -108,7 +108,10 @@ class Configuring(Sandboxing):
             if name in volumes:
                 place = self.places.get(name) or host_path(self.pod, volumes[name])
                 inside = posixpath.normpath("/" + path).lstrip("/")  # nothing leads out of the volume
-                found[name, path] = await self.ask(self.node.runtime, ReadFile(self.uid, place, inside))
+                try:
+                    found[name, path] = await self.ask(self.node.runtime, ReadFile(self.uid, place, inside))
+                except TypeError:  # a runtime that keeps no such files
+                    found[name, path] = None
         return found
 
     def _mounts(self, spec: Object, values: dict[str, str]) -> tuple[Mount, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.kernel import ActorDead
 from actors.kubelet._image_gc import ImageRecords, in_use
 from actors.kubelet._static import StaticPods
 from protocol.cri import ContainerStatus, CriError, Image, ListContainers, ListContainerStats, ListImages, RemoveImage
@@ -64,15 +65,15 @@ class Tidying(StaticPods):
     async def tidy(self) -> None:
         """With a heartbeat: look at the images when it is time for that."""
         config, now = self.config, self.clock.monotonic()
-        if STORAGE not in config.capacity and config.image_maximum_gc_age_s <= 0:
+        if not config.image_gc or (STORAGE not in config.capacity and config.image_maximum_gc_age_s <= 0):
             return
         if self.images_looked_at is not None and now - self.images_looked_at < IMAGE_GC_PERIOD_S:
             return
         self.images_looked_at = now
         try:
             problem = await self._collect_images(now)
-        except CriError as error:
-            problem = error.message
+        except (CriError, ActorDead) as error:
+            problem = str(error)
         if problem and self.image_gc_failed:
             self.node_event("Warning", "ImageGCFailed", problem)
         self.image_gc_failed = bool(problem)
@@ -112,13 +113,15 @@ class Tidying(StaticPods):
 
     async def remove_unused_images(self) -> int:
         """Under disk pressure: all that nobody uses, whatever their age. Answers how many bytes that gave."""
+        if not self.config.image_gc:
+            return 0
         now = self.clock.monotonic()
         try:
             await self._seen_images(now)
             chosen, room = self.image_records.to_free(1 << 62, now, 0.0)
             await self._remove(chosen, "space")
-        except CriError as error:
-            self.log.info("images_not_removed", error=error.message)
+        except (CriError, ActorDead) as error:
+            self.log.info("images_not_removed", error=str(error))
             return 0
         return room
 

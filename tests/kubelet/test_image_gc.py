@@ -113,3 +113,11 @@ def test_a_kubelet_that_watches_its_node_tells_how_it_began(make_world: Any) -> 
         world.reasons("node-0")
     )
     assert "Node node-0 status is now: NodeReady" in world.messages("node-0")
+
+
+def test_images_that_are_not_the_nodes_alone_stay(make_world: Any) -> None:
+    capacity = {"cpu": "4", "memory": "8Gi", "pods": "9", "ephemeral-storage": "20Mi"}
+    world = make_world(capacity=capacity, eviction_hard={"nodefs.available": "10%"}, image_gc=False)
+    world.machine.images.pull("mine:1")
+    world.sim.advance(700)
+    assert "mine:1" in tags(world)
