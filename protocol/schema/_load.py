@@ -77,6 +77,13 @@ def _type_word(node: dict[str, Any]) -> str:
     return word if isinstance(word, str) else ""
 
 
+_CHOICES = {
+    f"v1.JSONSchemaProps{end}": (end, word)
+    for end, word in (("OrArray", "or-array"), ("OrBool", "or-bool"), ("OrStringArray", "or-strings"))
+}
+"""Go types that hold a JSON schema or something else."""
+
+
 class Schema:
     """All types of one minor version of Kubernetes."""
 
@@ -137,6 +144,10 @@ class Schema:
             return Type("object", name=name, go=go, fields={}, source=node)
         if _type_word(node) == "string":
             return Type("string", name=name, go=go, format=node.get("format", ""), source=node)
+        choice = _CHOICES.get(go)
+        if choice is not None:  # a schema, or something simpler in its place
+            schema = self.type(name[: -len(choice[0])])
+            return Type("any", name=name, go=go, format=choice[1], elem=schema, preserve=True, source=node)
         return Type("any", name=name, go=go, preserve=True, source=node)
 
     def _fields(self, name: str, node: dict[str, Any], package: str) -> dict[str, Field]:

@@ -23,7 +23,9 @@ class Type:
     `quantity`, `int-or-string`, `time`, `micro-time`, `bytes`.
     `go`: the name of the Go type, as Go's JSON errors print it (`[]v1.Container`).
     `list_type`: `atomic`, `set` or `map` (then `map_keys` are the keys); `atomic`: owned as a whole.
-    `elem`: type of the elements of a list, the values of a map, or of an object's further keys.
+    `elem`: type of the elements of a list, the values of a map, or of an object's further keys; of `any`
+    with a `format`, the type of its objects (and of its lists' elements with `or-array`; `or-bool` takes
+    a boolean, `or-strings` a list of strings).
     `preserve`: unknown fields are kept. `embedded`: the object has apiVersion, kind and metadata.
     """
 

@@ -169,3 +169,38 @@ def test_what_was_decoded_decodes_to_itself(spec: Object) -> None:
     type_ = SCHEMA.by_gvk(*POD)
     assert type_ is not None
     assert convert(type_, once) == (once, [])
+
+
+CRD = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+
+
+def definition(**schema: Any) -> Object:
+    properties = {"a": {"type": "array", **schema}}
+    version = {"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}}}
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": {"versions": [version]}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"items": ["x"]}, "cannot unmarshal string into Go struct field {}.items of type v1.JSONSchemaProps"),
+        ({"items": {"properties": 3}},
+         "cannot unmarshal number into Go struct field {}.items of type map[string]v1.JSONSchemaProps"),
+        ({"additionalProperties": {"items": {"type": 4}}},
+         "cannot unmarshal number into Go struct field {}.additionalProperties of type string"),
+        ({"additionalProperties": "x"}, "boolean or JSON schema expected"),
+        ({"items": {"additionalItems": 1}}, "boolean or JSON schema expected"),
+        ({"dependencies": {"b": [1]}}, "cannot unmarshal number into Go struct field {}.dependencies of type string"),
+    ],
+)
+def test_schemas_within_schemas_are_decoded_apart(schema: Object, words: str) -> None:
+    place = "JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties"
+    assert refusal(definition(**schema), gvk=CRD).status["message"].endswith(words.format(place))
+
+
+def test_schemas_within_schemas_are_never_decoded_strictly() -> None:
+    given_ = definition(items={"type": "string", "bogus": 1, "default": {"any": [1]}}, additionalProperties=False)
+    decoded, _ = read(given_, "Strict", CRD)
+    (version,) = decoded["spec"]["versions"]
+    kept = {"type": "array", "items": {"type": "string", "default": {"any": [1]}}, "additionalProperties": False}
+    assert version["schema"]["openAPIV3Schema"]["properties"]["a"] == kept

@@ -56,6 +56,15 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
+class _Misfit(DecodeFailure):
+    """A type error within a value that is decoded apart."""
+
+    def __init__(self, found: str, go: str, text: str = "") -> None:
+        super().__init__(text)
+        self.found = found
+        self.go = go
+
+
 class _Careful:
     """One walk. `path` is the field's path in strict errors; `fields` and `struct` are what Go's
     type errors print: the names down to the field, and the innermost struct."""
@@ -64,10 +73,13 @@ class _Careful:
         self.ordered = ordered
         self.strict: list[str] = []
         self.failure = ""
+        self.misfit: tuple[str, str] | None = None
+        """The first type error: what was found, and the Go type that it should have been."""
 
     def type_error(self, found: str, go: str, struct: str, fields: str) -> None:
         if self.failure:
             return
+        self.misfit = found, go
         where = f"Go struct field {struct}.{fields}" if struct else "Go value"
         self.failure = f"json: cannot unmarshal {found} into {where} of type {go}"
 
@@ -83,6 +95,8 @@ class _Careful:
         if kind == "map":
             return self.map(type_, value, path, struct, fields)
         if kind == "any":
+            if type_.elem is not None:
+                return self.choice(type_.format, type_.elem, value, struct, fields)
             return self.anything(value, path)
         return self.scalar(type_, value, struct, fields)
 
@@ -166,6 +180,30 @@ class _Careful:
         from actors.apiserver.fieldvalidation._convert import empty
 
         return empty(Field("", elem))
+
+    def choice(self, choice: str, elem: Type, value: Any, struct: str, fields: str) -> Any:
+        """A schema or what may stand in its place. Go decodes it apart: by itself, and not strictly."""
+        inner = _Careful(self.ordered)
+        try:
+            if isinstance(value, dict):
+                clean = inner.value(elem, value, "", "", "")
+            elif choice == "or-bool":
+                if not isinstance(value, bool):
+                    raise DecodeFailure("boolean or JSON schema expected")
+                return value
+            elif isinstance(value, list):
+                of = elem if choice == "or-array" else Type("string", go="string")
+                clean = inner.list(Type("list", elem=of), value, "", "", "")
+            else:
+                return None  # Go's decoder passes over it
+            if inner.misfit is not None:
+                raise _Misfit(*inner.misfit)
+        except _Misfit as misfit:  # each level says where by its own field
+            self.type_error(misfit.found, misfit.go, struct, fields)
+            raise _Misfit(misfit.found, misfit.go, self.failure) from None
+        if inner.failure:
+            raise DecodeFailure(inner.failure)
+        return clean
 
     def anything(self, value: Any, path: str) -> Any:
         if isinstance(value, dict):

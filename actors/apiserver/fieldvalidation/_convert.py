@@ -119,6 +119,8 @@ def _compile(type_: Type) -> Pass:
         return _list_pass(type_.elem)
     if kind == "map":
         return _map_pass(type_.elem)
+    if kind == "any" and type_.elem is not None:
+        return _choice_pass(type_.format, type_.elem)
     return {
         "string": _string,
         "boolean": _boolean,
@@ -201,6 +203,21 @@ def _map_pass(elem: Type | None) -> Pass:
             raise Unclean
         act = quick(elem)
         return {key: act(item) for key, item in value.items()}
+
+    return run
+
+
+def _choice_pass(choice: str, elem: Type) -> Pass:
+    lists = {"or-array": _list_pass(elem), "or-strings": _list_pass(Type("string"))}.get(choice)
+
+    def run(value: Any) -> Any:
+        if isinstance(value, dict):
+            return quick(elem)(value)
+        if isinstance(value, list) and lists is not None:
+            return lists(value)
+        if isinstance(value, bool) and choice == "or-bool":
+            return value
+        raise Unclean
 
     return run
 

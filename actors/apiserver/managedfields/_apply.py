@@ -108,7 +108,7 @@ def apply(
     if manager == "kubectl":
         _sync_last_applied(obj, config)
     if managers:
-        obj.setdefault("metadata", {})["managedFields"] = encode_managers(managers)
+        obj["metadata"] = {**(obj.get("metadata") or {}), "managedFields": encode_managers(managers)}
     return obj
 
 
