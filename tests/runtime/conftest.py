@@ -285,7 +285,14 @@ class RuntimeWorld:
     def end_of(self, ident: str) -> cri.ContainerStatus:
         """The container's status once its end was announced."""
         self.until(lambda: any(s.id == ident for s in self.heard.ended))
+        if self.kind in ("docker", "cri"):  # daemons tell of an end before they have written the last lines
+            self.until(lambda: self._log_is_whole(ident))
         return self.status(ident)
+
+    def _log_is_whole(self, ident: str) -> bool:
+        before = self.log(ident)
+        time.sleep(0.1)
+        return self.log(ident) == before
 
     def log(self, ident: str, **fields: Any) -> bytes:
         return bytes(self.ask(cri.ReadLog(ident, **fields)).data)

@@ -114,7 +114,7 @@ def test_one_attaches_to_what_runs(up: Up) -> None:
     up.apply(
         pod(
             "att",
-            "while read line; do echo got $line; test $line = end && exit 0; done",
+            "while read line; do echo got $line; test $line = end && sleep 1 && exit 0; done",
             fields,
             "  restartPolicy: Never",
         ),
