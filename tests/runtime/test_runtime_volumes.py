@@ -15,6 +15,7 @@ from actors.runtime._volume_mounts import VolumeMounts
 from protocol import cri
 
 World = Any
+pytestmark = pytest.mark.only_kinds("runc", "docker", "cri")  # crun mounts what runc is told to
 
 
 def base(node: World, sandbox: str) -> str:
