@@ -175,6 +175,13 @@ class ReplicasAreNotExceeded(Rule):
             self.world.say(f"{kind} {name(controller)} has {count} pods where {self.sizes.most(controller)} may be")
 
 
+def observed(obj: Object) -> bool:
+    """Whether its controller has carried out the present size, and no other that it was given before."""
+    status = obj.get("status") or {}
+    seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+    return bool(seen and status.get("replicas", 0) == obj["spec"]["replicas"])
+
+
 def share(value: Any, total: int, *, up: bool) -> int:
     """An int-or-percentage of `total`."""
     if not isinstance(value, str):
@@ -244,7 +251,7 @@ class RolloutsStayWithinTheirBounds(Rule):
     def _count_ready(self, deployment: Object, rolling: Object, sets: list[Object]) -> None:
         size = deployment["spec"]["replicas"]
         standing = sum(ready(p) for s in sets for p in self.world.pods_of(uid(s)))
-        if standing >= size:
+        if standing >= size and all(map(observed, [deployment, *sets])):
             self.whole.add(uid(deployment))
         least = size - share(rolling["maxUnavailable"], size, up=False)
         if uid(deployment) in self.whole and standing < least and self.world.calm() and not deleting(deployment):

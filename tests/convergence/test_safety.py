@@ -76,9 +76,9 @@ def test_a_size_that_the_controller_may_still_have_before_its_eyes_is_allowed(st
     assert "3 pods where 1 may be" in story.broken
 
 
-def deployment(story: Story, surge: Any = 1, unavailable: Any = 0, size: int = 2) -> Object:
+def deployment(story: Story, surge: Any = 1, unavailable: Any = 0, size: int = 2, **more: Any) -> Object:
     strategy = {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
-    return story.put("Deployment", "web", spec={"replicas": size, "strategy": strategy}, meta={"generation": 1})
+    return story.put("Deployment", "web", spec={"replicas": size, "strategy": strategy}, meta={"generation": 1}, **more)
 
 
 def test_more_wanted_than_the_surge_allows_is_seen(story: Story) -> None:
@@ -91,8 +91,8 @@ def test_more_wanted_than_the_surge_allows_is_seen(story: Story) -> None:
 
 
 def test_too_few_that_stay_are_seen_once_all_were_there_and_if_nobody_hurt_them(story: Story) -> None:
-    web = deployment(story)
-    rs = story.put("ReplicaSet", "old", web, spec={"replicas": 2})
+    web = deployment(story, status={"observedGeneration": 1, "replicas": 2})
+    rs = story.put("ReplicaSet", "old", web, spec={"replicas": 2}, status={"replicas": 2})
     story.pod("a", rs)
     assert not story.broken
     story.pod("b", rs)
@@ -102,6 +102,17 @@ def test_too_few_that_stay_are_seen_once_all_were_there_and_if_nobody_hurt_them(
     story.world.calm = lambda: True
     story.pod("b", rs, meta=GOING)
     assert "1 pods of web are ready where 2 are to stay" in story.broken
+
+
+def test_pods_that_a_smaller_size_takes_late_are_nobodys_fault(story: Story) -> None:
+    web = deployment(story, size=1)
+    rs = story.put("ReplicaSet", "old", web, spec={"replicas": 2})
+    story.pod("a", rs)
+    story.pod("b", rs)
+    rs = story.put("ReplicaSet", "old", web, spec={"replicas": 1}, status={"replicas": 2})
+    deployment(story, size=2)
+    story.pod("b", rs, meta=GOING)
+    assert not story.broken
 
 
 def test_recreate_with_two_generations_is_seen(story: Story) -> None:
