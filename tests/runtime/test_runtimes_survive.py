@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +76,9 @@ class Joined:
         until(lambda: not self.up.kubectl("get", "pods", "-o", "name"), "pods do not go")
         self.kubelet.stop()
         self.up.stop()
+        root = self.kubelet.folder / "node" / "kubelet" / "nodes" / "joined"
+        bridge = "kb" + hashlib.sha256(str(root).encode()).hexdigest()[:8]  # stays with a machine whose kubelet ends
+        subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
 
 
 def numbers(text: str) -> list[int]:
