@@ -37,9 +37,9 @@ SERIES_FINISH_S = 360.0
 SEND_ATTEMPTS = 4
 BUSY = 0.75
 """The load of the system from which on events give way to what they tell of ..."""
-BUSY_PER_S = 200.0
+BUSY_PER_S = 100.0
 """... all recorders of the system together may then send so many."""
-BUSY_BURST = 100
+BUSY_BURST = 50
 GIVE_WAY_S = 0.5
 COMBINED = "(combined from similar events): "
 NOTE_MAX = 1024

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 __all__ = ["Load"]
 
-WINDOW_S = 0.5
+WINDOW_S = 0.1
 
 
 class Load:
@@ -31,7 +31,7 @@ class Load:
         self._idle_since = now
 
     def share(self, now: float) -> float:
-        """From 0 to 1, of the time since somebody asked half a second or longer ago."""
+        """From 0 to 1, of the time since somebody asked a tenth of a second or longer ago."""
         passed_s = now - self._window_at
         if passed_s >= WINDOW_S:
             idle_s = self._idle_s + (0.0 if self._idle_since is None else now - self._idle_since)

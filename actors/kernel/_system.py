@@ -59,7 +59,7 @@ class ActorSystem:
         self._guardian = self._make_cell(Child("root", _Guardian, restart=Restart.TEMPORARY), None, "local")
 
     def load(self) -> float:
-        """The share of the last half second or so in which somebody had mail, from 0 to 1; in virtual
+        """The share of the last tenth of a second or so in which somebody had mail, from 0 to 1; in virtual
         time nobody is ever busy."""
         return 0.0
 

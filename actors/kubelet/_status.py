@@ -59,6 +59,7 @@ def rfc3339(seconds: float) -> str:
     return _rfc3339(int(seconds))
 
 
+@lru_cache(maxsize=1024)  # pods are made many in a second
 def parse_time(text: str) -> float:
     """The reverse of `rfc3339`; 0 for what is no such time."""
     try:

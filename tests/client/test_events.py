@@ -132,9 +132,9 @@ def test_events_of_a_busy_system_come_little_by_little_and_all_in_the_end(
         about = {**POD, "metadata": {**POD["metadata"], "uid": str(number)}}
         world.speaker.tell(Do(lambda a, about=about: a.recorder.event(about, "Normal", "Reason", "said")))
     world.sim.advance(0.4)
-    assert len(world.events()) == 100
+    assert len(world.events()) == 50
     world.sim.advance(0.4)
-    assert len(world.events()) == 200
+    assert len(world.events()) == 100
     monkeypatch.setattr(world.sim, "load", lambda: 0.0)
     world.sim.advance(1.0)
     assert len(world.events()) == 300
