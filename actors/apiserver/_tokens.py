@@ -294,6 +294,7 @@ async def token_request(core: Core, request: Request) -> Answer:
     account = core.get("", "serviceaccounts", request.namespace, request.name)
     if account is None:
         raise status.not_found("", "serviceaccounts", request.name)
+    metadata = obj["metadata"]
     metadata["name"], metadata["namespace"] = request.name, request.namespace
     metadata["uid"], metadata["creationTimestamp"] = core.uid(), core.clock.rfc3339()
     if not spec.get("audiences"):
