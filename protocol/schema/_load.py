@@ -147,7 +147,7 @@ class Schema:
         choice = _CHOICES.get(go)
         if choice is not None:  # a schema, or something simpler in its place
             schema = self.type(name[: -len(choice[0])])
-            return Type("any", name=name, go=go, format=choice[1], elem=schema, preserve=True, source=node)
+            return Type("any", name=name, go=go, format=choice[1], choice=schema, preserve=True, source=node)
         return Type("any", name=name, go=go, preserve=True, source=node)
 
     def _fields(self, name: str, node: dict[str, Any], package: str) -> dict[str, Field]:

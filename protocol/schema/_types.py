@@ -23,9 +23,9 @@ class Type:
     `quantity`, `int-or-string`, `time`, `micro-time`, `bytes`.
     `go`: the name of the Go type, as Go's JSON errors print it (`[]v1.Container`).
     `list_type`: `atomic`, `set` or `map` (then `map_keys` are the keys); `atomic`: owned as a whole.
-    `elem`: type of the elements of a list, the values of a map, or of an object's further keys; of `any`
-    with a `format`, the type of its objects (and of its lists' elements with `or-array`; `or-bool` takes
-    a boolean, `or-strings` a list of strings).
+    `elem`: type of the elements of a list, the values of a map, or of an object's further keys.
+    `choice`: of `any`, the type that its objects are decoded as (with the `format` `or-array` also its
+    lists' elements; `or-bool` takes a boolean, `or-strings` a list of strings); for all else it is untyped.
     `preserve`: unknown fields are kept. `embedded`: the object has apiVersion, kind and metadata.
     """
 
@@ -34,6 +34,7 @@ class Type:
         "_fields",
         "atomic",
         "cache",
+        "choice",
         "elem",
         "embedded",
         "format",
@@ -55,6 +56,7 @@ class Type:
         name: str = "",
         go: str = "",
         elem: Type | None = None,
+        choice: Type | None = None,
         format: str = "",
         list_type: str = "atomic",
         map_keys: tuple[str, ...] = (),
@@ -70,6 +72,7 @@ class Type:
         self.name = name
         self.go = go
         self.elem = elem
+        self.choice = choice
         self.format = format
         self.list_type = list_type
         self.map_keys = map_keys

@@ -95,8 +95,8 @@ class _Careful:
         if kind == "map":
             return self.map(type_, value, path, struct, fields)
         if kind == "any":
-            if type_.elem is not None:
-                return self.choice(type_.format, type_.elem, value, struct, fields)
+            if type_.choice is not None:
+                return self.choice(type_.format, type_.choice, value, struct, fields)
             return self.anything(value, path)
         return self.scalar(type_, value, struct, fields)
 

@@ -119,8 +119,8 @@ def _compile(type_: Type) -> Pass:
         return _list_pass(type_.elem)
     if kind == "map":
         return _map_pass(type_.elem)
-    if kind == "any" and type_.elem is not None:
-        return _choice_pass(type_.format, type_.elem)
+    if type_.choice is not None:
+        return _choice_pass(type_.format, type_.choice)
     return {
         "string": _string,
         "boolean": _boolean,

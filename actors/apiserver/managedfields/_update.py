@@ -120,7 +120,9 @@ def update(
     admission; only its managedFields are changed. `now`: RFC 3339, whole seconds. When an object
     cannot be compared (keys of lists missing, say) its managers stay as they were.
     """
-    meta = new["metadata"] = new.get("metadata") or {}
+    if new.get("metadata") is None:
+        new["metadata"] = {}
+    meta = new["metadata"]
     managers = _managers_of(live, new, subresource)
     after = _keys_after(meta) or _keys_after((live or {}).get("metadata") or {})
     sent = meta.pop("managedFields", None)
