@@ -85,8 +85,11 @@ def test_when_the_leading_controller_manager_is_killed_another_takes_over(kubeco
         leases = client.list("leases", "kube-system", field_selector="metadata.name=managers")
         assert leases[0]["spec"]["leaseTransitions"] >= 1
         assert leases[0]["spec"]["leaseDurationSeconds"] == 3
-        told = {e["message"] for e in client.list("events", "kube-system") if e["reason"] == "LeaderElection"}
-        assert {f"{first} became leader", f"{second} became leader"} <= told
+
+        def told() -> set[str]:
+            return {e["message"] for e in client.list("events", "kube-system") if e["reason"] == "LeaderElection"}
+
+        eventually(lambda: {f"{first} became leader", f"{second} became leader"} <= told())
 
 
 @pytest.fixture(scope="module")
