@@ -154,6 +154,8 @@ def _parse_body(body: Any) -> Object:
             if "couldn't get version/kind" not in words:
                 words = f"couldn't get version/kind; json parse error: {words}"
             raise status.bad_request(words) from None
+    if body is None:  # a bare `null`
+        return {}
     api_version, kind = body.get("apiVersion"), body.get("kind")
     if kind and kind != "DeleteOptions":
         raise status.bad_request(f'no kind "{kind}" is registered for version "{api_version or "v1"}" {_SCHEME}')

@@ -76,6 +76,12 @@ def test_propagation_policies_become_finalizers(api: Any) -> None:
         assert api.get("configmaps", "default", name)["metadata"]["finalizers"] == [finalizer]
 
 
+def test_a_bare_null_as_a_deletions_body_asks_for_nothing(api: Any, refused: Any) -> None:
+    api.config_map("a")
+    api.ask("delete", "configmaps", "default", "a", body=b"null")
+    assert refused(api.get, "configmaps", "default", "a").code == 404
+
+
 def test_a_collection_is_deleted_by_selector(api: Any) -> None:
     for name, color in (("a", "red"), ("b", "blue"), ("c", "red")):
         api.config_map(name, labels={"color": color})

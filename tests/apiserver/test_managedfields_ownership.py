@@ -297,3 +297,15 @@ def test_conflicts_on_list_elements_stand_in_the_order_of_their_numbers() -> Non
         apply(pod, live, config("2"), "two", force=False, api_version="v1", kind="Pod", now=NOW)
     port = '- .spec.containers[name="c"].ports[containerPort={},protocol="TCP"].name'
     assert refused.value.message.split("\n")[1:] == [port.format(80), port.format(443)]
+
+
+def test_a_definition_is_applied_whose_schema_has_a_schema_of_items() -> None:
+    kind = SCHEMA.by_gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+    assert kind is not None
+    schema = {"properties": {"t": {"type": "array", "items": {"type": "string"}}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    api = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    config = {**api, "metadata": {"name": "as.x.io"}, "spec": {"group": "x.io", "versions": [version]}}
+    made = apply(kind, None, config, "m", force=False, api_version=api["apiVersion"], kind=api["kind"], now=NOW)
+    assert owned(made)["m", "Apply"] == {"f:spec": {"f:group": {}, "f:versions": {}}}
+    assert made["spec"]["versions"] == [version]
