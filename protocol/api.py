@@ -54,6 +54,17 @@ class UserInfo(Message, frozen=True):
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = {}
 
+    def info(self) -> dict[str, Any]:
+        """As reviews, webhooks and the audit log show it: authentication.k8s.io/v1's UserInfo."""
+        shown: dict[str, Any] = {"username": self.name}
+        if self.uid:
+            shown["uid"] = self.uid
+        if self.groups:
+            shown["groups"] = list(self.groups)
+        if self.extra:
+            shown["extra"] = {key: list(values) for key, values in self.extra.items()}
+        return shown
+
 
 ADMIN = UserInfo("admin", ("system:masters", "system:authenticated"))
 

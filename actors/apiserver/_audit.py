@@ -175,7 +175,7 @@ class Auditor:
         if not self._received(event, rule, stage, started):
             return
         if trail.acting is not None:
-            event["impersonatedUser"] = _shown(trail.acting)
+            event["impersonatedUser"] = trail.acting.info()
             if trail.constraint:
                 event["authenticationMetadata"] = {"impersonationConstraint": trail.constraint}
         event["responseStatus"] = _status(reply)
@@ -221,7 +221,7 @@ class Auditor:
     def _begin(self, level: str, audit_id: str, uri: str, wanted: Attributes, user: UserInfo) -> Object:
         return {
             "kind": "Event", "apiVersion": _VERSION, "level": level, "auditID": audit_id, "stage": "",
-            "requestURI": uri, "verb": wanted.verb, "user": _shown(user),
+            "requestURI": uri, "verb": wanted.verb, "user": user.info(),
         }
 
     def _received(self, event: Object, rule: Object, stage: str, started: float) -> bool:
@@ -259,17 +259,6 @@ def _path_of(message: ApiRequest) -> str:
         parts += ["namespaces", message.namespace]
     parts += [what.resource, message.name, message.subresource]
     return "/" + "/".join(part for part in parts if part)
-
-
-def _shown(user: UserInfo) -> Object:
-    shown: Object = {"username": user.name}
-    if user.uid:
-        shown["uid"] = user.uid
-    if user.groups:
-        shown["groups"] = list(user.groups)
-    if user.extra:
-        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return shown
 
 
 def _reference(wanted: Attributes, path: str) -> Object:

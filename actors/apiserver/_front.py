@@ -356,15 +356,3 @@ async def _watch(server: ApiServer, core: Core, call: HttpCall, request: Request
 
 def _same(obj: dict[str, Any]) -> dict[str, Any]:
     return obj
-
-
-def whoami(user: UserInfo) -> dict[str, Any]:
-    """A user as access reviews show it."""
-    shown: dict[str, Any] = {"username": user.name}
-    if user.uid:
-        shown["uid"] = user.uid
-    if user.groups:
-        shown["groups"] = list(user.groups)
-    if user.extra:
-        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return shown

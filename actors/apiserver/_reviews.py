@@ -14,7 +14,6 @@ import orjson
 from actors.apiserver._authn import token_opinion
 from actors.apiserver._authz import Attributes
 from actors.apiserver._core import Core
-from actors.apiserver._front import whoami
 from actors.apiserver._nodeauthz import node_name_of
 from actors.apiserver._request import Request
 from actors.apiserver.patch._gotext import go_quote
@@ -199,7 +198,7 @@ def _self_subject(core: Core, request: Request, obj: Object) -> Object:
         "kind": "SelfSubjectReview",
         "apiVersion": obj["apiVersion"],
         "metadata": {"creationTimestamp": core.clock.rfc3339()},
-        "status": {"userInfo": whoami(request.user)},
+        "status": {"userInfo": request.user.info()},
     }
 
 
@@ -227,6 +226,6 @@ async def _token_review(core: Core, obj: Object) -> Object:
         obj["status"] = {"user": {}, "error": opinion.problem}
     else:
         obj["status"] = {
-            "authenticated": True, "user": whoami(opinion.user), "audiences": list(opinion.audiences)
+            "authenticated": True, "user": opinion.user.info(), "audiences": list(opinion.audiences)
         }
     return obj

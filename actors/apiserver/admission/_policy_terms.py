@@ -31,7 +31,7 @@ from protocol.cel import (
 from protocol.cel.policies import environment
 
 __all__ = [
-    "Budget", "Condition", "Inputs", "OutOfBudget", "Scope", "Term", "conditions_met", "operation_options", "user_info",
+    "Budget", "Condition", "Inputs", "OutOfBudget", "Scope", "Term", "conditions_met", "operation_options",
 ]  # fmt: skip
 
 Object = dict[str, Any]
@@ -112,18 +112,6 @@ class Condition(Term):
         self.name = name
 
 
-def user_info(user: UserInfo) -> Object:
-    """A user as admission reviews show it."""
-    shown: Object = {"username": user.name}
-    if user.uid:
-        shown["uid"] = user.uid
-    if user.groups:
-        shown["groups"] = list(user.groups)
-    if user.extra:
-        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return shown
-
-
 def operation_options(attributes: Attributes) -> Object:
     """The options of the operation, as an object."""
     options: Object = {"kind": _OPTIONS.get(attributes.operation, ""), "apiVersion": "meta.k8s.io/v1"}
@@ -149,7 +137,7 @@ def request_object(attributes: Attributes, match: Match) -> Object:
         "requestResource": own.gvr(),
         "name": attributes.name,
         "operation": attributes.operation,
-        "userInfo": user_info(attributes.user),
+        "userInfo": attributes.user.info(),
         "dryRun": attributes.dry_run,
         "options": operation_options(attributes),
     }

@@ -31,7 +31,6 @@ from actors.apiserver.admission._policy_terms import (
     Inputs,
     conditions_met,
     operation_options,
-    user_info,
 )
 from actors.apiserver.patch import go_quote
 from protocol import status
@@ -144,7 +143,7 @@ async def _review(hook: _Hook, attributes: Attributes, match: Match, uid: str, v
         request["namespace"] = namespace
     request |= {
         "operation": attributes.operation,
-        "userInfo": user_info(attributes.user),
+        "userInfo": attributes.user.info(),
         "object": await converted(lookup, attributes.object, match.kind),
         "oldObject": await converted(lookup, attributes.old_object, match.kind),
         "dryRun": attributes.dry_run,
