@@ -25,6 +25,7 @@ from protocol import status
 from protocol.api import StatusError, UserInfo
 
 if TYPE_CHECKING:
+    from actors.apiserver.http._pipesocket import PipeSocket
     from actors.apiserver.http._rawspdy import RawSpdy
     from actors.apiserver.http._relay import RelaySocket
     from actors.apiserver.http._websocket import WebSocket
@@ -92,7 +93,7 @@ class Connection(asyncio.Protocol):
         self.clock: Clock = system.clock
         self.activity: Activity = system.activity
         self.peer_address = ""
-        self.socket: WebSocket | RawSpdy | RelaySocket | None = None
+        self.socket: WebSocket | RawSpdy | RelaySocket | PipeSocket | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._stream = _Stream(self, f"http/{next(_serial)}")
         self._waiting: deque[tuple[HttpCall, bool]] = deque()
@@ -139,6 +140,16 @@ class Connection(asyncio.Protocol):
         self._stop_stream()
         if self.socket is not None:
             self.socket.lost()
+
+    def push(self, data: bytes) -> None:
+        """Write for the upgraded connection; a client that does not read is cut off, not buffered for."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size() > _STREAM_BUFFER_BYTES:
+            if self.socket is not None:
+                self.socket.lost()
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PipeSocket"]
 
-_MAX_BUFFER_BYTES = 8 * 1024 * 1024
-
 
 class PipeSocket:
     """One client's connection."""
@@ -27,21 +25,12 @@ class PipeSocket:
 
     def open(self) -> None:
         """Write what the pod has answered to the upgrade, and all that follows."""
-        self.pipe.attach(self._write, self._end)
+        self.pipe.attach(self.connection.push, self._end)
 
     def received(self, data: bytes) -> None:
         """Bytes of the client."""
         if not self.closed:
             self.pipe.send(data)
-
-    def _write(self, data: bytes) -> None:
-        transport = self.connection.transport
-        if transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
-            self.lost()
-            transport.abort()
 
     def _end(self) -> None:
         self.closed = True

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from actors.apiserver.http._connection import Connection
 
 __all__ = ["RawSpdy"]
-
-_MAX_BUFFER_BYTES = 8 * 1024 * 1024
 _COMMAND, _FORWARD = "v4.channel.k8s.io", "portforward.k8s.io"
 
 
@@ -54,12 +52,7 @@ class RawSpdy:
         self.streams.told(message)
 
     def _write(self, data: bytes) -> None:
-        transport = self.connection.transport
-        if not transport.is_closing():
-            transport.write(data)
-            if transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
-                self.lost()
-                transport.abort()
+        self.connection.push(data)
 
     def _close(self) -> None:
         self.connection.transport.close()

@@ -78,13 +78,7 @@ class RelaySocket:
 
     def answered(self, data: bytes) -> None:
         """Bytes from the other server."""
-        transport = self.connection.transport
-        if transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
-            self.lost()
-            transport.abort()
+        self.connection.push(data)
 
     def ended(self) -> None:
         """The other server has closed."""

@@ -257,13 +257,7 @@ class WebSocket:
         self._write(frame(_BINARY, bytes((channel,)) + data))
 
     def _write(self, data: bytes) -> None:
-        transport = self.connection.transport
-        if transport.is_closing():
-            return
-        transport.write(data)
-        if transport.get_write_buffer_size() > _MAX_BUFFER_BYTES:
-            self.lost()
-            transport.abort()
+        self.connection.push(data)
 
     # --- the end ----------------------------------------------------------------------------
 
