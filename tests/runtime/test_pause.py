@@ -35,7 +35,10 @@ def test_it_is_small_and_needs_no_library(program: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_it_is_asked_to(program: Path, number: int) -> None:
     process = subprocess.Popen([str(program)])
-    time.sleep(0.1)
+    status, end = Path(f"/proc/{process.pid}/status"), time.monotonic() + WAIT_S
+    while "State:\tS" not in status.read_text():  # it sleeps nowhere but where it waits for signals
+        assert time.monotonic() < end, "it does not wait"
+        time.sleep(0.005)
     process.send_signal(number)
     assert process.wait(WAIT_S) == 0
 
