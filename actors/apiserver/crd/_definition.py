@@ -19,7 +19,7 @@ from actors.apiserver.crd._structural import why_not_built
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
 from actors.apiserver.strategies._admission_rules import check_service, check_url
 from actors.apiserver.strategies._errors import duplicate, forbidden, invalid, not_supported, required, too_many
-from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, dns_subdomain_name
+from protocol.names import dns1035_label, dns1123_subdomain, dns_subdomain_name
 
 __all__ = ["DefinitionStrategy", "check_spec"]
 

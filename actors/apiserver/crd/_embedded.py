@@ -13,7 +13,7 @@ from actors.apiserver.fieldvalidation import DecodeFailure, convert
 from actors.apiserver.strategies import FieldError
 from actors.apiserver.strategies._errors import invalid, required
 from actors.apiserver.strategies._meta import validate_meta
-from actors.apiserver.strategies._names import dns1035_label, path_segment_name
+from protocol.names import dns1035_label, path_segment_name
 from protocol.schema import Type
 
 __all__ = ["check_embedded", "clean_embedded"]

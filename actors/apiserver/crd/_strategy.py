@@ -18,7 +18,7 @@ from actors.apiserver.crd._was import Was
 from actors.apiserver.strategies import Column, Context, FieldError, Strategy
 from actors.apiserver.strategies._errors import invalid
 from actors.apiserver.strategies._meta import validate_meta, validate_meta_update
-from actors.apiserver.strategies._names import dns_subdomain_name
+from protocol.names import dns_subdomain_name
 
 if TYPE_CHECKING:
     from actors.apiserver.crd._custom import Custom

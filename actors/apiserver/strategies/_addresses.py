@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from actors.apiserver.strategies._names import OK, Messages
+from protocol.names import OK, Messages
 
 __all__ = ["canonical_cidr", "canonical_ip", "cidr_problem", "go_ip_text", "is_legacy_ip", "parse_ip", "strict_ip"]
 

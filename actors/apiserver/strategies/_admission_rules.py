@@ -17,9 +17,9 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._names import dns1123_subdomain, path_segment_name, port_number
 from actors.apiserver.strategies._selectors import validate_selector
 from protocol.cel import url_problem
+from protocol.names import dns1123_subdomain, path_segment_name, port_number
 
 __all__ = [
     "FAILURE_POLICIES",

@@ -30,9 +30,9 @@ from actors.apiserver.strategies._meta import (
     validate_meta,
     validate_meta_update,
 )
-from actors.apiserver.strategies._names import dns_subdomain_name
 from actors.apiserver.strategies._time import age, parse_time
 from protocol.kinds import Kind
+from protocol.names import dns_subdomain_name
 
 __all__ = ["AGE", "NAME", "Column", "Context", "FieldError", "Object", "Strategy"]
 

@@ -17,9 +17,9 @@ from actors.apiserver.strategies._errors import (
     required,
     too_many,
 )
-from actors.apiserver.strategies._names import qualified_name
 from protocol.cel import DYN, CelError, Environment, Type
 from protocol.cel.policies import environment
+from protocol.names import qualified_name
 
 __all__ = ["Scope", "check_expression", "problem_of", "validate_match_conditions"]
 

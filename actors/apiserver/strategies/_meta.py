@@ -17,7 +17,7 @@ from actors.apiserver.strategies._errors import (
     required,
     too_long,
 )
-from actors.apiserver.strategies._names import (
+from protocol.names import (
     Messages,
     dns1123_label,
     label_value,

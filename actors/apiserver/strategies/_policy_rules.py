@@ -10,8 +10,8 @@ import re
 from actors.apiserver.strategies._base import Object
 from actors.apiserver.strategies._errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from actors.apiserver.strategies._expressions import Scope, check_expression
-from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain, path_segment_name, qualified_name
 from actors.apiserver.strategies._selectors import validate_selector
+from protocol.names import dns1035_label, dns1123_subdomain, path_segment_name, qualified_name
 
 __all__ = ["validate_actions", "validate_audit", "validate_mutation", "validate_param_kind", "validate_param_ref", "validate_validation", "validate_variable"]
 

@@ -17,7 +17,7 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._names import dns1123_label, qualified_name
+from protocol.names import dns1123_label, qualified_name
 from protocol.quantity import parse_quantity
 
 __all__ = [

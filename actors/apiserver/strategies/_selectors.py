@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.apiserver.strategies._errors import FieldError, forbidden, invalid, required
 from actors.apiserver.strategies._meta import validate_label_name, validate_labels
-from actors.apiserver.strategies._names import label_value
+from protocol.names import label_value
 from protocol.selectors import Selector, SelectorError, selector_of
 
 __all__ = [

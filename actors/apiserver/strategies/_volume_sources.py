@@ -19,7 +19,7 @@ from actors.apiserver.strategies._errors import (
     required,
     too_long,
 )
-from actors.apiserver.strategies._names import (
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     qualified_name,

@@ -16,7 +16,6 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import NEGATIVE, nonnegative
-from actors.apiserver.strategies._names import dns1123_label, percent
 from actors.apiserver.strategies._selectors import (
     compile_selector,
     selector_form,
@@ -24,6 +23,7 @@ from actors.apiserver.strategies._selectors import (
 )
 from actors.apiserver.strategies.pod_validation import validate_template
 from actors.apiserver.strategies.pod_warnings import pod_warnings
+from protocol.names import dns1123_label, percent
 
 __all__ = [
     "LABELS_MISMATCH",

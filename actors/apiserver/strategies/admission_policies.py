@@ -28,9 +28,6 @@ from actors.apiserver.strategies._expressions import (
     Scope,
     validate_match_conditions,
 )
-from actors.apiserver.strategies._names import (
-    dns1123_subdomain,
-)
 from actors.apiserver.strategies._policy_rules import (
     validate_actions,
     validate_audit,
@@ -39,6 +36,9 @@ from actors.apiserver.strategies._policy_rules import (
     validate_param_ref,
     validate_validation,
     validate_variable,
+)
+from protocol.names import (
+    dns1123_subdomain,
 )
 
 __all__ = ["MutatingBindingStrategy", "MutatingPolicyStrategy", "PolicyBindingStrategy", "PolicyStrategy"]

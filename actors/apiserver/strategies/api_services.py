@@ -12,7 +12,7 @@ from typing import Any
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._errors import FieldError, invalid, not_supported, quote, required
 from actors.apiserver.strategies._meta import validate_meta
-from actors.apiserver.strategies._names import (
+from protocol.names import (
     dns1035_label,
     dns1123_subdomain,
     path_segment_name,

@@ -16,8 +16,8 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import nonnegative
-from actors.apiserver.strategies._names import dns1123_label, path_segment_name
 from actors.apiserver.strategies._resources import container_name
+from protocol.names import dns1123_label, path_segment_name
 from protocol.quantity import parse_quantity
 
 __all__ = ["AutoscalerStrategy"]

@@ -22,8 +22,8 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import NameRule
-from actors.apiserver.strategies._names import dns1123_subdomain, path_segment_name
 from actors.apiserver.strategies._time import age
+from protocol.names import dns1123_subdomain, path_segment_name
 
 __all__ = ["SigningRequestStrategy", "TrustBundleStrategy", "validate_signer_name"]
 

@@ -18,14 +18,14 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import immutable, validate_annotations, validate_labels
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies._resources import is_native, validate_amount
+from actors.apiserver.strategies._selectors import validate_selector
+from actors.apiserver.strategies.pod_defaults import default_claim_spec
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     qualified_name,
 )
-from actors.apiserver.strategies._resources import is_native, validate_amount
-from actors.apiserver.strategies._selectors import validate_selector
-from actors.apiserver.strategies.pod_defaults import default_claim_spec
 from protocol.quantity import parse_quantity, value
 
 __all__ = [

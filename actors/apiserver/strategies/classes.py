@@ -16,10 +16,10 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import immutable, nonnegative, validate_labels
-from actors.apiserver.strategies._names import dns1123_label, qualified_name
 from actors.apiserver.strategies._resources import validate_requirements
 from actors.apiserver.strategies._warnings import node_label_warning
 from actors.apiserver.strategies.pod_scheduling import validate_tolerations
+from protocol.names import dns1123_label, qualified_name
 
 __all__ = ["ComponentStatusStrategy", "LeaseStrategy", "PriorityClassStrategy", "RuntimeClassStrategy"]
 

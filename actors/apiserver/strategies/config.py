@@ -18,7 +18,7 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import config_map_key
+from protocol.names import config_map_key
 
 __all__ = ["ConfigMapStrategy", "SecretStrategy"]
 

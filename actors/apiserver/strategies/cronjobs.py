@@ -18,7 +18,6 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import nonnegative
-from actors.apiserver.strategies._names import max_length
 from actors.apiserver.strategies._selectors import format_selector, selector_form
 from actors.apiserver.strategies._tables import (
     CONTAINERS,
@@ -31,6 +30,7 @@ from actors.apiserver.strategies._time import since
 from actors.apiserver.strategies._workloads import name_warning
 from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
 from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
+from protocol.names import max_length
 
 __all__ = ["CronJobStrategy"]
 

@@ -11,10 +11,10 @@ from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object
 from actors.apiserver.strategies._dump import internal_form
 from actors.apiserver.strategies._errors import FieldError, duplicate, invalid, not_supported, required
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies._selectors import selector_form, validate_selector
 from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
 from actors.apiserver.strategies._warnings import node_label_warning
+from protocol.names import dns1123_subdomain, qualified_name
 from protocol.quantity import parse_quantity
 
 __all__ = ["CSIDriverStrategy", "CSINodeStrategy", "CSIStorageCapacityStrategy"]

@@ -18,10 +18,10 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import immutable, validate_label_name
-from actors.apiserver.strategies._names import dns1123_label, dns1123_subdomain, label_value
 from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
 from actors.apiserver.strategies.devices import EFFECTS, each, name_of, validate_qualified
 from actors.apiserver.strategies.pod_scheduling import validate_node_selector
+from protocol.names import dns1123_label, dns1123_subdomain, label_value
 
 __all__ = ["ResourceSliceStrategy"]
 

@@ -26,15 +26,15 @@ from actors.apiserver.strategies._errors import (
 )
 from actors.apiserver.strategies._expressions import check_expression
 from actors.apiserver.strategies._meta import validate_annotations, validate_labels
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies._resources import is_extended
+from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
+from protocol.cel.devices import MAX_SELECTOR_COST, device_environment, selector_cost
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     label_value,
     qualified_name,
 )
-from actors.apiserver.strategies._resources import is_extended
-from actors.apiserver.strategies._volume_sources import validate_csi_driver_name
-from protocol.cel.devices import MAX_SELECTOR_COST, device_environment, selector_cost
 
 __all__ = [
     "EFFECTS",

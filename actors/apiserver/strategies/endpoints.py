@@ -19,15 +19,15 @@ from actors.apiserver.strategies._errors import (
     too_many,
 )
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies._tables import more
+from actors.apiserver.strategies._warnings import ip_warnings
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     label_value,
     port_number,
     qualified_name,
 )
-from actors.apiserver.strategies._tables import more
-from actors.apiserver.strategies._warnings import ip_warnings
 
 __all__ = ["EndpointSliceStrategy", "EndpointsStrategy", "reserved_address"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from actors.apiserver.strategies._base import Column, Object, Strategy
 from actors.apiserver.strategies._errors import FieldError, invalid, required
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies._time import since
+from protocol.names import dns1123_subdomain, qualified_name
 
 __all__ = ["EventStrategy"]
 

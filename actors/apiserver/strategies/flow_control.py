@@ -20,7 +20,7 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._names import (
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     dns_subdomain_name,

@@ -18,7 +18,8 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies.service_updates import ingress_addresses
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     path_segment_name,
@@ -26,7 +27,6 @@ from actors.apiserver.strategies._names import (
     port_number,
     wildcard_dns1123_subdomain,
 )
-from actors.apiserver.strategies.service_updates import ingress_addresses
 
 __all__ = ["IngressClassStrategy", "IngressStrategy", "domain_prefixed_path"]
 

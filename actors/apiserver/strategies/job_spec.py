@@ -20,9 +20,9 @@ from actors.apiserver.strategies._errors import (
     too_many,
 )
 from actors.apiserver.strategies._meta import nonnegative
-from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies.pod_validation import validate_template
 from actors.apiserver.strategies.pod_warnings import pod_warnings
+from protocol.names import dns1123_subdomain, qualified_name
 
 __all__ = ["count_indexes", "job_warnings", "parse_interval", "validate_job_spec", "validate_managed_by"]
 

@@ -12,7 +12,6 @@ from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object
 from actors.apiserver.strategies._dump import internal_form
 from actors.apiserver.strategies._errors import FieldError, invalid, required
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import dns1123_label
 from actors.apiserver.strategies._selectors import (
     compile_selector,
     format_selector,
@@ -25,6 +24,7 @@ from actors.apiserver.strategies._workloads import LABELS_MISMATCH, name_warning
 from actors.apiserver.strategies.job_spec import job_warnings, validate_job_spec
 from actors.apiserver.strategies.job_status import condition_true, validate_job_status
 from actors.apiserver.strategies.pod_defaults import default_template, prepare_pod_spec
+from protocol.names import dns1123_label
 
 __all__ = ["JobStrategy"]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._errors import FieldError, invalid
 from actors.apiserver.strategies._meta import NameRule
-from actors.apiserver.strategies._names import dns_label_name, qualified_name
+from protocol.names import dns_label_name, qualified_name
 
 __all__ = ["NamespaceStrategy"]
 

@@ -19,9 +19,9 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import FIELD_IS_IMMUTABLE, NameRule
-from actors.apiserver.strategies._names import Messages, dns1123_subdomain, path_segment_name, port_name, port_number
 from actors.apiserver.strategies._selectors import format_selector, validate_selector
 from actors.apiserver.strategies._warnings import cidr_warnings
+from protocol.names import Messages, dns1123_subdomain, path_segment_name, port_name, port_number
 
 __all__ = ["IPAddressStrategy", "NetworkPolicyStrategy", "ServiceCIDRStrategy"]
 

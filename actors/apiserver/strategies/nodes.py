@@ -18,10 +18,10 @@ from actors.apiserver.strategies._errors import (
     invalid,
 )
 from actors.apiserver.strategies._meta import validate_label_name
-from actors.apiserver.strategies._names import label_value
 from actors.apiserver.strategies._resources import validate_amount
 from actors.apiserver.strategies._warnings import node_label_warning
 from actors.apiserver.strategies.pod_scheduling import validate_taint_effect
+from protocol.names import label_value
 
 __all__ = ["NodeStrategy", "validate_taints"]
 

@@ -18,7 +18,6 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import dns1123_label, dns1123_subdomain
 from actors.apiserver.strategies._volume_sources import (
     SIMPLE,
     Check,
@@ -34,6 +33,7 @@ from actors.apiserver.strategies.claims import (
 )
 from actors.apiserver.strategies.pod_defaults import default_volume_source
 from actors.apiserver.strategies.pod_scheduling import validate_node_selector
+from protocol.names import dns1123_label, dns1123_subdomain
 from protocol.quantity import parse_quantity
 
 __all__ = ["PersistentVolumeStrategy"]

@@ -19,17 +19,17 @@ from actors.apiserver.strategies._errors import (
     required,
     too_long,
 )
-from actors.apiserver.strategies._names import (
-    dns1123_label,
-    port_name,
-    port_number,
-)
 from actors.apiserver.strategies._resources import validate_requirements
 from actors.apiserver.strategies.pod_env import validate_env, validate_env_from
 from actors.apiserver.strategies.pod_mounts import validate_devices, validate_mounts
 from actors.apiserver.strategies.pod_probes import validate_lifecycle, validate_probe
 from actors.apiserver.strategies.pod_security import validate_security_context
 from actors.apiserver.strategies.pod_volumes import validate_pull_policy
+from protocol.names import (
+    dns1123_label,
+    port_name,
+    port_number,
+)
 
 __all__ = ["PodFacts", "validate_containers", "validate_ephemeral", "validate_image_whitespace"]
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from actors.apiserver.strategies._errors import FieldError, invalid, required
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies._volume_sources import no_backsteps
+from actors.apiserver.strategies.pod_fields import validate_field_ref, validate_resource_field_ref
+from protocol.names import (
     config_map_key,
     dns1123_label,
     dns1123_subdomain,
     dns_subdomain_name,
     relaxed_env_var_name,
 )
-from actors.apiserver.strategies._volume_sources import no_backsteps
-from actors.apiserver.strategies.pod_fields import validate_field_ref, validate_resource_field_ref
 
 __all__ = ["validate_env", "validate_env_from"]
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from actors.apiserver.strategies._errors import FieldError, invalid, not_supported, required
-from actors.apiserver.strategies._names import qualified_name
+from protocol.names import qualified_name
 from protocol.quantity import parse_quantity
 
 __all__ = ["validate_field_ref", "validate_resource_field_ref"]

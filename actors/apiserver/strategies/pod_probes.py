@@ -16,7 +16,7 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import nonnegative
-from actors.apiserver.strategies._names import http_header_name, port_name, port_number
+from protocol.names import http_header_name, port_name, port_number
 
 __all__ = ["validate_lifecycle", "validate_port", "validate_probe"]
 

@@ -17,13 +17,13 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import validate_label_name
-from actors.apiserver.strategies._names import (
+from actors.apiserver.strategies._selectors import validate_selector
+from protocol.names import (
     dns1123_label,
     dns1123_subdomain,
     label_value,
     qualified_name,
 )
-from actors.apiserver.strategies._selectors import validate_selector
 
 __all__ = [
     "TAINT_EFFECTS",

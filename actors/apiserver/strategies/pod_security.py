@@ -20,8 +20,8 @@ from actors.apiserver.strategies._errors import (
     required,
     too_long,
 )
-from actors.apiserver.strategies._names import dns1123_subdomain
 from actors.apiserver.strategies._volume_sources import relative_path
+from protocol.names import dns1123_subdomain
 
 __all__ = ["all_containers", "validate_host_users", "validate_os", "validate_pod_context", "validate_security_context", "validate_shared_processes", "validate_windows_host_process"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from actors.apiserver.strategies._addresses import parse_ip, strict_ip
 from actors.apiserver.strategies._errors import FieldError, duplicate, forbidden, invalid
 from actors.apiserver.strategies._meta import immutable
-from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
+from protocol.names import dns1123_subdomain, qualified_name
 
 __all__ = ["validate_status"]
 

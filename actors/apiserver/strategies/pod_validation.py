@@ -21,12 +21,6 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import validate_annotations, validate_labels
-from actors.apiserver.strategies._names import (
-    dns1123_label,
-    dns1123_subdomain,
-    dns1123_subdomain_underscore,
-    qualified_name,
-)
 from actors.apiserver.strategies._resources import (
     is_huge_page,
     pod_level_name,
@@ -54,6 +48,12 @@ from actors.apiserver.strategies.pod_security import (
     validate_windows_host_process,
 )
 from actors.apiserver.strategies.pod_volumes import validate_volumes
+from protocol.names import (
+    dns1123_label,
+    dns1123_subdomain,
+    dns1123_subdomain_underscore,
+    qualified_name,
+)
 from protocol.quantity import format_quantity, parse_quantity
 
 __all__ = ["validate_pod_annotations", "validate_pod_spec", "validate_template"]

@@ -17,7 +17,6 @@ from actors.apiserver.strategies._errors import (
     not_supported,
     required,
 )
-from actors.apiserver.strategies._names import dns1123_label, dns1123_subdomain
 from actors.apiserver.strategies._selectors import validate_selector
 from actors.apiserver.strategies._volume_sources import (
     SIMPLE,
@@ -31,6 +30,7 @@ from actors.apiserver.strategies.pod_fields import (
     validate_field_ref,
     validate_resource_field_ref,
 )
+from protocol.names import dns1123_label, dns1123_subdomain
 from protocol.quantity import parse_quantity
 
 __all__ = ["PULL_POLICIES", "validate_pull_policy", "validate_volumes"]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from actors.apiserver.strategies._errors import quote
-from actors.apiserver.strategies._names import label_value
 from actors.apiserver.strategies._warnings import ip_warnings, node_label_warning
 from actors.apiserver.strategies.pod_security import all_containers
+from protocol.names import label_value
 from protocol.quantity import parse_quantity
 
 __all__ = ["pod_warnings"]

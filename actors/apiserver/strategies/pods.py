@@ -14,7 +14,6 @@ from actors.apiserver.strategies._errors import (
     FieldError,
     forbidden,
 )
-from actors.apiserver.strategies._names import dns1123_label
 from actors.apiserver.strategies.pod_defaults import default_pod, prepare_pod_spec
 from actors.apiserver.strategies.pod_object import check_object
 from actors.apiserver.strategies.pod_profiles import validate_profiles_match
@@ -24,6 +23,7 @@ from actors.apiserver.strategies.pod_status import validate_status
 from actors.apiserver.strategies.pod_table import COLUMNS, pod_row
 from actors.apiserver.strategies.pod_updates import annotation_updates, check_spec_update
 from actors.apiserver.strategies.pod_warnings import pod_warnings
+from protocol.names import dns1123_label
 
 __all__ = ["PodStrategy"]
 

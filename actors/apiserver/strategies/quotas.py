@@ -15,7 +15,6 @@ from actors.apiserver.strategies._errors import (
     invalid,
     required,
 )
-from actors.apiserver.strategies._names import qualified_name
 from actors.apiserver.strategies._resources import (
     container_name,
     is_huge_page,
@@ -24,6 +23,7 @@ from actors.apiserver.strategies._resources import (
     resource_name,
     validate_amount,
 )
+from protocol.names import qualified_name
 from protocol.quantity import parse_quantity
 
 __all__ = ["LimitRangeStrategy", "QuotaStrategy"]

@@ -15,8 +15,8 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import NameRule
-from actors.apiserver.strategies._names import dns1123_subdomain, path_segment_name
 from actors.apiserver.strategies._selectors import validate_selector
+from protocol.names import dns1123_subdomain, path_segment_name
 
 __all__ = ["BindingStrategy", "RoleStrategy"]
 

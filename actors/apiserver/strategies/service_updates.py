@@ -9,13 +9,13 @@ from typing import Any
 
 from actors.apiserver.strategies._addresses import parse_ip, strict_ip
 from actors.apiserver.strategies._errors import FieldError, forbidden, invalid, not_supported, required
-from actors.apiserver.strategies._names import dns1123_subdomain
 from actors.apiserver.strategies.service_validation import (
     check_class,
     is_headless,
     needs_health_check,
     validate_service,
 )
+from protocol.names import dns1123_subdomain
 
 __all__ = ["ingress_addresses", "validate_load_balancer_status", "validate_service_update"]
 

@@ -17,9 +17,9 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import validate_labels
-from actors.apiserver.strategies._names import dns1123_label, dns1123_subdomain, port_number, qualified_name
 from actors.apiserver.strategies.endpoints import reserved_address
 from actors.apiserver.strategies.pod_probes import validate_port
+from protocol.names import dns1123_label, dns1123_subdomain, port_number, qualified_name
 
 __all__ = ["externally_accessible", "is_headless", "needs_health_check", "validate_cluster_ips", "validate_service"]
 

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from actors.apiserver.strategies._base import AGE, NAME, Column, Context, Object, Strategy
 from actors.apiserver.strategies._errors import FieldError
 from actors.apiserver.strategies._meta import NameRule
-from actors.apiserver.strategies._names import dns_label_name
 from actors.apiserver.strategies._selectors import format_labels
 from actors.apiserver.strategies._warnings import cidr_warnings, ip_warnings
 from actors.apiserver.strategies.service_allocation import (
@@ -26,6 +25,7 @@ from actors.apiserver.strategies.service_allocation import (
 )
 from actors.apiserver.strategies.service_updates import validate_load_balancer_status, validate_service_update
 from actors.apiserver.strategies.service_validation import validate_service
+from protocol.names import dns_label_name
 
 __all__ = ["ServiceStrategy"]
 

@@ -17,7 +17,6 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._meta import NameRule, immutable, nonnegative
-from actors.apiserver.strategies._names import dns1123_label, dns_label_name
 from actors.apiserver.strategies._tables import CONTAINERS, IMAGES, container_cells
 from actors.apiserver.strategies._workloads import (
     collisions_only_grow,
@@ -34,6 +33,7 @@ from actors.apiserver.strategies.pod_defaults import (
     prepare_pod_spec,
 )
 from actors.apiserver.strategies.pod_warnings import pod_warnings
+from protocol.names import dns1123_label, dns_label_name
 
 __all__ = ["ControllerRevisionStrategy", "StatefulSetStrategy"]
 

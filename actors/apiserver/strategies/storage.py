@@ -20,12 +20,12 @@ from actors.apiserver.strategies._errors import (
     too_long,
 )
 from actors.apiserver.strategies._meta import immutable, validate_common
-from actors.apiserver.strategies._names import dns1123_subdomain, qualified_name
 from actors.apiserver.strategies._volume_sources import (
     validate_csi_driver_name,
     validate_topology_term,
 )
 from actors.apiserver.strategies._warnings import node_label_warning
+from protocol.names import dns1123_subdomain, qualified_name
 
 __all__ = ["StorageClassStrategy", "VolumeAttachmentStrategy", "VolumeAttributesClassStrategy"]
 

@@ -23,8 +23,8 @@ from actors.apiserver.strategies._errors import (
     required,
 )
 from actors.apiserver.strategies._expressions import validate_match_conditions
-from actors.apiserver.strategies._names import dns1035_label, dns1123_subdomain
 from actors.apiserver.strategies._selectors import validate_selector
+from protocol.names import dns1035_label, dns1123_subdomain
 
 __all__ = ["MutatingWebhookStrategy", "WebhookStrategy"]
 
