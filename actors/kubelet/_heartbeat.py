@@ -14,7 +14,7 @@ from actors.kubelet._config import KubeletConfig
 from actors.kubelet._context import NodeContext
 from actors.kubelet._node_status import allocatable, lease_object, node_object, node_status
 from protocol.api import StatusError
-from protocol.cri import Image, ListImages, UpdateRuntimeConfig, Version, VersionResponse
+from protocol.cri import CriError, Image, ListImages, UpdateRuntimeConfig, Version, VersionResponse
 from protocol.message import Message
 from protocol.node import NodeConnected
 from protocol.quantity import value
@@ -65,7 +65,7 @@ class Heartbeat(ClientActor):
             try:
                 await self._register_once()
                 self.registered = True
-            except StatusError as error:
+            except (StatusError, CriError) as error:
                 self.log.info("node_not_registered", node=self.node.name, error=error.message)
                 await self.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
@@ -138,7 +138,7 @@ class Heartbeat(ClientActor):
         return {}, {}
 
     async def write_status(self) -> None:
-        """Write the status, whatever the API thinks it is; raises StatusError."""
+        """Write the status, whatever the API thinks it is; raises StatusError, CriError."""
         status = await self._status(self.node_object.get("status") or {})
         patch = {
             "status": {**status, "$setElementOrder/conditions": [{"type": c["type"]} for c in status["conditions"]]}
@@ -184,7 +184,7 @@ class Heartbeat(ClientActor):
             self.pressures = wanted
             try:
                 await self.write_status()
-            except StatusError as error:
+            except (StatusError, CriError) as error:
                 self.log.info("pressure_not_reported", node=self.node.name, error=error.message)
                 self.status_at = -self.config.status_report_s  # with the next heartbeat
 
@@ -204,7 +204,7 @@ class Heartbeat(ClientActor):
             self._connect()  # it may have been started anew
             if doubted or now - self.status_at >= self.config.status_report_s:
                 await self.write_status()
-        except StatusError as error:
+        except (StatusError, CriError) as error:  # a runtime that does not answer keeps no lease from being renewed
             self.log.info("heartbeat_failed", node=self.node.name, error=error.message)
         finally:
             self.renewing = False

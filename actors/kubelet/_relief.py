@@ -42,8 +42,15 @@ class Relief(Tidying):
         self.soft_since: dict[str, float] = {}
 
     async def relieve(self) -> None:
-        """Evict one pod if the node runs out of something, and those that exceed a limit of storage.
-        Nodes whose pods' use cannot be told from their requests (none is scripted) are not looked at: that
+        """Evict one pod if the node runs out of something, and those that exceed a limit of storage. What the
+        runtime does not tell now, the next look tells."""
+        try:
+            await self._relieve()
+        except CriError as error:
+            self.log.info("use_unknown", node=self.node.name, error=error.message)
+
+    async def _relieve(self) -> None:
+        """Nodes whose pods' use cannot be told from their requests (none is scripted) are not looked at: that
         keeps thousands of them cheap."""
         if self.node.features is not None:
             await self._keep_local_limits()
@@ -82,17 +89,14 @@ class Relief(Tidying):
         bounded = [uid for uid, p in self.node.pods.items() if is_bounded(p) and not (is_deleting(p) or is_terminal(p))]
         if not bounded:
             return
-        try:
-            uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
-            for uid in bounded:
-                volumes = await self.ask(self.node.runtime, ListVolumeUsage(uid))
-                held = {name: usage.used_bytes for name, usage in volumes.items()}
-                pod = self.node.pods.get(uid)
-                words, signal = excess(pod, uses.get(uid, {}), held) if pod is not None else ("", "")
-                if words:
-                    self._evict(uid, words, 0, signal)
-        except CriError as error:  # the next look tells
-            self.log.info("local_storage_unknown", node=self.node.name, error=error.message)
+        uses = use_by_pod(await self.ask(self.node.runtime, ListContainerStats()))
+        for uid in bounded:
+            volumes = await self.ask(self.node.runtime, ListVolumeUsage(uid))
+            held = {name: usage.used_bytes for name, usage in volumes.items()}
+            pod = self.node.pods.get(uid)
+            words, signal = excess(pod, uses.get(uid, {}), held) if pod is not None else ("", "")
+            if words:
+                self._evict(uid, words, 0, signal)
 
     def _evict_one(self, short: Shortage, uses: dict[str, Use], grace_s: int) -> None:
         for pod in victims(self.node.pods, uses, short.resource):

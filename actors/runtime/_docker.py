@@ -190,10 +190,8 @@ class DockerRuntime(DockerFigures):
                 raise cri.CriError("InvalidArgument", "image volumes are not supported by this runtime")
             options = ["ro" if mount.readonly else "rw", *PROPAGATION.get(mount.propagation, ())]
             binds.append(f"{mount.source}:{mount.target}:{','.join(options)}")
-        try:
+        with machine.asked():
             ident = machine.create_container(sandbox, plain_config(config), binds, {KEY: key})
-        except machine.errors as error:
-            raise docker_error(error) from error
         return cri.CreateContainerResponse(ident)
 
     @handles(cri.StartContainer)
@@ -276,7 +274,7 @@ class DockerRuntime(DockerFigures):
         labels = self.machine.inspect(message.container_id, "container")["Config"]["Labels"]
         pod = self.machine.sandbox_config(self.machine.inspect(labels[SANDBOX], "sandbox"))
         self.machine.groups.loosen(self.machine.group_of_pod(pod))  # the kubelet says later what the pod has now
-        try:
+        with self.machine.asked():
             self.machine.api.update_container(
                 message.container_id,
                 cpu_shares=resources.cpu_shares or 2,
@@ -285,5 +283,3 @@ class DockerRuntime(DockerFigures):
                 mem_limit=resources.memory_limit_bytes or -1,
                 memswap_limit=resources.memory_limit_bytes or -1,
             )
-        except self.machine.errors as error:
-            raise docker_error(error) from error

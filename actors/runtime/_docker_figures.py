@@ -43,11 +43,20 @@ class DockerFigures(DockerStreams):
     @handles(cri.ListContainerStats)
     def list_container_stats(self, message: cri.ListContainerStats) -> Future[tuple[cri.ContainerStats, ...]]:
         running = [i for i in self.inspected("container", message.pod_uid) if i["State"]["Running"]]
-        return later(Future(), lambda: tuple(self._stats(i) for i in running))
+
+        def work() -> tuple[cri.ContainerStats, ...]:
+            found = []
+            for info in running:
+                with if_there():  # it may end meanwhile
+                    found.append(self._stats(info))
+            return tuple(found)
+
+        return later(Future(), work)
 
     def _stats(self, info: dict[str, Any]) -> cri.ContainerStats:
         config = self.machine.container_config(info)
-        figures = self.machine.api.stats(info["Id"], stream=False, one_shot=True)
+        with self.machine.asked():
+            figures = self.machine.api.stats(info["Id"], stream=False, one_shot=True)
         cpu = int(figures.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0))
         held = figures.get("cpu_stats", {}).get("throttling_data", {})
         memory = figures.get("memory_stats", {})
@@ -99,7 +108,8 @@ class DockerFigures(DockerStreams):
 
     @handles(cri.ListImages)
     def list_images(self, message: cri.ListImages) -> tuple[cri.Image, ...]:
-        return tuple(_image(i) for i in self.machine.api.images())
+        with self.machine.asked():
+            return tuple(_image(i) for i in self.machine.api.images())
 
     @handles(cri.RemoveImage)
     def remove_image(self, message: cri.RemoveImage) -> None:
@@ -108,11 +118,14 @@ class DockerFigures(DockerStreams):
 
     @handles(cri.ImageFsInfo)
     def image_fs_info(self, message: cri.ImageFsInfo) -> cri.ImageFsInfoResponse:
-        return cri.ImageFsInfoResponse(int(self.machine.api.df().get("LayersSize") or 0), 0)
+        with self.machine.asked():
+            return cri.ImageFsInfoResponse(int(self.machine.api.df().get("LayersSize") or 0), 0)
 
     @handles(cri.Version)
     def version(self, message: cri.Version) -> cri.VersionResponse:
-        return cri.VersionResponse("0.1.0", "docker", str(self.machine.api.version()["Version"]), "v1", features())
+        with self.machine.asked():
+            version = str(self.machine.api.version()["Version"])
+        return cri.VersionResponse("0.1.0", "docker", version, "v1", features())
 
 
 def _writable_layer(info: dict[str, Any]) -> cri.FilesystemUsage:

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +118,19 @@ class DockerMachine(RealMachine):
 
     # -- finding
 
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """What the daemon refuses, or does not answer, within is told as CRI's errors are."""
+        try:
+            yield
+        except self.errors as error:
+            raise docker_error(error) from error
+
     def listed(self, *labels: str) -> list[dict[str, Any]]:
         """This node's containers that have these labels, the newest first."""
         wanted = [f"{NODE}={self.root}", *labels]
-        try:
+        with self.asked():
             found: list[dict[str, Any]] = self.api.containers(all=True, filters={"label": wanted})
-        except self.errors as error:
-            raise docker_error(error) from error
         return found
 
     def inspect(self, ident: str, kind: str) -> dict[str, Any]:

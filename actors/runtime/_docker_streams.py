@@ -60,10 +60,8 @@ class DockerStreams(RealRuntime):
         return info
 
     def _exec(self, ident: str, command: tuple[str, ...], stdin: bool, tty: bool) -> str:
-        try:
+        with self.machine.asked():
             made = self.machine.api.exec_create(ident, list(command), stdin=stdin, tty=tty)
-        except self.machine.errors as error:
-            raise docker_error(error) from error
         return str(made["Id"])
 
     @handles(cri.ExecSync)
@@ -105,10 +103,8 @@ class DockerStreams(RealRuntime):
         self._running(message.container_id)
         api, tty = self.machine.api, message.tty
         ident = self._exec(message.container_id, message.command, message.stdin, tty)
-        try:
+        with self.machine.asked():
             reader = api.exec_start(ident, socket=True, tty=tty)
-        except self.machine.errors as error:
-            raise docker_error(error) from error
 
         def status() -> dict[str, Any] | None:
             code = int(api.exec_inspect(ident)["ExitCode"] or 0)
@@ -126,10 +122,8 @@ class DockerStreams(RealRuntime):
         info = self._running(message.container_id)
         tty, ident = bool(info["Config"]["Tty"]), message.container_id
         params = {"stdin": int(message.stdin), "stdout": 1, "stderr": 1, "stream": 1}
-        try:
+        with self.machine.asked():
             reader = self.machine.api.attach_socket(ident, params=params)
-        except self.machine.errors as error:
-            raise docker_error(error) from error
 
         def resize(width: int, height: int) -> None:
             with contextlib.suppress(*self.machine.errors):
@@ -200,10 +194,8 @@ class DockerStreams(RealRuntime):
         if message.peer is not None:
             self._follow(message, cut)
             return cri.ReadLogResponse(b"")
-        try:
+        with self.machine.asked():
             data: bytes = self.machine.api.logs(message.container_id, stdout=True, stderr=True, **cut)
-        except self.machine.errors as error:
-            raise docker_error(error) from error
         return cri.ReadLogResponse(data if message.limit_bytes is None else data[: message.limit_bytes])
 
     def _follow(self, message: cri.ReadLog, cut: dict[str, Any]) -> None:
