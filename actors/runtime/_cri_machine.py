@@ -28,6 +28,7 @@ __all__ = ["CriMachine", "why_no_cri"]
 
 IMPORT_TIMEOUT_S = 120.0
 CHECK_S = 5.0
+REMOVAL_TRIES = 3
 
 
 def why_no_cri(endpoint: str) -> str:
@@ -147,10 +148,17 @@ class CriMachine(RealMachine):
     def remove_all(self) -> None:
         """Leave nothing of this node in the runtime."""
         pods: dict[str, str] = {}
-        with contextlib.suppress(cri.CriError):  # a runtime that does not answer keeps what it has
-            for sandbox in self.sandboxes():
+        for _ in range(REMOVAL_TRIES):  # one that is busy goes later, and keeps no other one
+            try:
+                sandboxes = self.sandboxes()
+            except cri.CriError:  # a runtime that does not answer keeps what it has
+                break
+            for sandbox in sandboxes:
                 pods[sandbox.metadata.uid] = sandbox.annotations.get("kubekka.dev/config", "")
-                self.delete_sandbox(sandbox.id, sandbox.annotations.get("kubekka.dev/cgroup-parent", ""))
+                with contextlib.suppress(cri.CriError):
+                    self.delete_sandbox(sandbox.id, sandbox.annotations.get("kubekka.dev/cgroup-parent", ""))
+            if not sandboxes:
+                break
         self.forget_messages("*")
         for record in filter(None, pods.values()):
             self.forget_pod(msgspec.json.decode(record, type=cri.PodSandboxConfig))
